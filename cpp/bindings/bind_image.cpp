@@ -1,0 +1,7 @@
+#include "bindings.hpp"
+
+namespace stillsky {
+
+void bindImage(py::module_&) {}
+
+}  // namespace stillsky

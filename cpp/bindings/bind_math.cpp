@@ -1,0 +1,7 @@
+#include "bindings.hpp"
+
+namespace stillsky {
+
+void bindMath(py::module_&) {}
+
+}  // namespace stillsky

@@ -1,0 +1,7 @@
+#include "bindings.hpp"
+
+namespace stillsky {
+
+void bindStats(py::module_&) {}
+
+}  // namespace stillsky

@@ -1,0 +1,41 @@
+"""stillsky: image differencing, coaddition and sensor calibration for astronomy.
+
+``import stillsky`` is cheap: every public name below is loaded on first use.
+"""
+
+import importlib
+
+from ._version import __version__
+
+# Public name -> module that defines it. Task classes import lsst.pipe.base, nothing else does.
+_LAZY = {
+    # errors
+    "StillskyError": "errors",
+    "ShapeError": "errors",
+    "DomainError": "errors",
+    "InvalidPsfError": "errors",
+    "OutOfBoundsError": "errors",
+    "MaskSchemaError": "errors",
+    "NoDataError": "errors",
+    "NotFoundError": "errors",
+    "NumericalError": "errors",
+    "FitsLayoutError": "errors",
+    # threads
+    "getNumThreads": "threads",
+    "setNumThreads": "threads",
+    "numThreads": "threads",
+}
+
+__all__ = ["__version__", *_LAZY]
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})
