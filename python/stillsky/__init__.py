@@ -24,6 +24,14 @@ _LAZY = {
     "getNumThreads": "threads",
     "setNumThreads": "threads",
     "numThreads": "threads",
+    # meta
+    "FilterLabel": "meta",
+    "Header": "meta",
+    "Observatory": "meta",
+    "VisitInfo": "meta",
+    "Weather": "meta",
+    # photom
+    "PhotoCalib": "photom",
 }
 
 __all__ = ["__version__", *_LAZY]

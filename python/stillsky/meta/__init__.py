@@ -1,0 +1,7 @@
+"""Facts about an exposure: header metadata, visit, observatory, weather, filter."""
+
+from .filter_label import FilterLabel
+from .header import Header, isStructuralKey
+from .visit_info import Observatory, VisitInfo, Weather
+
+__all__ = ["FilterLabel", "Header", "Observatory", "VisitInfo", "Weather", "isStructuralKey"]
