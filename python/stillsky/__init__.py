@@ -32,6 +32,10 @@ _LAZY = {
     "Weather": "meta",
     # photom
     "PhotoCalib": "photom",
+    # detection, measure
+    "findPeaks": "detection",
+    "MomentsFlag": "measure",
+    "adaptiveMoments": "measure",
 }
 
 __all__ = ["__version__", *_LAZY]

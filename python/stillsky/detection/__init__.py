@@ -1,0 +1,5 @@
+"""Finding sources: peaks, spans, footprints."""
+
+from .peaks import findPeaks
+
+__all__ = ["findPeaks"]
