@@ -36,6 +36,8 @@ _LAZY = {
     "findPeaks": "detection",
     "MomentsFlag": "measure",
     "adaptiveMoments": "measure",
+    # sim
+    "simulatePair": "sim",
 }
 
 __all__ = ["__version__", *_LAZY]

@@ -18,7 +18,26 @@ __all__ = [
 
 
 class StillskyError(RuntimeError):
-    """Base of all stillsky errors, and: the operation is impossible in this state."""
+    """Base of all stillsky errors, and: the operation is impossible in this state.
+
+    Parameters
+    ----------
+    *args
+        The message: what went wrong, in one line.
+    found : `str`, optional
+        What was given, with numbers.
+    remedy : `str`, optional
+        What the user can do about it.
+
+    Notes
+    -----
+    The command line prints the three parts on a line each; ``str()`` gives the message alone.
+    """
+
+    def __init__(self, *args, found=None, remedy=None):
+        super().__init__(*args)
+        self.found = found
+        self.remedy = remedy
 
 
 class ShapeError(StillskyError, ValueError):
