@@ -20,6 +20,14 @@ _LAZY = {
     "NotFoundError": "errors",
     "NumericalError": "errors",
     "FitsLayoutError": "errors",
+    # stats
+    "Property": "stats",
+    "Statistics": "stats",
+    "StatisticsControl": "stats",
+    "clippedStats": "stats",
+    "makeStatistics": "stats",
+    "robustSigma": "stats",
+    "stringToStatisticsProperty": "stats",
     # threads
     "getNumThreads": "threads",
     "setNumThreads": "threads",

@@ -1,0 +1,30 @@
+// One statistic in every cell of a grid laid over a masked image.
+#pragma once
+
+#include <vector>
+
+#include "stillsky/stats/statistics.hpp"
+
+namespace stillsky {
+
+// Cells along one axis of `size` pixels: cell i ends at min(((i + 1) size + n/2)/n, size) and begins where the one before
+// ended; its centre is begin + (length - 1)/2, as a local pixel coordinate.
+struct GridCells {
+    std::vector<int> begin, end;
+    std::vector<double> centre;
+};
+GridCells gridCells(int size, int n);
+
+// property in each of nx x ny cells; values(i, j) and variances(i, j) are row j, column i. Cells without a usable pixel are
+// NaN. `variances` holds the squared error of the value. T: float, double. DomainError unless 1 <= nx <= width and
+// 1 <= ny <= height and property is one of those that have a value per cell. Threaded over cells.
+struct GridStatistics {
+    Image<double> values, variances;
+    GridCells x, y;
+    int nEmpty = 0;  // cells without a usable pixel
+};
+template <typename T>
+GridStatistics gridStatistics(StatisticsSamples<T> const& samples, int nx, int ny, StatisticsProperty property,
+                              StatisticsControl const& control = StatisticsControl());
+
+}  // namespace stillsky

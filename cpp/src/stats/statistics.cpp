@@ -1,0 +1,323 @@
+#include "stillsky/stats/statistics.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "samples.hpp"
+#include "stillsky/stats/select.hpp"
+
+namespace stillsky {
+namespace {
+
+constexpr double NaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double INF = std::numeric_limits<double>::infinity();
+constexpr double PI = 3.14159265358979323846;
+constexpr int CLIPPED = MEANCLIP | STDEVCLIP | VARIANCECLIP | NCLIPPED;
+constexpr int MOMENTS = MEAN | STDEV | VARIANCE | MIN | MAX | SUM | MEANSQUARE;
+
+struct NamedProperty {
+    const char* name;
+    StatisticsProperty property;
+};
+
+constexpr NamedProperty NAMES[] = {
+        {"NOTHING", NOTHING},   {"ERRORS", ERRORS},       {"NPOINT", NPOINT},         {"MEAN", MEAN},
+        {"STDEV", STDEV},       {"VARIANCE", VARIANCE},   {"MEDIAN", MEDIAN},         {"IQRANGE", IQRANGE},
+        {"MEANCLIP", MEANCLIP}, {"STDEVCLIP", STDEVCLIP}, {"VARIANCECLIP", VARIANCECLIP}, {"MIN", MIN},
+        {"MAX", MAX},           {"SUM", SUM},             {"MEANSQUARE", MEANSQUARE}, {"ORMASK", ORMASK},
+        {"NCLIPPED", NCLIPPED}, {"NMASKED", NMASKED}};
+
+int bitNumber(int property) {
+    for (int b = 0; b < 17; ++b) {
+        if (property == (1 << b)) return b;
+    }
+    return -1;
+}
+
+}  // namespace
+
+StatisticsProperty stringToStatisticsProperty(std::string const& name) {
+    for (auto const& p : NAMES) {
+        if (name == p.name) return p.property;
+    }
+    std::string known;
+    for (auto const& p : NAMES) known += std::string(known.empty() ? "" : ", ") + p.name;
+    throw DomainError("statistics property: wanted one of " + known + ", got '" + name + "'");
+}
+
+std::string statisticsPropertyName(StatisticsProperty property) {
+    for (auto const& p : NAMES) {
+        if (property == p.property) return p.name;
+    }
+    throw DomainError("statistics property: wanted a single property, got " + std::to_string(static_cast<int>(property)));
+}
+
+void StatisticsControl::setNumSigmaClip(double n) {
+    if (!(n > 0)) throw DomainError("numSigmaClip: wanted a number > 0, got " + std::to_string(n));
+    numSigmaClip_ = n;
+}
+
+void StatisticsControl::setNumIter(int n) {
+    if (n < 1) throw DomainError("numIter: wanted a number >= 1, got " + std::to_string(n));
+    numIter_ = n;
+}
+
+void StatisticsControl::setCalcErrorFromInputVariance(bool on) {
+    if (on && calcErrorMosaicMode_) throw DomainError("calcErrorFromInputVariance: not together with calcErrorMosaicMode");
+    calcErrorFromInputVariance_ = on;
+}
+
+void StatisticsControl::setCalcErrorMosaicMode(bool on) {
+    if (on && calcErrorFromInputVariance_) {
+        throw DomainError("calcErrorMosaicMode: not together with calcErrorFromInputVariance");
+    }
+    calcErrorMosaicMode_ = on;
+}
+
+double StatisticsControl::maskPropagationThreshold(int bit) const {
+    if (bit < 0 || bit > 30) throw DomainError("maskPropagationThreshold: wanted a bit in 0..30, got " + std::to_string(bit));
+    return static_cast<std::size_t>(bit) < thresholds_.size() ? thresholds_[static_cast<std::size_t>(bit)] : 1.0;
+}
+
+void StatisticsControl::setMaskPropagationThreshold(int bit, double threshold) {
+    if (bit < 0 || bit > 30) throw DomainError("maskPropagationThreshold: wanted a bit in 0..30, got " + std::to_string(bit));
+    if (!(threshold >= 0)) {
+        throw DomainError("maskPropagationThreshold: wanted a threshold >= 0, got " + std::to_string(threshold));
+    }
+    if (thresholds_.size() <= static_cast<std::size_t>(bit)) thresholds_.resize(static_cast<std::size_t>(bit) + 1, 1.0);
+    thresholds_[static_cast<std::size_t>(bit)] = threshold;
+}
+
+std::pair<double, double> Statistics::getResult(StatisticsProperty property) const {
+    int wanted = property;
+    if (wanted == NOTHING) {
+        wanted = flags_ & ~ERRORS;
+        if (bitNumber(wanted) < 0) {
+            throw DomainError("Statistics: without a property, exactly one must have been requested; flags are " +
+                              std::to_string(flags_));
+        }
+    }
+    const int bit = bitNumber(wanted);
+    if (bit < 1) throw DomainError("Statistics: wanted a single property, got " + std::to_string(wanted));
+    if (!(flags_ & wanted)) {
+        throw DomainError("Statistics: " + statisticsPropertyName(static_cast<StatisticsProperty>(wanted)) +
+                          " was not requested");
+    }
+    return {value_[bit], error_[bit]};
+}
+
+using stats_detail::Gathered;
+using stats_detail::GatherOptions;
+using stats_detail::Sums;
+using stats_detail::Weighting;
+
+// Turns gathered samples into a Statistics.
+class StatisticsBuilder {
+public:
+    StatisticsBuilder(int flags, StatisticsControl const& control) : flags_(flags), control_(control), out_(flags) {}
+
+    template <typename T>
+    Statistics build(Gathered<T> const& g) {
+        bool hasNaN = false;
+        double nPoint = static_cast<double>(g.n);
+        if constexpr (std::is_floating_point<T>::value) {
+            if (!control_.nanSafe()) {
+                std::size_t nNaN = 0;
+                for (std::size_t i = 0; i < g.n; ++i) nNaN += std::isnan(g.x.get()[i]);
+                hasNaN = nNaN > 0;
+                if (control_.compat()) nPoint -= static_cast<double>(nNaN);
+            }
+        }
+        const bool clip = flags_ & CLIPPED;
+        double median = NaN, iqr = NaN;
+        if ((clip || (flags_ & (MEDIAN | IQRANGE))) && !hasNaN && g.n > 0) {
+            const std::vector<double> q = clip || (flags_ & IQRANGE) ? quantiles(g.x.get(), g.n, {0.25, 0.5, 0.75})
+                                                                     : quantiles(g.x.get(), g.n, {0.5});
+            median = q[q.size() / 2];
+            if (q.size() == 3) iqr = q[2] - q[0];
+        }
+        Sums all;
+        const bool needAll = clip || (flags_ & MOMENTS) || ((flags_ & ERRORS) && (flags_ & MEDIAN)) || !g.rejected.empty();
+        if (needAll && g.n > 0) all = sumAll(g, median);
+        if (hasNaN) all = poisoned(all);
+        Sums kept = all;
+        if (clip) kept = clipRounds(g, all, nPoint, median, iqr, hasNaN);
+        setCounts(nPoint, static_cast<double>(g.total), kept.n, clip);
+        setPlain(all, nPoint);
+        setQuantiles(all, nPoint, median, iqr);
+        setMoments(kept, kept.n, MEANCLIP, STDEVCLIP, VARIANCECLIP, control_.compat());
+        setOrMask(g, all, kept, clip);
+        return out_;
+    }
+
+    Statistics buildForMask(MaskPixel bits, long long n) {
+        set(NPOINT, static_cast<double>(n), 0);
+        set(SUM, bits, 0);
+        set(ORMASK, bits, 0);
+        out_.orMask_ = bits;
+        out_.nUsed_ = n;
+        return out_;
+    }
+
+private:
+    // All samples, about a centre near enough to the mean that nothing cancels.
+    template <typename T>
+    Sums sumAll(Gathered<T> const& g, double median) const {
+        const double start = std::isfinite(median) ? median : static_cast<double>(g.x.get()[0]);
+        Sums sum = stats_detail::sumOver(g, std::isfinite(start) ? start : 0.0, INF);
+        const double shift = sum.x / sum.w;
+        if (std::isfinite(shift) && shift * shift > 4 * (sum.x2 / sum.w - shift * shift)) {
+            sum = stats_detail::sumOver(g, sum.mean(), INF);
+        } else if (!std::isfinite(median) && std::isfinite(shift)) {
+            sum = stats_detail::sumOver(g, sum.mean(), INF);
+        }
+        return sum;
+    }
+
+    static Sums poisoned(Sums sum) {
+        sum.x = sum.x2 = sum.min = sum.max = sum.v = sum.v1 = sum.v2 = NaN;
+        return sum;
+    }
+
+    static Sums nothing() {
+        Sums sum;
+        sum.centre = sum.x = sum.x2 = NaN;
+        return sum;
+    }
+
+    template <typename T>
+    Sums clipRounds(Gathered<T> const& g, Sums const& all, double nPoint, double median, double iqr, bool hasNaN) const {
+        if (g.n == 0 || hasNaN) return nothing();
+        double centre = median, half = control_.numSigmaClip() * IQ_TO_STDEV * iqr;
+        Sums kept = all;
+        for (int round = 0; round < control_.numIter(); ++round) {
+            if (round > 0) {
+                centre = kept.mean();
+                if (nPoint > 1) half = control_.numSigmaClip() * std::sqrt(kept.variance());
+            }
+            if (std::isnan(centre) || std::isnan(half)) return nothing();
+            Sums next = stats_detail::sumOver(g, centre, half);
+            if (!control_.compat() && next.n == 0) return kept;
+            kept = next;
+            if (!control_.compat() && kept.n <= 2) return kept;
+        }
+        return kept;
+    }
+
+    void set(StatisticsProperty property, double value, double error) {
+        if (!(flags_ & property)) return;
+        const int bit = bitNumber(property);
+        out_.value_[bit] = value;
+        out_.error_[bit] = flags_ & ERRORS ? error : NaN;
+    }
+
+    void setCounts(double n, double total, double nKept, bool clip) {
+        set(NPOINT, n, 0);
+        set(NMASKED, total - n, 0);
+        set(NCLIPPED, n - nKept, 0);
+        out_.nUsed_ = static_cast<long long>(clip ? nKept : n);
+    }
+
+    // Squared error of the mean.
+    double varianceOfMean(Sums const& s) const {
+        if (control_.calcErrorFromInputVariance()) return s.v2 / (s.w * s.w);
+        if (control_.calcErrorMosaicMode()) return s.v1 / s.w;
+        return s.variance() * s.w2 / (s.w * s.w);
+    }
+
+    void setMoments(Sums const& s, double n, StatisticsProperty meanFlag, StatisticsProperty stdevFlag,
+                    StatisticsProperty varianceFlag, bool noVarianceError) {
+        const bool some = s.n > 0;
+        const double variance = some ? s.variance() : NaN, stdev = std::sqrt(variance);
+        const double varianceError = std::sqrt(2 * (n - 1)) * variance / n;
+        // d sigma = d var / (2 sigma); 0 for equal samples, where the reference divides 0 by 0.
+        const double stdevError = stdev > 0 || control_.compat() ? 0.5 * varianceError / stdev : 0.5 * varianceError;
+        set(meanFlag, some ? s.mean() : NaN, some ? std::sqrt(varianceOfMean(s)) : NaN);
+        set(varianceFlag, variance, noVarianceError ? NaN : varianceError);
+        set(stdevFlag, stdev, stdevError);
+    }
+
+    void setPlain(Sums const& s, double n) {
+        setMoments(s, n, MEAN, STDEV, VARIANCE, false);
+        const bool some = s.n > 0;
+        set(SUM, some ? s.x + s.w * s.centre : 0.0, 0);
+        set(MIN, some ? s.min : NaN, 0);
+        set(MAX, some ? s.max : NaN, 0);
+        const double mean = some ? s.mean() : NaN, variance = some ? s.variance() : NaN;
+        if (control_.compat()) {
+            const double value = (n - 1) / n * variance + mean * mean;
+            set(MEANSQUARE, value, std::sqrt(2.0) * value / n);
+        } else {
+            const double value = (n == 1 ? 0 : (n - 1) / n * variance) + mean * mean;
+            set(MEANSQUARE, value, std::sqrt((2 * variance * variance + 4 * mean * mean * variance) / n));
+        }
+    }
+
+    void setQuantiles(Sums const& s, double n, double median, double iqr) {
+        // Large-sample errors for Gaussian samples (Stuart & Ord, Kendall's Advanced Theory of Statistics I, 10.10-11).
+        double squared = s.n > 0 ? PI / 2 * s.variance() / n : NaN;
+        if (!control_.compat() && s.n > 0) {
+            if (control_.calcErrorFromInputVariance()) squared = PI / 2 * s.v / (n * n);
+            if (control_.calcErrorMosaicMode()) squared = PI / 2 * s.v / n;
+        }
+        set(MEDIAN, median, std::sqrt(squared));
+        set(IQRANGE, iqr, control_.compat() ? NaN : 1.573 * IQ_TO_STDEV * iqr / std::sqrt(n));
+    }
+
+    template <typename T>
+    void setOrMask(Gathered<T> const& g, Sums const& all, Sums const& kept, bool clip) {
+        out_.orMask_ = clip && control_.orMaskClipped() && !control_.compat() && !g.m.empty() ? kept.orMask : g.orMask;
+        for (std::size_t b = 0; b < g.rejected.size(); ++b) {
+            const double share = g.rejected[b] / (all.w + g.rejected[b]);
+            if (share > control_.maskPropagationThresholds()[b]) out_.orMask_ |= MaskPixel(1) << b;
+        }
+        set(ORMASK, out_.orMask_, 0);
+    }
+
+    int flags_;
+    StatisticsControl const& control_;
+    Statistics out_;
+};
+
+template <typename T>
+Statistics computeStatistics(StatisticsSamples<T> const& s, int flags, StatisticsControl const& control) {
+    const bool given = s.weights.data != nullptr || s.weights64.data != nullptr;
+    if (given && control.weighted() == false) throw DomainError("weights: given although control.weighted is False");
+    if (flags & ~0x1ffff) throw DomainError("flags: unknown property bits in " + std::to_string(flags));
+    GatherOptions options;
+    if (given) options.weighting = Weighting::GIVEN;
+    else if (control.weighted().value_or(false)) options.weighting = Weighting::INVERSE_VARIANCE;
+    const bool needsVariance = control.calcErrorFromInputVariance() || control.calcErrorMosaicMode();
+    if ((options.weighting == Weighting::INVERSE_VARIANCE || (needsVariance && (flags & ERRORS))) &&
+        s.variance.data == nullptr) {
+        throw DomainError("variance: wanted for these weights or errors, but none was given");
+    }
+    options.keepVariance = needsVariance && (flags & ERRORS);
+    options.keepMask = !s.mask.empty() && (flags & CLIPPED) && (flags & ORMASK) && control.orMaskClipped() && !control.compat();
+    return StatisticsBuilder(flags, control).build(stats_detail::gather(s, control, options));
+}
+
+Statistics makeMaskStatistics(View2<const MaskPixel> mask, int flags, StatisticsControl const& control) {
+    if (flags & ~(NPOINT | SUM | ORMASK | ERRORS)) {
+        throw DomainError("flags: statistics of a mask are NPOINT, SUM and ORMASK only");
+    }
+    if (mask.empty()) throw DomainError("mask: wanted at least one pixel, got none");
+    MaskPixel bits = 0;
+    for (int y = 0; y < mask.height; ++y) {
+        for (int x = 0; x < mask.width; ++x) bits |= mask(x, y);
+    }
+    return StatisticsBuilder(flags, control).buildForMask(bits, mask.size());
+}
+
+#define STILLSKY_INSTANTIATE(T) \
+    template Statistics computeStatistics<T>(StatisticsSamples<T> const&, int, StatisticsControl const&);
+STILLSKY_INSTANTIATE(float)
+STILLSKY_INSTANTIATE(double)
+STILLSKY_INSTANTIATE(std::int32_t)
+STILLSKY_INSTANTIATE(std::uint16_t)
+#undef STILLSKY_INSTANTIATE
+
+}  // namespace stillsky
