@@ -14,5 +14,6 @@ PYBIND11_MODULE(_core, m) {
     stillsky::bindKernel(m);
     stillsky::bindMeasure(m);
     stillsky::bindWarp(m);
+    stillsky::bindPsfmatchBasis(m);
     stillsky::bindPsfmatch(m);
 }

@@ -1,0 +1,7 @@
+#include "bindings.hpp"
+
+namespace stillsky {
+
+void bindConvolve(py::module_&) {}
+
+}  // namespace stillsky

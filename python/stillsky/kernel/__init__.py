@@ -1,0 +1,43 @@
+"""Kernels, their spatial models, and convolution."""
+
+from .._core import (
+    AnalyticKernel,
+    BasePolynomialFunction2,
+    Chebyshev1Function2,
+    DeltaFunctionKernel,
+    DoubleGaussianFunction2,
+    FixedKernel,
+    Function1,
+    Function2,
+    GaussianFunction1,
+    GaussianFunction2,
+    Kernel,
+    LinearCombinationKernel,
+    PolynomialFunction1,
+    PolynomialFunction2,
+    SeparableKernel,
+    polynomialOrder,
+    polynomialSize,
+    polynomialTerms,
+)
+
+__all__ = [
+    "AnalyticKernel",
+    "BasePolynomialFunction2",
+    "Chebyshev1Function2",
+    "DeltaFunctionKernel",
+    "DoubleGaussianFunction2",
+    "FixedKernel",
+    "Function1",
+    "Function2",
+    "GaussianFunction1",
+    "GaussianFunction2",
+    "Kernel",
+    "LinearCombinationKernel",
+    "PolynomialFunction1",
+    "PolynomialFunction2",
+    "SeparableKernel",
+    "polynomialOrder",
+    "polynomialSize",
+    "polynomialTerms",
+]
