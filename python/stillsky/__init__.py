@@ -46,6 +46,13 @@ _LAZY = {
     "adaptiveMoments": "measure",
     # sim
     "simulatePair": "sim",
+    # warp
+    "Warper": "warp",
+    "WarpingControl": "warp",
+    "alignedWithin": "warp",
+    "warpExposure": "warp",
+    "warpImage": "warp",
+    "warpMaskedImage": "warp",
 }
 
 __all__ = ["__version__", *_LAZY]
