@@ -20,6 +20,14 @@ _LAZY = {
     "NotFoundError": "errors",
     "NumericalError": "errors",
     "FitsLayoutError": "errors",
+    # background
+    "Background": "background",
+    "BackgroundControl": "background",
+    "BackgroundList": "background",
+    "SubtractBackgroundConfig": "background",
+    "fitBackground": "background",
+    "makeBackground": "background",
+    "subtractBackground": "background",
     # stats
     "Property": "stats",
     "Statistics": "stats",

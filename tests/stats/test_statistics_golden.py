@@ -75,7 +75,8 @@ def testEveryCaseAgreesWithTheReference(golden):
             with pytest.raises(DomainError, match="pixel"):
                 makeStatistics([], EVERYTHING, StatisticsControl(compat=True))
         elif name == "errors_only_MEDIAN":
-            stats = makeStatistics(np.arange(1.0, 11), Property.MEDIAN | Property.ERRORS, StatisticsControl(compat=True))
+            flags = Property.MEDIAN | Property.ERRORS
+            stats = makeStatistics(np.arange(1.0, 11), flags, StatisticsControl(compat=True))
             check("MEDIAN", stats, result["MEDIAN"], 1e-12)
         elif isinstance(result, str):
             with pytest.raises(DomainError, match="weights"):

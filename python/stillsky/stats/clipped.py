@@ -43,6 +43,6 @@ def clippedStats(image, mask=None, badBits=0, numSigma=3.0, numIter=3, subsample
 
 
 def robustSigma(image, mask=None, badBits=0, subsample=1):
-    """1.4826 times the median absolute deviation from the median; arguments as in `clippedStats`. NaN without pixels."""
+    """1.4826 times the median absolute deviation from the median; arguments of `clippedStats`; NaN without pixels."""
     image, mask = _realPlanes(image, mask)
     return _core.robustSigma(image, mask, badBits, subsample)

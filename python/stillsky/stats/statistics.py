@@ -48,7 +48,7 @@ _NATIVE = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int32), np.dt
 
 
 def _pixelArray(array):
-    """The array as 2-D native pixels: unchanged (no copy) if it is float32, float64, int32 or uint16 with contiguous rows.
+    """The array as 2-D native pixels: itself if it is float32, float64, int32 or uint16 with contiguous rows.
 
     Smaller integers become int32 or uint16, larger ones float64 (exact below 2**53).
     """
@@ -147,7 +147,7 @@ def makeStatistics(data, *args, mask=None, variance=None, weights=None, control=
         else:
             raise TypeError("makeStatistics: weights given twice")
     if not 1 <= len(args) <= 2 or (len(args) == 2 and control is not None):
-        raise TypeError("makeStatistics: wanted (data, flags), (data, flags, control) or (data, weights, flags, control)")
+        raise TypeError("makeStatistics: wanted (data, [mask or weights,] flags[, control])")
     flags = int(args[0])
     control = args[1] if len(args) == 2 else control
     control = StatisticsControl() if control is None else control
