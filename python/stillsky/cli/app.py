@@ -1,0 +1,116 @@
+"""The top level of the command line: verbs that load on use, and one place where every error becomes an exit code."""
+
+import importlib
+import os
+import sys
+
+import click
+
+from .._version import __version__
+
+__all__ = ["cli", "main"]
+
+# Verb -> (module, object, one-line help): the help of the top level needs no import of the verbs.
+_VERBS = {
+    "subtract": ("subtract", "subtract", "Match the PSFs of two images and subtract the template."),
+    "psfmatch": ("psfmatch", "psfmatch", "Fit the PSF-matching kernel of two images only."),
+    "info": ("info", "info", "Say what is understood of a file: planes, masks, WCS, guesses."),
+    "config": ("config", "config", "Print all options of a verb as commented YAML."),
+    "simulate": ("simulate", "simulate", "Make small data whose truth is known."),
+    "demo": ("demo", "demo", "Simulate a pair with transients, subtract it, show where the pictures are."),
+    "doctor": ("doctor", "doctor", "Check the installation: versions, SIMD, threads, a self-test."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they run."""
+
+    def list_commands(self, ctx):
+        return list(_VERBS)
+
+    def get_command(self, ctx, name):
+        if name not in _VERBS:
+            return None
+        module, attribute, _ = _VERBS[name]
+        return getattr(importlib.import_module(f".verbs.{module}", __package__), attribute)
+
+    def format_commands(self, ctx, formatter):
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in _VERBS.items()])
+
+    def resolve_command(self, ctx, args):
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], _VERBS, n=3, cutoff=0.5)
+            hint = f"; did you mean {' or '.join(close)}?" if close else f"; verbs are: {', '.join(_VERBS)}"
+            raise click.UsageError(f"no verb {args[0]!r}{hint}", ctx) from error
+
+    def parse_args(self, ctx, args):
+        if not args:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="stillsky")
+def cli():
+    """stillsky: find what changed between two images of the sky.
+
+    Start with "stillsky demo", or "stillsky subtract SCIENCE.fits TEMPLATE.fits".
+    """
+
+
+def _usage(error):
+    """The three lines of a usage error."""
+    import shlex
+
+    command = error.ctx.command_path if error.ctx else "stillsky"
+    click.echo(f"error[2]: {error.format_message()}", err=True)
+    click.echo(f"  found: stillsky {shlex.join(_argv)}".rstrip(), err=True)
+    click.echo(f"  try: {command} --help", err=True)
+    return 2
+
+
+_argv = []  # arguments of this run, for the message of a usage error
+
+
+def main(argv=None):
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : `list` [`str`], optional
+        Arguments without the program name; by default those of the process.
+
+    Returns
+    -------
+    code : `int`
+        0 done; 1 a bug; 2 usage or configuration; 3 unreadable file; 4 inputs that do not belong together; 5 not
+        enough data; 6 numerical failure; 7 output exists or cannot be written; 130 interrupted.
+    """
+    _argv[:] = sys.argv[1:] if argv is None else argv
+    try:
+        result = cli.main(args=list(_argv), prog_name="stillsky", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        return _usage(error)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away ("| head"): nothing is wrong, and nothing can be said any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        from .exits import report
+
+        return report(error)
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,121 @@
+"""Exit codes, and the three lines (what, found, remedy) that explain them."""
+
+import errno
+import os
+
+import click
+
+__all__ = ["CommandError", "OutputError", "ReadError", "codeOf", "describe", "explain", "report"]
+
+
+class CommandError(Exception):
+    """An error of the command line itself, with its exit code and the three parts of its message."""
+
+    exitCode = 2
+
+    def __init__(self, message, *, found=None, remedy=None, exitCode=None):
+        super().__init__(message)
+        self.found = found
+        self.remedy = remedy
+        if exitCode is not None:
+            self.exitCode = exitCode
+
+
+class ReadError(CommandError):
+    """A file is missing, unreadable, or breaks a layout rule."""
+
+    exitCode = 3
+
+
+class OutputError(CommandError):
+    """An output exists or cannot be written."""
+
+    exitCode = 7
+
+
+# Class name -> exit code; by name, so that the classes need not be imported. The most derived known class decides.
+_CODES = {
+    "FitsLayoutError": 3,
+    "NotFoundError": 3,
+    "OSError": 3,
+    "EOFError": 3,
+    "ShapeError": 4,
+    "MaskSchemaError": 4,
+    "UnitConversionError": 4,
+    "NoDataError": 5,
+    "NumericalError": 6,
+    "InvalidPsfError": 6,
+    "LinAlgError": 6,
+    "DomainError": 2,
+    "OutOfBoundsError": 2,
+    "FieldValidationError": 2,
+    "KeyboardInterrupt": 130,
+}
+
+_REMEDIES = {
+    1: "run again with --debug for the traceback, and report it with the log file",
+    2: "stillsky config VERB lists every key with its meaning and range",
+    3: "stillsky info FILE shows what is understood of a file; --ext NAME or FILE[NAME] picks an extension",
+    4: "check that both files show the same field in the same units; stillsky info FILE shows size and WCS",
+    5: "check masks and saturation with stillsky info FILE, or give kernel stars with --stars FILE",
+    6: "lower the order of the kernel model, or raise the number of stars with --stars FILE",
+    7: "give another prefix with -o, or --overwrite",
+    130: "run again",
+}
+
+
+def codeOf(error):
+    """The exit code of an exception."""
+    own = getattr(error, "exitCode", None)
+    if isinstance(own, int):
+        return own
+    for cls in type(error).__mro__:
+        if cls.__name__ in _CODES:
+            return _CODES[cls.__name__]
+    return 1
+
+
+def _foundOf(error, code):
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fspath(error.filename)}: {error.strerror or error}"
+    if code == 1:
+        return f"{type(error).__name__} in {_origin(error)}"
+    return type(error).__name__
+
+
+def _origin(error):
+    trace = error.__traceback__
+    where = "unknown place"
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        where = f"{os.path.basename(code.co_filename)}:{trace.tb_lineno} ({code.co_name})"
+        trace = trace.tb_next
+    return where
+
+
+def describe(error):
+    """The parts of an error as a `dict`: code, class, message, found, remedy (each part one line)."""
+    code = codeOf(error)
+    message = str(error) or type(error).__name__
+    if isinstance(error, OSError) and not message.strip():
+        message = os.strerror(error.errno or errno.EIO)
+    if isinstance(error, MemoryError):
+        message = "not enough memory"
+    if code == 1:
+        message = f"unexpected error: {message}"
+    found = getattr(error, "found", None) or _foundOf(error, code)
+    remedy = getattr(error, "remedy", None) or _REMEDIES.get(code, _REMEDIES[1])
+    line = {"message": message, "found": found, "remedy": remedy}
+    return {"code": code, "class": type(error).__name__, **{k: " ".join(str(v).split()) for k, v in line.items()}}
+
+
+def explain(parts):
+    """The three lines of an error that ``describe`` gave."""
+    return f"error[{parts['code']}]: {parts['message']}\n  found: {parts['found']}\n  try: {parts['remedy']}"
+
+
+def report(error):
+    """Print the three lines of an error on stderr and return its exit code."""
+    parts = describe(error)
+    click.echo(explain(parts), err=True)
+    return parts["code"]

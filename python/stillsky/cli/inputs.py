@@ -1,0 +1,185 @@
+"""Reading what the command line names."""
+
+import os
+
+from .exits import CommandError, ReadError
+from .regions import parseRegion, splitExtension
+
+__all__ = ["checkFile", "defaultPrefix", "readPair", "readStars"]
+
+_SUFFIXES = (".gz", ".fz", ".bz2", ".fits", ".fit", ".fts")
+
+
+def defaultPrefix(path, verb, given=None):
+    """Prefix of the products: as given, else stem of the science file and verb, in the current folder.
+
+    A given prefix that is a folder (or ends with a slash) gets the default name inside.
+    """
+    name = os.path.basename(splitExtension(path)[0])
+    for suffix in _SUFFIXES:
+        name = name.removesuffix(suffix)
+    name = f"{name}.{verb}"
+    if given is None:
+        return name
+    if given.endswith(os.sep) or os.path.isdir(given):
+        return os.path.join(given, name)
+    return given
+
+
+def _region(run):
+    region, fitsRegion = run.option("region"), run.option("fitsRegion")
+    if region and fitsRegion:
+        raise CommandError(
+            "--region and --fits-region exclude each other", found=f"{region} and {fitsRegion}", remedy="give one"
+        )
+    if not region and not fitsRegion:
+        return None
+    from stillsky.geom import Box2I, Extent2I, Point2I
+
+    (x0, x1), (y0, y1) = parseRegion(fitsRegion or region, fits=bool(fitsRegion))
+    return Box2I(Point2I(x0, y0), Extent2I(x1 - x0, y1 - y0))
+
+
+def checkFile(path, role):
+    """Raise ReadError unless ``path`` is a file that may be read; ``role`` names it in the message."""
+    if not os.path.exists(path):
+        raise ReadError(
+            f"the {role} file does not exist: {path}",
+            found=f"current folder {os.getcwd()}",
+            remedy="check the name; FILE[EXT] picks an extension",
+        )
+    if os.path.isdir(path):
+        raise ReadError(f"the {role} is a folder: {path}", found="a folder", remedy="name a FITS file in it")
+    if not os.access(path, os.R_OK):
+        raise ReadError(f"the {role} file may not be read: {path}", found="no permission", remedy=f"chmod +r {path}")
+
+
+def _sideFiles(run, role):
+    """Keyword arguments of the reader for the planes and figures given for ``science`` or ``template``."""
+    names = {"Mask": "maskPath", "Var": "variancePath", "Weight": "weightPath", "Psf": "psfPath"}
+    given = {argument: run.option(role + name) for name, argument in names.items()}
+    for argument, path in given.items():
+        if path is not None:
+            checkFile(splitExtension(path)[0], f"{role} {argument.removesuffix('Path')}")
+    given |= {k: run.option(role + k[0].upper() + k[1:]) for k in ("gain", "readNoise", "saturation")}
+    return {k: v for k, v in given.items() if v is not None}
+
+
+def _read(run, role, name, region):
+    from stillsky.fits import readExposure
+
+    path, ext = splitExtension(name, run.option("ext"))
+    checkFile(path, role)
+    exposure, provenance = readExposure(path, ext=ext, region=region, **_sideFiles(run, role))
+    run.summary["inputs"][role] = {
+        "path": os.path.abspath(path),
+        "ext": ext,
+        "width": exposure.width,
+        "height": exposure.height,
+        "xy0": list(exposure.xy0),
+        "wcs": exposure.wcs is not None,
+        "psf": exposure.psf is not None,
+        "provenance": list(provenance),
+    }
+    return exposure
+
+
+def readPair(run, scienceName, templateName):
+    """The two exposures, with their provenance said and noted in the summary.
+
+    The region cuts the science image; the template only when the pair has no WCS to tell which part of it matches.
+    """
+    for name, role in ((scienceName, "science"), (templateName, "template")):
+        checkFile(splitExtension(name, run.option("ext"))[0], role)
+    region = _region(run)
+    with run.timed("read"):
+        science = _read(run, "science", scienceName, region)
+        template = _read(run, "template", templateName, region if science.wcs is None else None)
+        if region is not None and science.wcs is not None and template.wcs is None:
+            template = _read(run, "template", templateName, region)
+    _announce(run)
+    return science, template
+
+
+def _announce(run):
+    parts = []
+    for role, facts in run.summary["inputs"].items():
+        parts.append(
+            f"{role} {os.path.basename(facts['path'])} {facts['width']}x{facts['height']} px, "
+            f"{'WCS' if facts['wcs'] else 'no WCS'}, {'PSF' if facts['psf'] else 'no PSF'}"
+        )
+    run.say("inputs: " + "; ".join(parts))
+    from .logs import WARNING_CODE
+
+    for role, facts in run.summary["inputs"].items():
+        for sentence in facts["provenance"]:
+            match = WARNING_CODE.match(sentence)
+            if match:
+                run.warn(match["code"], f"{role}: {match['sentence']}")
+            else:
+                run.say(f"  {role}: {sentence}")
+
+
+def readStars(path, science):
+    """Positions of stars from a table.
+
+    Parameters
+    ----------
+    path : `str`
+        Table that astropy can read (ECSV, CSV, FITS, VOTable), or text with two columns x y. Columns x and y are
+        0-based science pixels; ra and dec are degrees.
+    science : `stillsky.image.Exposure`
+        Whose WCS places ra and dec.
+
+    Returns
+    -------
+    x, y : `numpy.ndarray` of `float`
+        Science pixels.
+    """
+    import numpy as np
+    from astropy.table import Table
+
+    checkFile(path, "star table")
+    try:
+        table = _readTable(path, Table)
+    except OSError:
+        raise
+    except Exception as error:
+        raise ReadError(
+            f"the star table cannot be read: {path}",
+            found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            remedy="an ECSV, CSV or FITS table with columns x, y or ra, dec; or text with two columns",
+        ) from error
+    columns = {name.lower(): name for name in table.colnames}
+    if {"x", "y"} <= set(columns):
+        return tuple(np.asarray(table[columns[c]], dtype=float) for c in ("x", "y"))
+    if {"ra", "dec"} <= set(columns):
+        if science.wcs is None:
+            raise CommandError(
+                "the star table has ra and dec, and the science image has no WCS",
+                found=f"columns {', '.join(table.colnames)}",
+                remedy="give columns x and y (0-based pixels)",
+                exitCode=4,
+            )
+        ra, dec = (np.radians(np.asarray(table[columns[c]], dtype=float)) for c in ("ra", "dec"))
+        return science.wcs.skyToPixel(ra, dec)
+    raise ReadError(
+        f"the star table has no positions: {path}",
+        found=f"columns {', '.join(table.colnames)}",
+        remedy="name the columns x and y (0-based pixels) or ra and dec (degrees)",
+    )
+
+
+def _readTable(path, Table):
+    if path.endswith((".ecsv", ".csv", ".fits", ".fit", ".xml", ".vot")):
+        return Table.read(path)
+    import numpy as np
+
+    with open(path, encoding="utf-8") as stream:
+        first = next((line for line in stream if line.strip() and not line.startswith("#")), "")
+    try:
+        [float(v) for v in first.replace(",", " ").split()]
+    except ValueError:
+        return Table.read(path, format="ascii")
+    values = np.loadtxt(path, delimiter="," if "," in first else None, ndmin=2)
+    return Table({"x": values[:, 0], "y": values[:, 1]})

@@ -1,0 +1,127 @@
+"""Options that verbs share. The rarely used ones are shown by ``--help-all`` only."""
+
+import click
+
+__all__ = ["VerbCommand", "configOptions", "inputOptions", "outputOptions", "runOptions"]
+
+
+class VerbCommand(click.Command):
+    """A command whose help hides rarely used options; ``--help-all`` shows them."""
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "max_content_width": 100})
+        super().__init__(*args, **kwargs)
+        if any(getattr(p, "hidden", False) for p in self.params):
+            self.params.append(
+                click.Option(
+                    ["--help-all"],
+                    is_flag=True,
+                    is_eager=True,
+                    expose_value=False,
+                    callback=_showAll,
+                    help="Show all options and exit.",
+                )  # fmt: skip
+            )
+
+
+def _showAll(ctx, param, value):
+    if not value:
+        return
+    for option in ctx.command.params:
+        if isinstance(option, click.Option):
+            option.hidden = False
+    click.echo(ctx.get_help())
+    ctx.exit()
+
+
+def _apply(*options):
+    def decorate(function):
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def runOptions(json=True):
+    """Logging, threads, machine-readable summary."""
+    options = [
+        click.option("-v", "--verbose", count=True, help="Say more; repeat for timings of every step."),
+        click.option("-q", "--quiet", count=True, help="Only warnings; twice: only errors."),
+        click.option("--threads", type=click.IntRange(min=0), default=None, metavar="N",
+                     help="Threads; 0, the default, means all that this process may use."),
+        click.option("--allow", multiple=True, metavar="CODE", hidden=True, help="Silence a warning, e.g. W-NOVAR; repeatable."),
+        click.option("--log-file", type=click.Path(dir_okay=False), hidden=True, help="Also write a full log here."),
+        click.option("--log-json", is_flag=True, hidden=True, help="Log lines as JSON objects."),
+        click.option("--debug", is_flag=True, hidden=True, help="Show the traceback of an error."),
+    ]  # fmt: skip
+    if json:
+        options.insert(0, click.option("--json", "asJson", is_flag=True, help="Print a JSON summary on stdout."))
+    return _apply(*options)
+
+
+def configOptions():
+    """Configuration."""
+    return _apply(
+        click.option("-c", "--config", "assignments", multiple=True, metavar="KEY=VALUE",
+                     help='Set a configuration key, e.g. psfmatch.spatialKernelOrder=1; "stillsky config VERB" lists them.'),
+        click.option("-C", "--config-file", "configFiles", multiple=True, type=click.Path(), metavar="FILE.yaml",
+                     help="YAML file of keys; repeatable."),
+        click.option("--config-script", "configScripts", multiple=True, type=click.Path(), metavar="FILE.py", hidden=True,
+                     help="Python file that changes 'config'; repeatable."),
+        click.option("--preset", metavar="NAME", help="Named set of values: rubin or hotpants."),
+    )  # fmt: skip
+
+
+def inputOptions():
+    """What to read, and from where the other planes come."""
+    sides = []
+    for side, name in (("sci", "science"), ("tmpl", "template")):
+        for what, doc in (
+            ("mask", "mask"),
+            ("var", "variance"),
+            ("weight", "weight (1/variance)"),
+            ("psf", "PSF"),
+        ):
+            sides.append(
+                click.option(
+                    f"--{side}-{what}",
+                    f"{name}{what.capitalize()}",
+                    metavar="FILE[EXT]",
+                    hidden=True,
+                    help=f"File with the {doc} of the {name} image.",
+                )  # fmt: skip
+            )
+        for what, doc in (("gain", "electrons per count"), ("read-noise", "electrons"), ("saturation", "counts")):
+            stem = "".join(part.capitalize() for part in what.split("-"))
+            sides.append(
+                click.option(
+                    f"--{side}-{what}",
+                    f"{name}{stem}",
+                    type=float,
+                    metavar="X",
+                    hidden=True,
+                    help=f"{what.replace('-', ' ').capitalize()} of the {name} image, {doc}.",
+                )  # fmt: skip
+            )
+    return _apply(
+        click.option("--ext", metavar="NAME", hidden=True, help="Extension of both files; FILE[NAME] for one of them."),
+        click.option("--region", metavar="X0:X1,Y0:Y1", help="Part of the science image, 0-based and half open."),
+        click.option("--fits-region", "fitsRegion", metavar="X0:X1,Y0:Y1", hidden=True,
+                     help="The same 1-based and inclusive."),
+        click.option("--stars", metavar="FILE",
+                     help="Table of stars for the kernel: x, y (0-based science pixels) or ra, dec (degrees)."),
+        *sides,
+    )  # fmt: skip
+
+
+def outputOptions():
+    """Where to write."""
+    return _apply(
+        click.option("-o", "--output", metavar="PREFIX",
+                     help="Prefix of the products [default: science file stem and verb, in the current folder]."),
+        click.option("--overwrite", is_flag=True, help="Replace existing products."),
+        click.option("--dry-run", is_flag=True, help="Print resolved inputs and configuration; touch nothing."),
+        click.option("--compress", type=click.Choice(["none", "lossless", "lossy"]), default="none", hidden=True,
+                     show_default=True, help="Compression of the FITS products."),
+    )  # fmt: skip

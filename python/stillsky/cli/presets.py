@@ -1,0 +1,44 @@
+"""Named sets of configuration values. Keys are dotted names of the configuration of the verb."""
+
+__all__ = ["PRESETS"]
+
+_RUBIN = {
+    # Current Alard-Lupton subtraction of the Rubin pipelines, and the numerics of its kernel fit.
+    "convolve": "template",
+    "subtractBackground": False,
+    "doCopyEdge": True,
+    "minKernelSources": 3,
+    "maxKernelSources": 1000,
+    "requiredTemplateFraction": 0.1,
+    "stars.minSignalToNoise": 10.0,
+    "psfmatch.compat": True,
+    "psfmatch.kernelBasisSet": "alard-lupton",
+    "psfmatch.fitForBackground": True,
+    "psfmatch.spatialKernelOrder": 1,
+    "psfmatch.spatialBgOrder": 2,
+    "psfmatch.constantVarianceWeighting": True,
+    "psfmatch.iterateSingleKernel": False,
+    "psfmatch.badMaskPlanes": ["NO_DATA", "EDGE", "SAT"],
+}
+
+_HOTPANTS = {
+    # Defaults of hotpants: kernel half width 10, substamp half width 15, orders 2 and 1, three fixed Gaussians.
+    "convolve": "auto",
+    "psfmatch.kernelBasisSet": "alard-lupton",
+    "psfmatch.scaleByFwhm": False,
+    "psfmatch.kernelSize": 21,
+    "psfmatch.alardNGauss": 3,
+    "psfmatch.alardSigGauss": [0.7, 1.5, 3.0],
+    "psfmatch.alardDegGauss": [6, 4, 2],
+    "psfmatch.spatialModelType": "polynomial",
+    "psfmatch.spatialKernelOrder": 2,
+    "psfmatch.spatialBgOrder": 1,
+    "psfmatch.fitForBackground": True,
+    "psfmatch.detectionConfig.scaleByFwhm": False,
+    "psfmatch.detectionConfig.fpGrowPix": 15,
+}
+
+PRESETS = {
+    "rubin": {"subtract": _RUBIN, "psfmatch": _RUBIN},
+    "hotpants": {"subtract": _HOTPANTS, "psfmatch": _HOTPANTS},
+}

@@ -1,0 +1,131 @@
+"""``stillsky subtract``: the difference of two images, with everything that tells how good it is."""
+
+import click
+
+from ..options import VerbCommand, configOptions, inputOptions, outputOptions, runOptions
+from ..run import runVerb
+
+__all__ = ["SUFFIXES", "subtract", "subtractFiles"]
+
+SUFFIXES = (".diff.fits", ".matched.fits", ".kernel.fits", ".json", ".png")
+
+
+@click.command(cls=VerbCommand)
+@click.argument("science", metavar="SCIENCE")
+@click.argument("template", metavar="TEMPLATE")
+@outputOptions()
+@configOptions()
+@click.option("--convolve", type=click.Choice(["auto", "template", "science"]), help="Which image is convolved.")
+@inputOptions()
+@click.option("--picture/--no-picture", default=True, hidden=True, help="Write PREFIX.png.")
+@runOptions()
+def subtract(**options):
+    """Match the PSFs of two images and subtract TEMPLATE from SCIENCE.
+
+    Files are FITS, of any camera; FILE[EXT] picks an extension. Missing PSF, noise and mask are estimated, and every
+    guess is printed. Products are PREFIX.diff.fits (image, mask, variance, PSF), PREFIX.matched.fits (the template as
+    it was subtracted), PREFIX.kernel.fits, PREFIX.json (all figures) and PREFIX.png (the picture).
+
+    A new source is positive in the difference, whichever image was convolved.
+    """
+    return runVerb("subtract", options, subtractFiles)
+
+
+def resolveConfig(run):
+    """The configuration of the run; its values and origins go to the summary."""
+    from ..config import resolve
+
+    convolve = run.option("convolve")
+    resolved = resolve(
+        run.verb,
+        preset=run.option("preset"),
+        files=run.option("configFiles", ()),
+        scripts=run.option("configScripts", ()),
+        assignments=run.option("assignments", ()),
+        options={"convolve": (convolve, "--convolve")} if convolve else {},
+    )
+    run.summary["config"] = resolved.document()
+    return resolved
+
+
+def printPlan(run, resolved, prefix, suffixes):
+    """What a dry run says: inputs as understood, keys that differ from their defaults, products."""
+    run.summary["products"] = []
+    run.summary["planned"] = [prefix + suffix for suffix in suffixes]
+    lines = ["configuration, where it differs from the defaults:"]
+    changed = resolved.changed()
+    for key, (default, value) in changed.items():
+        lines.append(f"  {key}: {value!r} (default {default!r}; from {resolved.origins.get(key, 'default')})")
+    if not changed:
+        lines.append("  none")
+    lines.append("would write: " + ", ".join(run.summary["planned"]))
+    for line in lines:
+        run.say(line)
+    return 0
+
+
+def subtractFiles(run):
+    """Body of the verb: resolve, refuse, read, subtract, write."""
+    from ..inputs import defaultPrefix, readPair, readStars
+    from ..products import StagedProducts
+
+    options = run.options
+    resolved = resolveConfig(run)
+    prefix = defaultPrefix(options["science"], run.verb, options["output"])
+    suffixes = [s for s in SUFFIXES if s != ".png" or options.get("picture", True)]
+    if not options["dry_run"]:
+        output = StagedProducts(prefix, suffixes, options["overwrite"])  # refuses before any work
+    science, template = readPair(run, options["science"], options["template"])
+    stars = readStars(options["stars"], science) if options["stars"] else None
+    if options["dry_run"]:
+        return printPlan(run, resolved, prefix, suffixes)
+
+    from stillsky.diffim import subtract as subtractExposures
+
+    result = subtractExposures(science, template, config=resolved.config, stars=stars, progress=run.progress)
+    run.progress.close()
+    noteResult(run, result)
+    with output:
+        writeProducts(run, result, output, suffixes)
+    run.say(_resultLine(run, result, f"{prefix}.diff.fits"))
+    return 0
+
+
+def noteResult(run, result):
+    """Put what a subtraction found into the summary, and say what was not said while it ran."""
+    run.summary["convolved"] = result.convolved
+    run.summary["metadata"] = dict(result.metadata)
+    run.summary["decisions"] = list(result.decisions)
+    run.summary["timings"].update(result.timings)
+    for sentence in result.decisions:
+        run.say(sentence)
+    for code, sentence in result.warnings:
+        run.warn(code, sentence)
+
+
+def writeProducts(run, result, output, suffixes):
+    """Write everything under the staging prefix; the summary names the final files."""
+    with run.timed("write"):
+        written = result.write(output.prefix, overwrite=True, compress=run.option("compress", "none"))
+        if ".png" in suffixes:
+            from ...report import subtractFigure
+
+            subtractFigure(result, output.path(".png"))
+    names = {str(output.finalName(name)) for name in written}
+    names |= {str(output.finalName(output.path(s))) for s in (".json", ".png") if s in suffixes}
+    run.summary["products"] = sorted(names)
+    run.summary["timings"]["total"] = run.seconds
+    from ..run import toJson
+
+    with open(output.path(".json"), "w", encoding="utf-8") as stream:
+        stream.write(toJson(run.summary) + "\n")
+
+
+def _resultLine(run, result, product):
+    parts = [f"convolved {result.convolved}"]
+    for key, words, form in (("spatialKernelSum", "kernel sum", ".4g"), ("skyChi", "sky chi", ".3f")):
+        value = result.metadata.get(key)
+        if value is not None:
+            parts.append(f"{words} {value:{form}}")
+    parts += [f"{run.seconds:.1f} s", product]
+    return "result: " + "; ".join(parts)

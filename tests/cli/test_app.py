@@ -1,0 +1,98 @@
+"""The top level: help, version, usage errors, what they import and cost."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+_HEAVY = (
+    "numpy",
+    "scipy",
+    "astropy",
+    "matplotlib",
+    "rich",
+    "yaml",
+    "lsst.pex.config",
+    "lsst.pipe.base",
+    "lsst.daf.butler",
+)
+
+
+def _modules(argv):
+    """Modules loaded after running the command line in a fresh interpreter, and its exit code."""
+    code = f"import sys; from stillsky.__main__ import main; c = main({argv!r}); print(c, *sys.modules, sep='\\n')"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout
+    lines = out.splitlines()
+    start = max(i for i, line in enumerate(lines) if line.isdigit())
+    return int(lines[start]), set(lines[start + 1 :])
+
+
+@pytest.mark.parametrize(
+    "argv, code",
+    [(["--help"], 0), (["--version"], 0), (["nothing"], 2), (["subtract"], 2), (["subtract", "--help"], 0), ([], 0)],
+)
+def test_help_version_and_usage_errors_import_nothing_heavy(argv, code):
+    """A5."""
+    got, modules = _modules(argv)
+    assert got == code
+    assert modules.isdisjoint(_HEAVY)
+
+
+def test_help_costs_little_more_than_the_interpreter():
+    """A5: user CPU below four times the bare interpreter plus 0.2 s."""
+
+    def seconds(*argv):
+        best = float("inf")
+        for _ in range(3):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+            subprocess.run([sys.executable, *argv], capture_output=True, check=True)
+            best = min(best, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
+        return best
+
+    assert seconds("-m", "stillsky", "--help") < 4 * seconds("-c", "pass") + 0.2
+
+
+@pytest.mark.parametrize("argv", [["subtrac"], ["subtract", "a.fits"], ["subtract", "a", "b", "--nonsense"], ["info"]])
+def test_usage_errors_have_three_parts(run, argv):
+    code, out, err = run(*argv)
+    assert code == 2 and out == ""
+    what, found, remedy = err.splitlines()
+    assert what.startswith("error[2]: ")
+    assert found == "  found: stillsky " + " ".join(argv)
+    assert remedy.startswith("  try: stillsky") and remedy.endswith("--help")
+
+
+def test_misspelt_verb_is_guessed(run):
+    assert "did you mean subtract" in run("subtrac")[2]
+
+
+def test_every_verb_has_help(run):
+    from stillsky.cli.app import _VERBS
+
+    for verb in _VERBS:
+        code, out, err = run(verb, "--help")
+        assert code == 0 and "Usage: stillsky " + verb in out and err == ""
+
+
+def test_rare_options_are_hidden_until_asked_for(run):
+    short = run("subtract", "--help")[1]
+    assert "--sci-weight" not in short and short.count("\n  -") <= 15
+    full = run("subtract", "--help-all")[1]
+    for option in (
+        "--sci-mask",
+        "--tmpl-var",
+        "--tmpl-weight",
+        "--sci-psf",
+        "--fits-region",
+        "--log-json",
+        "--compress",
+    ):
+        assert option in full
+
+
+def test_reader_that_goes_away_is_no_error():
+    command = f"{sys.executable} -m stillsky --help | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0 and done.stderr == ""
