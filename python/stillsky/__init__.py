@@ -7,7 +7,7 @@ import importlib
 
 from ._version import __version__
 
-# Public name -> module that defines it. Task classes import lsst.pipe.base, nothing else does.
+# Public name -> module that defines it, or "module:name" where the public name differs. Task classes import lsst.pipe.base, nothing else does.
 _LAZY = {
     # errors
     "StillskyError": "errors",
@@ -16,6 +16,7 @@ _LAZY = {
     "InvalidPsfError": "errors",
     "OutOfBoundsError": "errors",
     "MaskSchemaError": "errors",
+    "MismatchError": "errors",
     "NoDataError": "errors",
     "NotFoundError": "errors",
     "NumericalError": "errors",
@@ -36,6 +37,29 @@ _LAZY = {
     "makeStatistics": "stats",
     "robustSigma": "stats",
     "stringToStatisticsProperty": "stats",
+    # geom
+    "Point2I": "geom",
+    "Point2D": "geom",
+    "Extent2I": "geom",
+    "Extent2D": "geom",
+    "Box2I": "geom",
+    "Box2D": "geom",
+    "AffineTransform": "geom",
+    "Polygon": "geom",
+    # image
+    "Image": "image",
+    "Mask": "image",
+    "MaskSchema": "image",
+    "MaskedImage": "image",
+    "Exposure": "image",
+    "exposure": "image:makeExposure",
+    "makeExposure": "image",
+    "fromCCDData": "image",
+    "toCCDData": "image",
+    # wcs
+    "SkyWcs": "wcs",
+    "makeTanWcs": "wcs",
+    "makeCdMatrix": "wcs",
     # threads
     "getNumThreads": "threads",
     "setNumThreads": "threads",
@@ -68,7 +92,8 @@ __all__ = ["__version__", *_LAZY]
 
 def __getattr__(name):
     if name in _LAZY:
-        value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+        module, _, attribute = _LAZY[name].partition(":")
+        value = getattr(importlib.import_module(f".{module}", __name__), attribute or name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

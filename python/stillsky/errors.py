@@ -8,6 +8,7 @@ __all__ = [
     "FitsLayoutError",
     "InvalidPsfError",
     "MaskSchemaError",
+    "MismatchError",
     "NoDataError",
     "NotFoundError",
     "NumericalError",
@@ -50,6 +51,10 @@ class DomainError(StillskyError, ValueError):
 
 class InvalidPsfError(DomainError):
     """The PSF is not defined at a position."""
+
+
+class MismatchError(StillskyError, ValueError):
+    """Two inputs do not belong together: no overlap, one WCS missing, shapes, units or registration that differ."""
 
 
 class OutOfBoundsError(StillskyError, IndexError):

@@ -1,0 +1,20 @@
+"""Images, masks with named planes, masked images and exposures."""
+
+from .convert import fromCCDData, toCCDData
+from .exposure import Exposure, ExposureInfo, makeExposure
+from .image import Image
+from .mask import Mask
+from .mask_schema import MaskSchema
+from .masked_image import MaskedImage
+
+__all__ = [
+    "Exposure",
+    "ExposureInfo",
+    "Image",
+    "Mask",
+    "MaskSchema",
+    "MaskedImage",
+    "fromCCDData",
+    "makeExposure",
+    "toCCDData",
+]

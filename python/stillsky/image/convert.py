@@ -1,0 +1,69 @@
+"""To and from astropy's CCDData."""
+
+import numpy as np
+
+from ..errors import DomainError
+from .exposure import makeExposure
+from .mask import Mask
+
+__all__ = ["fromCCDData", "toCCDData"]
+
+BAD_PLANES = ("BAD", "SAT", "CR", "EDGE", "NO_DATA", "INTRP")
+
+
+def toCCDData(exposure, badPlanes=BAD_PLANES):
+    """An `astropy.nddata.CCDData` that shares the image.
+
+    Its mask is true where any of ``badPlanes`` is set; the full mask goes to ``meta["STILLSKY_MASK"]`` and its plane
+    names to ``meta["MP_<NAME>"]``; ``xy0`` to ``meta["LTV1"]``, ``meta["LTV2"]``; the WCS is that of the array.
+    """
+    from astropy.nddata import CCDData, VarianceUncertainty
+
+    meta = dict(exposure.metadata.items())
+    unit = meta.get("BUNIT") or "adu"
+    meta.update({f"MP_{name}": bit for name, bit in exposure.mask.schema.items()})
+    meta.update(STILLSKY_MASK=exposure.mask.array, LTV1=-exposure.xy0.x, LTV2=-exposure.xy0.y)
+    return CCDData(
+        exposure.image.array,
+        uncertainty=VarianceUncertainty(exposure.variance.array),
+        mask=exposure.mask.isSet(badPlanes),
+        unit=unit,
+        wcs=exposure.wcs.localWcs(exposure.xy0) if exposure.wcs is not None else None,
+        meta=meta,
+    )
+
+
+def fromCCDData(ccd, plane="BAD"):
+    """An exposure from a CCDData; the inverse of `toCCDData`.
+
+    Standard deviations and inverse variances are converted, a missing uncertainty gives zero variance; a boolean mask
+    becomes ``plane``.
+    """
+    meta = dict(ccd.meta)
+    x0, y0 = -int(meta.pop("LTV1", 0)), -int(meta.pop("LTV2", 0))
+    schema = {key[3:]: int(meta.pop(key)) for key in list(meta) if str(key).startswith("MP_")}
+    bits = meta.pop("STILLSKY_MASK", None)
+    variance = np.zeros(ccd.data.shape, np.float32) if ccd.uncertainty is None else _variance(ccd.uncertainty)
+    if bits is not None:
+        mask = Mask(np.asarray(bits), (x0, y0), schema or None)
+    else:
+        mask = Mask(np.zeros(ccd.data.shape, np.int32), (x0, y0))
+        if ccd.mask is not None:
+            mask.array[np.broadcast_to(np.asarray(ccd.mask, bool), ccd.data.shape)] |= 1 << mask.addPlane(plane)
+    exposure = makeExposure(ccd.data, variance=variance, mask=mask, wcs=ccd.wcs, xy0=(x0, y0))
+    for key, value in meta.items():
+        exposure.metadata[key] = value
+    exposure.metadata["BUNIT"] = str(ccd.unit)
+    return exposure
+
+
+def _variance(uncertainty):
+    kind, values = uncertainty.uncertainty_type, np.asarray(uncertainty.array, float)
+    if kind == "var":
+        return values.astype(np.float32)
+    if kind == "std":
+        return np.square(values).astype(np.float32)
+    if kind == "ivar":
+        with np.errstate(divide="ignore"):
+            return (1 / values).astype(np.float32)
+    raise DomainError(f"CCDData: uncertainty of type {kind!r} is not a noise level")

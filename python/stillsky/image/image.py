@@ -1,0 +1,107 @@
+"""Image: one plane of numbers."""
+
+import numpy as np
+
+from ..errors import DomainError
+from ..geom import Box2I
+from .plane import Plane
+
+__all__ = ["Image"]
+
+_DTYPES = tuple(np.dtype(t) for t in (np.float32, np.float64, np.int32, np.uint16, np.uint64))
+
+
+class Image(Plane):
+    """A borrowed 2-D array of float32, float64, int32, uint16 or uint64 with an origin.
+
+    Parameters
+    ----------
+    array : `numpy.ndarray`, (height, width)
+        Shared, not copied, when its dtype is one of the above in native byte order; other numbers become float32 or
+        float64. Another `Image` gives a shallow view.
+    xy0 : (x, y)
+        Parent coordinates of the first pixel.
+
+    Notes
+    -----
+    Arithmetic is in place (``+= -= *= /=``) and follows IEEE rules for NaN. Planes with different ``xy0`` raise
+    ShapeError; see `Plane` for indexing.
+    """
+
+    @staticmethod
+    def _accept(array):
+        if array.dtype in _DTYPES and array.dtype.isnative:
+            return array
+        if array.dtype.kind not in "biuf":
+            raise DomainError(f"Image: wanted numbers, got dtype {array.dtype}")
+        return array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32)
+
+    @classmethod
+    def zeros(cls, box, dtype=np.float32, fill=0):
+        """Image over a box, filled with one value."""
+        if not isinstance(box, Box2I):
+            box = Box2I((0, 0), box)
+        return cls(np.full(box.shape, fill, dtype), box.min)
+
+    def convert(self, dtype):
+        """Copy with another pixel type."""
+        return Image(self.array.astype(dtype), self.xy0)
+
+    def _operand(self, other):
+        """Values to combine with: a number, an image of the same box, or a function of the parent position."""
+        if isinstance(other, Plane):
+            self._requireSame(other)
+            return other.array
+        if np.isscalar(other):
+            return other
+        if isinstance(other, np.ndarray):
+            self._requireSame(Image(other, self.xy0))
+            return other
+        if callable(other):
+            return self._evaluated(other)
+        raise TypeError(f"Image: cannot combine with {type(other).__name__}")
+
+    def _evaluated(self, function):
+        x = np.arange(self.bbox.minX, self.bbox.maxX + 1, dtype=float)
+        y = np.arange(self.bbox.minY, self.bbox.maxY + 1, dtype=float)
+        return np.broadcast_to(np.asarray(function(x[None, :], y[:, None])), self.array.shape)
+
+    def __iadd__(self, other):
+        self._array += self._operand(other)
+        return self
+
+    def __isub__(self, other):
+        self._array -= self._operand(other)
+        return self
+
+    def __imul__(self, other):
+        self._array *= self._operand(other)
+        return self
+
+    def __itruediv__(self, other):
+        self._array /= self._operand(other)
+        return self
+
+    def scaledPlus(self, c, other):
+        """self + c other, in place."""
+        self._array += c * self._operand(other)
+        return self
+
+    def scaledMinus(self, c, other):
+        self._array -= c * self._operand(other)
+        return self
+
+    def scaledMultiplies(self, c, other):
+        """self (c other), in place."""
+        self._array *= c * self._operand(other)
+        return self
+
+    def scaledDivides(self, c, other):
+        """self / (c other), in place."""
+        self._array /= c * self._operand(other)
+        return self
+
+    def _repr_html_(self):
+        from .html import imageTable
+
+        return imageTable(self)

@@ -1,0 +1,170 @@
+"""Mask: one plane of bits with names."""
+
+import logging
+
+import numpy as np
+
+from ..errors import MaskSchemaError
+from ..geom import Box2I
+from .mask_schema import MaskSchema
+from .plane import Plane
+
+__all__ = ["Mask"]
+
+_log = logging.getLogger("stillsky.image")
+
+
+class Mask(Plane):
+    """An int32 plane whose bits are named by its own schema.
+
+    Parameters
+    ----------
+    array : `numpy.ndarray`, (height, width)
+        Shared when int32 in native byte order; other integers are converted, booleans mean BAD.
+    xy0 : (x, y)
+    schema : `MaskSchema` or mapping of name to bit, optional
+        Default: the standard planes.
+    """
+
+    def __init__(self, array, xy0=(0, 0), schema=None):
+        if schema is None:
+            schema = array.schema if isinstance(array, Mask) else MaskSchema.standard()
+        self._schema = schema if isinstance(schema, MaskSchema) else MaskSchema(schema)
+        values = array.array if isinstance(array, Plane) else np.asarray(array)
+        if values.dtype == bool:
+            bit = self._schema.bitmask("BAD")
+            array = np.where(values, np.int32(bit), np.int32(0))
+        super().__init__(array, xy0)
+
+    @staticmethod
+    def _accept(array):
+        if array.dtype == np.int32 and array.dtype.isnative:
+            return array
+        if array.dtype.kind not in "iu":
+            raise MaskSchemaError(f"Mask: wanted integers, got dtype {array.dtype}")
+        if array.dtype.itemsize >= 4 and array.size and (array.max() > 2**31 - 1 or array.min() < 0):
+            raise MaskSchemaError("Mask: values beyond bit 30 cannot be represented")
+        return array.astype(np.int32)
+
+    @classmethod
+    def zeros(cls, box, schema=None):
+        """Empty mask over a box."""
+        if not isinstance(box, Box2I):
+            box = Box2I((0, 0), box)
+        return cls(np.zeros(box.shape, np.int32), box.min, schema)
+
+    def _like(self, array, xy0):
+        return Mask(array, xy0, self._schema)
+
+    @property
+    def schema(self):
+        """Names of the bits. Assigning another schema renames bits without moving them; `conformTo` moves them."""
+        return self._schema
+
+    @schema.setter
+    def schema(self, schema):
+        self._schema = schema if isinstance(schema, MaskSchema) else MaskSchema(schema)
+
+    def bit(self, name):
+        return self._schema.bit(name)
+
+    def bitmask(self, names, ignoreMissing=False):
+        """OR of the bits of one or several planes; see `MaskSchema.bitmask`."""
+        return self._schema.bitmask(names, ignoreMissing)
+
+    def addPlane(self, name, doc=""):
+        """Make sure that a plane exists; its bit number."""
+        self._schema = self._schema.add(name, doc)
+        return self._schema.bit(name)
+
+    def removePlane(self, name, clear=False):
+        """Forget a plane; its bits stay unless ``clear``."""
+        bit = self._schema.bit(name)
+        if clear:
+            self.clearPlane(bit)
+        self._schema = self._schema.remove(name)
+
+    def clearPlane(self, plane):
+        """Clear one plane, given by name or bit, everywhere; the name stays."""
+        bit = self._schema.bit(plane) if isinstance(plane, str) else int(plane)
+        self._array &= np.int32(~(1 << bit))
+
+    def isSet(self, names, ignoreMissing=True):
+        """Boolean array: any of the planes is set."""
+        return (self._array & np.int32(self.bitmask(names, ignoreMissing))) != 0
+
+    def fractions(self):
+        """Fraction of pixels with each plane set."""
+        n = max(self._array.size, 1)
+        return {name: float(np.count_nonzero(self._array & np.int32(1 << bit)) / n) for name, bit in self._schema.items()}
+
+    def describe(self, *, x, y):
+        """Names of the planes set at a pixel in parent coordinates."""
+        return self._schema.interpret(self.pixel(x=x, y=y))
+
+    def interpret(self, value):
+        return self._schema.interpret(value)
+
+    def conformTo(self, target):
+        """Express the mask in another schema, in place; returns self.
+
+        Bits move to the number that the target gives their name, all at once; names that the target lacks are added
+        to it on the lowest unused bits. Bits without a name are dropped with one warning.
+        """
+        for name in self._schema:
+            target = target.add(name, self._schema.doc(name))
+        named = self._schema.bitmask(list(self._schema))
+        unnamed = self._array & np.int32(~named)
+        if unnamed.any():
+            _log.warning("mask bits without a name dropped: 0x%x", int(np.bitwise_or.reduce(unnamed, axis=None)) & 0xFFFFFFFF)
+        if unnamed.any() or any(target.bit(name) != bit for name, bit in self._schema.items()):
+            old = self._array.copy()
+            self._array[...] = 0
+            for name, bit in self._schema.items():
+                self._array |= ((old >> bit) & 1) << target.bit(name)
+        self._schema = target
+        return self
+
+    def _operand(self, other):
+        if isinstance(other, Mask):
+            self._requireSame(other, ignoreXY0=True)
+            if other.schema != self._schema:
+                raise MaskSchemaError(f"masks name their planes differently: {dict(self._schema)} and {dict(other.schema)}")
+            return other.array
+        return other.array if isinstance(other, Plane) else np.int32(other)
+
+    def __ior__(self, other):
+        self._array |= self._operand(other)
+        return self
+
+    def __iand__(self, other):
+        self._array &= self._operand(other)
+        return self
+
+    def __ixor__(self, other):
+        self._array ^= self._operand(other)
+        return self
+
+    def __reduce__(self):
+        return Mask, (self._array, tuple(self.xy0), self._schema)
+
+    # Rubin's spellings
+    addMaskPlane = addPlane
+    getPlaneBitMask = bitmask
+    getMaskPlane = bit
+    clearMaskPlane = clearPlane
+
+    def getMaskPlaneDict(self):
+        """Copy of the schema as a dict."""
+        return dict(self._schema)
+
+    def removeAndClearMaskPlane(self, name):
+        self.removePlane(name, clear=True)
+
+    def clearAllMaskPlanes(self):
+        self.set(0)
+
+    def _repr_html_(self):
+        from .html import maskTable
+
+        return maskTable(self)

@@ -1,0 +1,202 @@
+"""MaskedImage: image, mask and variance planes of one box."""
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..geom import Box2I
+from .image import Image
+from .mask import Mask
+from .plane import Plane
+
+__all__ = ["MaskedImage"]
+
+
+class MaskedImage:
+    """Three planes with equal dimensions and origin; the variance is float32 (float64 accepted).
+
+    Parameters
+    ----------
+    image : `Image` or `numpy.ndarray`
+        Shared.
+    mask : `Mask` or `numpy.ndarray`, optional
+        Default: empty, standard planes.
+    variance : `Image` or `numpy.ndarray`, optional
+        Default: zero.
+
+    Notes
+    -----
+    Arithmetic is in place and propagates variances as for independent pixels, from the old image values; masks are
+    OR-ed. Division by zero follows IEEE rules and sets no bit.
+    """
+
+    def __init__(self, image, mask=None, variance=None):
+        if isinstance(image, MaskedImage):
+            image, mask, variance = image.image, image.mask, image.variance
+        self._image = image if isinstance(image, Image) else Image(image)
+        box = self._image.bbox
+        xy0 = self._image.xy0
+        if mask is None:
+            mask = Mask.zeros(box) if not box.isEmpty else Mask(np.zeros(self._image.array.shape, np.int32), xy0)
+        if variance is None:
+            variance = Image(np.zeros(self._image.array.shape, np.float32), xy0)
+        self._mask = mask if isinstance(mask, Mask) else Mask(mask, xy0)
+        self._variance = variance if isinstance(variance, Image) else Image(variance, xy0)
+        for name, plane in (("mask", self._mask), ("variance", self._variance)):
+            if plane.array.shape != self._image.array.shape:
+                raise ShapeError(
+                    f"MaskedImage: {name} is {plane.width}x{plane.height}, image is {self._image.width}x{self._image.height}"
+                )
+            if plane.xy0 != xy0:
+                raise ShapeError(f"MaskedImage: {name} starts at {plane.xy0}, image at {xy0}")
+
+    @classmethod
+    def zeros(cls, box, dtype=np.float32, schema=None):
+        """All planes zero over a box."""
+        if not isinstance(box, Box2I):
+            box = Box2I((0, 0), box)
+        return cls(Image.zeros(box, dtype), Mask.zeros(box, schema), Image.zeros(box))
+
+    image = property(lambda self: self._image)
+    mask = property(lambda self: self._mask)
+    variance = property(lambda self: self._variance)
+    bbox = property(lambda self: self._image.bbox)
+    width = property(lambda self: self._image.width)
+    height = property(lambda self: self._image.height)
+    dimensions = property(lambda self: self._image.dimensions)
+
+    @property
+    def xy0(self):
+        """Parent coordinates of the first pixel; setting moves all three planes."""
+        return self._image.xy0
+
+    @xy0.setter
+    def xy0(self, value):
+        self._image.xy0 = self._mask.xy0 = self._variance.xy0 = value
+
+    @property
+    def planes(self):
+        return self._image, self._mask, self._variance
+
+    def __getitem__(self, key):
+        """Shared view of a box or of slices; at [x, y] the tuple (image, mask, variance)."""
+        parts = [plane[key] for plane in self.planes]
+        return MaskedImage(*parts) if isinstance(parts[0], Plane) else tuple(parts)
+
+    def __setitem__(self, key, value):
+        parts = self._parts(value)
+        for plane, part in zip(self.planes, parts):
+            plane[key] = part
+
+    @staticmethod
+    def _parts(value):
+        if isinstance(value, MaskedImage):
+            return value.planes
+        image, mask, variance = value
+        return image, mask, variance
+
+    def set(self, value):
+        """Every pixel to (image, mask, variance)."""
+        for plane, part in zip(self.planes, self._parts(value)):
+            plane.set(part)
+
+    def assign(self, rhs, bbox=None):
+        """Copy another masked image of equal dimensions into this one or a box of it."""
+        for plane, part in zip(self.planes, rhs.planes):
+            plane.assign(part, bbox)
+
+    def subset(self, box):
+        return self[box]
+
+    def copy(self):
+        """Deep copy."""
+        return MaskedImage(*(plane.copy() for plane in self.planes))
+
+    def emptyLike(self):
+        """New planes of the same box, types and schema, not initialised."""
+        xy0 = self.xy0
+        return MaskedImage(
+            Image(np.empty_like(self._image.array, order="C"), xy0),
+            Mask(np.empty_like(self._mask.array, order="C"), xy0, self._mask.schema),
+            Image(np.empty_like(self._variance.array, order="C"), xy0),
+        )
+
+    def convert(self, dtype):
+        """Copy with another image pixel type."""
+        return MaskedImage(self._image.convert(dtype), self._mask.copy(), self._variance.copy())
+
+    def overlapsMemory(self, other):
+        return any(a.overlapsMemory(b) for a, b in zip(self.planes, other.planes))
+
+    # ---- arithmetic (variance from the old values, then the image)
+
+    def _sum(self, sign, c, other):
+        if isinstance(other, MaskedImage):
+            self._image._requireSame(other.image)
+            self._mask |= other.mask
+            self._variance._array += np.float32(c * c) * other.variance.array if c != 1 else other.variance.array
+            other = other.image
+        if c == 1:
+            return self._image.__iadd__(other) if sign > 0 else self._image.__isub__(other)
+        return self._image.scaledPlus(sign * c, other)
+
+    def __iadd__(self, other):
+        self._sum(+1, 1, other)
+        return self
+
+    def __isub__(self, other):
+        self._sum(-1, 1, other)
+        return self
+
+    def scaledPlus(self, c, other):
+        """self + c other, in place."""
+        self._sum(+1, c, other)
+        return self
+
+    def scaledMinus(self, c, other):
+        self._sum(-1, c, other)
+        return self
+
+    def scaledMultiplies(self, c, other):
+        """self (c other), in place: variance c^2 (l^2 Vr + r^2 Vl)."""
+        left, variance = self._image.array, self._variance.array
+        if isinstance(other, MaskedImage):
+            self._image._requireSame(other.image)
+            self._mask |= other.mask
+            right = other.image.array
+            variance[...] = c * c * (left**2 * other.variance.array + right**2 * variance)
+        else:
+            right = self._image._operand(other)
+            variance *= np.square(c * right)
+        left *= c * right if c != 1 else right
+        return self
+
+    def scaledDivides(self, c, other):
+        """self / (c other), in place: variance (l^2 Vr + r^2 Vl) / (c^2 r^4)."""
+        left, variance = self._image.array, self._variance.array
+        if isinstance(other, MaskedImage):
+            self._image._requireSame(other.image)
+            self._mask |= other.mask
+            right = other.image.array
+            variance[...] = (left**2 * other.variance.array + right**2 * variance) / (c * c * right**4)
+        else:
+            right = self._image._operand(other)
+            variance /= np.square(c * right)
+        left /= c * right if c != 1 else right
+        return self
+
+    def __imul__(self, other):
+        return self.scaledMultiplies(1, other)
+
+    def __itruediv__(self, other):
+        return self.scaledDivides(1, other)
+
+    def __repr__(self):
+        return f"MaskedImage({self.width}x{self.height} {self._image.dtype}, xy0=({self.xy0.x}, {self.xy0.y}))"
+
+    def __reduce__(self):
+        return MaskedImage, self.planes
+
+    def _repr_html_(self):
+        from .html import maskedImageTable
+
+        return maskedImageTable(self)

@@ -1,0 +1,33 @@
+"""Pixels of one image to pixels of another through the sky."""
+
+import numpy as np
+
+from ..geom import AffineTransform
+
+__all__ = ["PixelTransform", "pairTransform"]
+
+
+class PixelTransform:
+    """Parent pixels of one WCS to those of another; NaN where a position cannot be projected."""
+
+    def __init__(self, wcsFrom, wcsTo):
+        self.wcsFrom, self.wcsTo = wcsFrom, wcsTo
+
+    def __call__(self, x, y):
+        """Arrays in, arrays out."""
+        return self.wcsTo.skyToPixel(*self.wcsFrom.pixelToSky(x, y))
+
+    def inverse(self):
+        return PixelTransform(self.wcsTo, self.wcsFrom)
+
+    def linearized(self, point):
+        """Affine map that agrees at a point in value and derivative (central differences over one pixel)."""
+        x, y = point
+        u, v = (np.asarray(w) for w in self([x, x - 0.5, x + 0.5, x, x], [y, y, y, y - 0.5, y + 0.5]))
+        matrix = np.array([[u[2] - u[1], u[4] - u[3]], [v[2] - v[1], v[4] - v[3]]])
+        return AffineTransform(matrix, np.array([u[0], v[0]]) - matrix @ np.array([x, y], float))
+
+
+def pairTransform(wcsFrom, wcsTo):
+    """The `PixelTransform` between two WCS."""
+    return PixelTransform(wcsFrom, wcsTo)
