@@ -70,6 +70,13 @@ _LAZY = {
     "Observatory": "meta",
     "VisitInfo": "meta",
     "Weather": "meta",
+    # fits
+    "describeFile": "fits",
+    "read": "fits",
+    "readExposure": "fits",
+    "readKernel": "fits",
+    "writeExposure": "fits",
+    "writeKernel": "fits",
     # photom
     "PhotoCalib": "photom",
     # detection, measure

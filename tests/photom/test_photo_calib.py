@@ -96,8 +96,7 @@ def testZeroPointFormulasAndRefusals():
 
 @pytest.mark.parametrize("calib", [PhotoCalib(3.7), PhotoCalib.fromField(FIELD)], ids=["constant", "field"])
 def testCalibrateImageAndBack(calib, rng):
-    MaskedImage = pytest.importorskip("stillsky.image").MaskedImage
-    from stillsky.image import Image
+    from stillsky.image import Image, MaskedImage
 
     pixels = rng.normal(100, 10, (300, 60)).astype(np.float32)
     masked = MaskedImage(Image(pixels.copy(), xy0=(50, -150)))  # reaches beyond the field's box

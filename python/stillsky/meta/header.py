@@ -100,7 +100,7 @@ class Header(MutableMapping):
     def __eq__(self, other):
         if not isinstance(other, Header):
             return NotImplemented
-        if list(self._values) != list(other._values):
+        if self._values.keys() != other._values.keys():  # as for any mapping, the order does not count
             return False
         return all(_sameValue(v, other._values[k]) for k, v in self._values.items())
 

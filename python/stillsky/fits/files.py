@@ -1,0 +1,174 @@
+"""Opening, checking and atomically writing FITS files."""
+
+import contextlib
+import os
+import re
+import secrets
+import warnings
+import zlib
+from pathlib import Path
+
+from ..errors import FitsLayoutError, StillskyError
+
+__all__ = ["atomicOutput", "openFits", "splitExtension"]
+
+_BRACKET = re.compile(r"(?P<path>.+)\[(?P<ext>[^\[\]]+)\]")
+
+
+def splitExtension(path):
+    """Split ``FILE[EXT]`` into file and extension.
+
+    Parameters
+    ----------
+    path : `str` or `os.PathLike`
+        EXT is a number, a name, or NAME,VERSION. A file that really has brackets in its name wins.
+
+    Returns
+    -------
+    path : `pathlib.Path`
+    ext : `int`, `str`, (`str`, `int`) or None
+    """
+    text = os.fspath(path)
+    match = _BRACKET.fullmatch(text)
+    if match is None or os.path.exists(text):
+        return Path(text), None
+    return Path(match["path"]), parseExtension(match["ext"])
+
+
+def parseExtension(ext):
+    """Extension as astropy takes it, from a number, a name or "NAME,VERSION"."""
+    if not isinstance(ext, str):
+        return ext
+    ext = ext.strip()
+    if ext.isdigit():
+        return int(ext)
+    name, comma, version = ext.rpartition(",")
+    if comma and version.strip().isdigit():
+        return name.strip(), int(version)
+    return ext
+
+
+@contextlib.contextmanager
+def readingErrors(path):
+    """Turn whatever a broken file provokes into an error that names the file."""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+    except FitsLayoutError:
+        raise
+    except FileNotFoundError:
+        raise FileNotFoundError(2, "no such file", os.fspath(path)) from None
+    except IsADirectoryError:
+        raise IsADirectoryError(21, "is a folder, wanted a FITS file", os.fspath(path)) from None
+    except PermissionError:
+        raise PermissionError(13, "may not be read", os.fspath(path)) from None
+    except (OSError, EOFError, zlib.error, ValueError, TypeError, IndexError) as error:
+        if isinstance(error, StillskyError):
+            raise
+        raise FitsLayoutError(f"{path}: not a readable FITS file ({_firstLine(error)})") from error
+    for warning in caught:
+        if "truncated" in str(warning.message):
+            raise FitsLayoutError(f"{path}: truncated ({_firstLine(warning.message)})")
+
+
+def _firstLine(error):
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def openFits(path):
+    """Open a FITS file for reading, memory-mapped, all headers checked.
+
+    Parameters
+    ----------
+    path : `str` or `os.PathLike`
+        Plain or gzip-compressed file.
+
+    Yields
+    ------
+    hdus : `astropy.io.fits.HDUList`
+
+    Raises
+    ------
+    OSError
+        If the file is missing or may not be read.
+    FitsLayoutError
+        If it is no FITS file, or shorter than its headers say.
+    """
+    from astropy.io import fits
+
+    path = Path(path)
+    with readingErrors(path):
+        if path.is_dir():
+            raise IsADirectoryError
+        if path.stat().st_size == 0:
+            raise OSError("the file is empty")
+        hdus = fits.open(path, memmap=True, lazy_load_hdus=False, do_not_scale_image_data=True)
+    try:
+        with readingErrors(path):
+            _checkLength(path, hdus)
+        yield hdus
+    finally:
+        hdus.close()
+
+
+def _checkLength(path, hdus):
+    """Refuse a file that ends before its data: reading it would give zeros or a late, unclear error."""
+    from astropy.io import fits
+
+    size = path.stat().st_size
+    with open(path, "rb") as stream:
+        if stream.read(2) == b"\x1f\x8b":
+            return  # gzip: the length on disk says nothing, the decoder complains itself
+    for number, hdu in enumerate(hdus):
+        info = hdu.fileinfo()
+        if not info:
+            continue
+        # the header shown of a compressed image is that of the image, so its size in the file is known to a block
+        wanted = info["datSpan"] - 2879 if isinstance(hdu, fits.CompImageHDU) else hdu.size
+        if info["datLoc"] + wanted > size:
+            raise FitsLayoutError(
+                f"{path}: truncated, extension {number} ends at byte {info['datLoc'] + wanted}, the file at {size}"
+            )
+
+
+@contextlib.contextmanager
+def atomicOutput(path, overwrite=False):
+    """Write to a temporary name in the same folder, then rename: a file that exists is complete.
+
+    Parameters
+    ----------
+    path : `str` or `os.PathLike`
+        Final name.
+    overwrite : `bool`
+        Whether an existing file may be replaced.
+
+    Yields
+    ------
+    temporary : `pathlib.Path`
+        Write here; the file is renamed when the block ends well, removed when it does not.
+
+    Raises
+    ------
+    FileExistsError
+        If ``path`` exists and may not be replaced.
+    OSError
+        Naming ``path``, if it cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(17, "output exists; allow overwriting or choose another name", os.fspath(path))
+    # the suffix stays last, so that writers which look at it (.gz) still can
+    temporary = path.with_name(f".{secrets.token_hex(4)}.tmp.{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise type(error)(error.errno, error.strerror or str(error), os.fspath(path)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
