@@ -24,10 +24,10 @@ def scene(rng):
     pixels = (sky + rng.normal(0, 3, shape)).astype(np.float32)
     pixels[200:260, 300:370] += 5000
     pixels[:90, :40] = 0
-    mask = Mask(np.zeros(shape, np.int32))
+    mask = Mask(np.zeros(shape, np.int32), (11, 22))
     mask.array[190:270, 290:380] |= mask.bitmask(["DETECTED"])
     mask.array[:90, :40] |= mask.bitmask(["BAD"])
-    return MaskedImage(Image(pixels, (11, 22)), mask, Image(np.full(shape, 9, np.float32))), sky
+    return MaskedImage(Image(pixels, (11, 22)), mask, Image(np.full(shape, 9, np.float32), (11, 22))), sky
 
 
 def good(mi):

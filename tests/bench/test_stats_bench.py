@@ -1,4 +1,4 @@
-"""Statistics and backgrounds of 4096 x 4096 pixels beside NumPy and SciPy in the same run; the GIL while kernels run."""
+"""Statistics and backgrounds of 4096 x 4096 pixels beside NumPy and SciPy in the same run, and the GIL meanwhile."""
 
 import threading
 import time

@@ -61,7 +61,9 @@ def testResultsAreBitIdenticalForAnyNumberOfThreads(rng):
     for n in (1, 2, 7):
         with stillsky.numThreads(n):
             out = np.empty_like(image)
-            _core.fillFromGrid(nodes, np.arange(8) * 90.0, np.arange(9) * 90.0, "AKIMA_SPLINE", "THROW_EXCEPTION", (0, 0), out)
+            _core.fillFromGrid(
+                nodes, np.arange(8) * 90.0, np.arange(9) * 90.0, "AKIMA_SPLINE", "THROW_EXCEPTION", (0, 0), out
+            )
             seen.add((repr(clippedStats(image)), repr(robustSigma(image)), out.tobytes()))
     assert len(seen) == 1
 

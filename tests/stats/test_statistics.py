@@ -493,3 +493,27 @@ def testResultsDoNotDependOnThreads(rng):
             t = makeStatistics(image, EVERYTHING, StatisticsControl(andMask=1), mask=mask, weights=weights)
         seen.add(tuple(repr(r.getResult(p)) for r in (s, t) for p in Property if p not in (P.NOTHING, P.ERRORS)))
     assert len(seen) == 1
+
+
+# --- the data model -----------------------------------------------------------------------------------------------
+
+
+def testMaskedImagesExposuresImagesAndMasks(rng):
+    from stillsky.image import Exposure, Image, Mask, MaskedImage
+
+    pixels = rng.normal(5, 1, (30, 40)).astype(np.float32)
+    mask = Mask(np.zeros(pixels.shape, np.int32))
+    mask.array[:10] = mask.bitmask(["BAD"])
+    mi = MaskedImage(Image(pixels), mask, Image(np.full(pixels.shape, 2, np.float32)))
+    control = StatisticsControl(andMask=mask.bitmask(["BAD"]), calcErrorFromInputVariance=True)
+    for thing in (mi, Exposure(mi)):
+        s = makeStatistics(thing, EVERYTHING, control)
+        assert s.getValue(P.NPOINT) == 800
+        assert s.getValue(P.MEAN) == pytest.approx(pixels[10:].mean(dtype=np.float64), rel=1e-12)
+        assert s.getError(P.MEAN) == pytest.approx(math.sqrt(2 / 800), rel=1e-12)
+        assert stats.clippedStats(thing, badBits=control.andMask)[3] > 780
+    assert makeStatistics(mi.image, P.NPOINT).getValue() == 1200
+    assert makeStatistics(mi.image, mi.mask, P.NPOINT, StatisticsControl(andMask=1)).getValue() == 800
+    assert makeStatistics(mask, P.SUM).getValue() == 1
+    weights = Image(np.full(pixels.shape, 0.5, np.float32))
+    assert makeStatistics(mi, weights, P.SUM, control).getValue() == pytest.approx(pixels[10:].sum() / 2, rel=1e-6)
