@@ -85,6 +85,15 @@ _LAZY = {
     "adaptiveMoments": "measure",
     # sim
     "simulatePair": "sim",
+    # psf
+    "DoubleGaussianPsf": "psf",
+    "GaussianPsf": "psf",
+    "ImageGridPsf": "psf",
+    "KernelPsf": "psf",
+    "PcaPsf": "psf",
+    "Psf": "psf",
+    "SingleGaussianPsf": "psf",
+    "WarpedPsf": "psf",
     # warp
     "Warper": "warp",
     "WarpingControl": "warp",

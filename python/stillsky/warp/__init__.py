@@ -2,7 +2,7 @@
 
 from .._core import AffineMapping, GridMapping, InverseMapping, WarpingControl, WarpingKernel
 from .algorithm import warpExposure, warpImage, warpMaskedImage
-from .mapping import WcsMapping, alignedWithin, positionGrid
+from .mapping import alignedWithin, positionGrid
 from .warper import Warper, computeDestBBox
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "WarpingControl",
     "WarpingKernel",
     "Warper",
-    "WcsMapping",
     "alignedWithin",
     "computeDestBBox",
     "positionGrid",

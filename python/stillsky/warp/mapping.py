@@ -5,47 +5,13 @@ from scipy.interpolate import RectBivariateSpline
 
 from .._core import AffineMapping, GridMapping, InverseMapping
 from ..errors import DomainError
+from ..wcs import pairTransform
 
-__all__ = ["WcsMapping", "alignedWithin", "asFunction", "asMapping", "positionGrid"]
+__all__ = ["alignedWithin", "asFunction", "asMapping", "positionGrid"]
 
 # Nodes are computed exactly at this spacing where a cubic spline through them is good enough.
 _COARSE_STEP = 64
 _SPLINE_TOLERANCE = 1e-4
-
-
-class WcsMapping:
-    """Positions on one exposure's pixel grid to those on another's, through the sky.
-
-    Parameters
-    ----------
-    wcsFrom, wcsTo : `stillsky.wcs.SkyWcs`
-        For a warp: destination and source.
-
-    Notes
-    -----
-    Calling it takes arrays of parent coordinates x, y and returns the arrays in the other frame; a position that
-    does not exist there is NaN.
-    """
-
-    def __init__(self, wcsFrom, wcsTo):
-        self.wcsFrom = wcsFrom
-        self.wcsTo = wcsTo
-
-    def __call__(self, x, y):
-        return self.wcsTo.skyToPixel(*self.wcsFrom.pixelToSky(x, y))
-
-    @property
-    def inverted(self):
-        """The mapping in the other direction."""
-        return WcsMapping(self.wcsTo, self.wcsFrom)
-
-    def __eq__(self, other):
-        if not isinstance(other, WcsMapping):
-            return NotImplemented
-        return self.wcsFrom == other.wcsFrom and self.wcsTo == other.wcsTo
-
-    def __hash__(self):
-        return hash((type(self), self.wcsFrom, self.wcsTo))
 
 
 def _affineOf(transform):
@@ -71,7 +37,7 @@ def asFunction(mapping):
         xx, xy, yx, yy, tx, ty = affine.coefficients
         return lambda x, y: (xx * x + xy * y + tx, yx * x + yy * y + ty)
     if isinstance(mapping, tuple) and len(mapping) == 2:
-        return WcsMapping(*mapping)
+        return pairTransform(*mapping)
     if callable(mapping):
         return mapping
     raise DomainError(
@@ -181,6 +147,6 @@ def alignedWithin(wcsA, wcsB, bbox, tolerance=0.02):
     x = np.linspace(bbox.minX - 0.5, bbox.maxX + 0.5, 9)
     y = np.linspace(bbox.minY - 0.5, bbox.maxY + 0.5, 9)
     gx, gy = (g.ravel() for g in np.meshgrid(x, y))
-    qx, qy = WcsMapping(wcsA, wcsB)(gx, gy)
+    qx, qy = pairTransform(wcsA, wcsB)(gx, gy)
     distance = np.hypot(qx - gx, qy - gy)
     return bool(np.all(distance <= tolerance))

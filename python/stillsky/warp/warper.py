@@ -6,8 +6,10 @@ import numpy as np
 
 from .._core import WarpingControl
 from ..errors import DomainError
+from ..geom import Box2I, Point2I
+from ..image import Exposure, Image, Mask, MaskedImage
+from ..wcs import pairTransform
 from .algorithm import warpExposure, warpImage
-from .mapping import WcsMapping
 
 __all__ = ["Warper", "computeDestBBox"]
 
@@ -33,8 +35,6 @@ def computeDestBBox(srcBBox, srcToDest, border=0, maxBBox=None):
         Encloses the images of nine points along each edge, not of the corners alone: edges
         of distorted detectors bulge.
     """
-    from ..geom import Box2I, Point2I
-
     t = np.linspace(0.0, 1.0, 9)
     x0, x1, y0, y1 = srcBBox.minX - 0.5, srcBBox.maxX + 0.5, srcBBox.minY - 0.5, srcBBox.maxY + 0.5
     alongX, alongY = x0 + t * (x1 - x0), y0 + t * (y1 - y0)
@@ -128,10 +128,8 @@ class Warper:
         -------
         image : same type as ``srcImage``
         """
-        from ..image import Image, Mask, MaskedImage
-
         if destBBox is None:
-            destBBox = computeDestBBox(srcImage.bbox, WcsMapping(srcWcs, destWcs), border, maxBBox)
+            destBBox = computeDestBBox(srcImage.bbox, pairTransform(srcWcs, destWcs), border, maxBBox)
         shape = (destBBox.height, destBBox.width)
         xy0 = destBBox.min
         masked = hasattr(srcImage, "variance")
@@ -161,12 +159,10 @@ class Warper:
         exposure : `stillsky.image.Exposure`
             On the grid of ``destWcs``, with id, photoCalib, filter and visitInfo of the source.
         """
-        from ..image import Exposure, Image, Mask, MaskedImage
-
         if srcExposure.wcs is None:
             raise DomainError("Warper.warpExposure: the source exposure has no WCS")
         if destBBox is None:
-            destBBox = computeDestBBox(srcExposure.bbox, WcsMapping(srcExposure.wcs, destWcs), border, maxBBox)
+            destBBox = computeDestBBox(srcExposure.bbox, pairTransform(srcExposure.wcs, destWcs), border, maxBBox)
         shape, xy0 = (destBBox.height, destBBox.width), destBBox.min
         dest = Exposure(
             MaskedImage(
@@ -180,5 +176,5 @@ class Warper:
         if warpPsf and srcExposure.psf is not None:
             from ..psf import WarpedPsf
 
-            dest.psf = WarpedPsf(srcExposure.psf, WcsMapping(srcExposure.wcs, destWcs))
+            dest.psf = WarpedPsf(srcExposure.psf, pairTransform(srcExposure.wcs, destWcs))
         return dest
