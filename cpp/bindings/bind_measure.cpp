@@ -3,6 +3,7 @@
 #include "numpy_view.hpp"
 #include "stillsky/measure/adaptive_moments.hpp"
 #include "stillsky/measure/find_peaks.hpp"
+#include "stillsky/measure/gaussian_smooth.hpp"
 
 namespace stillsky {
 namespace {
@@ -55,6 +56,22 @@ py::array adaptiveMomentsOf(py::array const& image, py::object const& variance, 
     return tableOf(moments);
 }
 
+template <typename T>
+py::tuple smoothOf(py::array const& image, py::object const& variance, py::object const& mask, MaskPixel badBits,
+                   double sigma, int width) {
+    const View2<const T> imageView = viewOf<const T>(image, "image");
+    const View2<const VariancePixel> varianceView = optionalView<VariancePixel>(variance, "variance");
+    const View2<const MaskPixel> maskView = optionalView<MaskPixel>(mask, "mask");
+    py::array_t<float> outImage({imageView.height, imageView.width}), outVariance({imageView.height, imageView.width});
+    const View2<float> outImageView = viewOf<float>(outImage, "outImage");
+    const View2<float> outVarianceView = viewOf<float>(outVariance, "outVariance");
+    {
+        py::gil_scoped_release release;
+        smoothGaussian<T>(imageView, varianceView, maskView, badBits, sigma, width, outImageView, outVarianceView);
+    }
+    return py::make_tuple(outImage, outVariance);
+}
+
 bool isDouble(py::array const& image) { return py::isinstance<py::array_t<double>>(image); }
 
 void bindFindPeaks(py::module_& m) {
@@ -80,6 +97,11 @@ void bindFindPeaks(py::module_& m) {
             py::arg("image"), py::arg("variance"), py::arg("mask"), py::kw_only(), py::arg("badBits"),
             py::arg("sigmaPsf"), py::arg("threshold"), py::arg("nSigmaForKernel"), py::arg("positive"),
             py::arg("negative"), py::arg("border"), py::arg("allowBadCenter"), py::arg("maxPeaks"));
+    m.def("smoothGaussian", [](py::array const& image, py::object const& variance, py::object const& mask,
+                               MaskPixel badBits, double sigma, int width) {
+        return isDouble(image) ? smoothOf<double>(image, variance, mask, badBits, sigma, width)
+                               : smoothOf<float>(image, variance, mask, badBits, sigma, width);
+    });
     m.def("gaussianKernelWidth", &gaussianKernelWidth, py::arg("sigma"), py::arg("nSigmaForKernel"));
 }
 

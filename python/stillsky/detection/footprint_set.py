@@ -319,8 +319,6 @@ def _setLevel(control, threshold, array, variance):
 
 def clippedStdev(array):
     """Clipped standard deviation of the finite pixels: 3 sigma, 3 rounds, float64 sums."""
-    from ..stats import Property, StatisticsControl, makeStatistics
+    from ..stats import clippedStats
 
-    return makeStatistics(array, Property.STDEVCLIP, StatisticsControl(numSigmaClip=3.0, numIter=3)).value(
-        Property.STDEVCLIP
-    )
+    return clippedStats(array, numSigma=3.0, numIter=3)[2]

@@ -28,12 +28,6 @@ struct FoundPeak {
     float value;         // smoothed value (filter of unit sum)
 };
 
-// Width of the truncated filter, always odd: (int(sigma*n + 0.5)/2)*2 + 1 (Rubin's rule), at least 3.
-int gaussianKernelWidth(double sigma, double nSigmaForKernel);
-
-// A Gaussian sampled at integers and divided by its sum. DomainError unless sigma is in (0, 50].
-std::vector<double> gaussianKernel1d(double sigma, int width);
-
 // Peaks of the matched filter of a background-free image.
 //
 // With g the filter and w = 1 on good pixels (no bad bit, finite image, finite variance > 0; pixels beyond the image
