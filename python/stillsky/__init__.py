@@ -81,6 +81,11 @@ _LAZY = {
     "PhotoCalib": "photom",
     # detection, measure
     "findPeaks": "detection",
+    "growMask": "detection",
+    "Footprint": "detection",
+    "FootprintSet": "detection",
+    "SpanSet": "detection",
+    "Threshold": "detection",
     "MomentsFlag": "measure",
     "adaptiveMoments": "measure",
     # sim

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..geom import Box2I
+
 
 def boxTuple(box):
     """(x0, y0, width, height) of a `Box2I`."""
@@ -10,8 +12,6 @@ def boxTuple(box):
 
 def boxOf(values):
     """The `Box2I` of (x0, y0, width, height)."""
-    from ..geom import Box2I
-
     x0, y0, width, height = (int(v) for v in values)
     return Box2I((x0, y0), (width, height))
 

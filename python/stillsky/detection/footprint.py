@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import errors
-from .boxes import boxTuple
+from .boxes import boxTuple, originOf
 from .span_set import SpanSet
 
 #: Columns of a list of peaks; more may follow and survive merges.
@@ -173,8 +173,6 @@ class Footprint:
         if sigma is not None:
             self.peaks["significance"] = sign * self.peaks["peakValue"] / sigma
             return
-        from .boxes import originOf
-
         x0, y0 = originOf(variance, xy0)
         plane = np.asarray(getattr(variance, "array", variance))
         noise = np.sqrt(plane[self.peaks["i_y"] - y0, self.peaks["i_x"] - x0].astype(float))

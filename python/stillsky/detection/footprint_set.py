@@ -96,31 +96,20 @@ class FootprintSet:
         control = makeControl(
             threshold.value, npixMin, setPeaks, threshold.includeMultiplier, edgePeaks, plateau, negativeOrder
         )
-        if threshold.type == "bitmask":
-            out = cls._detectBits(pixels, plain, int(threshold.value), control, origin)
+        if threshold.type == "bitmask" and plain:
+            bits = asMaskArray(pixels, np.shape(getattr(pixels, "array", pixels)))
+            packed = _core.detectBits(bits, int(threshold.value), control.minPixels, origin)
+            out = cls._wrap(packed, (*origin, bits.shape[1], bits.shape[0]))
         else:
             control.positive, control.negative = threshold.polarity, not threshold.polarity
             array = asImageArray(pixels)
-            plane_ = variance if variance is not None else varianceOf
-            noise = _setLevel(control, threshold, array, plane_)
+            noise = _setLevel(control, threshold, array, variance if variance is not None else varianceOf)
             packed = _core.detectFootprints(array, noise, control, origin)[0 if threshold.polarity else 1]
             out = cls._wrap(packed, (*origin, array.shape[1], array.shape[0]))
         out._numberPeaks()
         if plane:
             out.setMask(mask, plane)
         return out
-
-    @classmethod
-    def _detectBits(cls, pixels, isMask, bits, control, origin):
-        raw = np.asarray(getattr(pixels, "array", pixels))
-        if raw.dtype.kind == "f":
-            raw = np.trunc(np.where(np.isfinite(raw), raw, 0))
-        whole = asMaskArray(raw.astype(np.int32), raw.shape)
-        packed = _core.detectBits(whole, bits, control.minPixels, origin)
-        region = (*origin, whole.shape[1], whole.shape[0])
-        if control.setPeaks and not isMask:
-            packed = _core.findFootprintPeaks(packed, region, asImageArray(pixels), True, control, origin)
-        return cls._wrap(packed, region)
 
     def _numberPeaks(self):
         self._packed[2]["id"] = np.arange(1, len(self._packed[2]) + 1)
@@ -301,7 +290,7 @@ def _parts(image):
 
 def _setLevel(control, threshold, array, variance):
     """Turn the threshold into a level; returns the variance plane where it is needed."""
-    if threshold.type == "value":
+    if threshold.type in ("value", "bitmask"):
         control.threshold = threshold.level()
         return None
     if threshold.type == "pixel_stdev":

@@ -17,8 +17,8 @@ class Threshold:
     type : {"value", "stdev", "variance", "pixel_stdev", "bitmask"}
         "value": the level itself. "stdev": times the clipped standard deviation of the image (3 sigma, 3 rounds).
         "variance": times the square root of a given variance (default: the clipped one of the image). "pixel_stdev":
-        times the square root of the variance plane, pixel by pixel. "bitmask": any of the bits. Upper case is
-        accepted.
+        times the square root of the variance plane, pixel by pixel. "bitmask": any of the bits of a mask; images,
+        which have no bits, are compared with the value. Upper case is accepted.
     polarity : bool
         True: pixel >= level; False: -pixel >= level.
     includeMultiplier : float
