@@ -50,7 +50,8 @@ def runOptions(json=True):
         click.option("-q", "--quiet", count=True, help="Only warnings; twice: only errors."),
         click.option("--threads", type=click.IntRange(min=0), default=None, metavar="N",
                      help="Threads; 0, the default, means all that this process may use."),
-        click.option("--allow", multiple=True, metavar="CODE", hidden=True, help="Silence a warning, e.g. W-NOVAR; repeatable."),
+        click.option("--allow", multiple=True, metavar="CODE", hidden=True,
+                     help="Silence a warning, e.g. W-NOVAR; repeatable."),
         click.option("--log-file", type=click.Path(dir_okay=False), hidden=True, help="Also write a full log here."),
         click.option("--log-json", is_flag=True, hidden=True, help="Log lines as JSON objects."),
         click.option("--debug", is_flag=True, hidden=True, help="Show the traceback of an error."),
@@ -64,11 +65,11 @@ def configOptions():
     """Configuration."""
     return _apply(
         click.option("-c", "--config", "assignments", multiple=True, metavar="KEY=VALUE",
-                     help='Set a configuration key, e.g. psfmatch.spatialKernelOrder=1; "stillsky config VERB" lists them.'),
+                     help='Set a key, e.g. psfmatch.spatialKernelOrder=1; "stillsky config VERB" lists all.'),
         click.option("-C", "--config-file", "configFiles", multiple=True, type=click.Path(), metavar="FILE.yaml",
                      help="YAML file of keys; repeatable."),
-        click.option("--config-script", "configScripts", multiple=True, type=click.Path(), metavar="FILE.py", hidden=True,
-                     help="Python file that changes 'config'; repeatable."),
+        click.option("--config-script", "configScripts", multiple=True, type=click.Path(), metavar="FILE.py",
+                     hidden=True, help="Python file that changes 'config'; repeatable."),
         click.option("--preset", metavar="NAME", help="Named set of values: rubin or hotpants."),
     )  # fmt: skip
 

@@ -108,9 +108,9 @@ def writeProducts(run, result, output, suffixes):
     with run.timed("write"):
         written = result.write(output.prefix, overwrite=True, compress=run.option("compress", "none"))
         if ".png" in suffixes:
-            from ...report import subtractFigure
+            from ...report import savePng, subtractFigure
 
-            subtractFigure(result, output.path(".png"))
+            savePng(subtractFigure(result), output.path(".png"))
     names = {str(output.finalName(name)) for name in written}
     names |= {str(output.finalName(output.path(s))) for s in (".json", ".png") if s in suffixes}
     run.summary["products"] = sorted(names)

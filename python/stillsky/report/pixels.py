@@ -1,0 +1,91 @@
+"""Numbers that pictures need: previews, robust scales, stretches."""
+
+import numpy as np
+
+__all__ = ["asinhStretch", "blockMean", "chiValues", "goodPixels", "robustScale"]
+
+# Pixels of these planes are not judged and are drawn grey.
+_BAD_PLANES = ("NO_DATA", "BAD", "SAT", "CR", "EDGE", "SUSPECT")
+
+
+def goodPixels(exposure):
+    """Pixels that are finite, have a positive finite variance, and carry none of the planes of bad pixels.
+
+    Parameters
+    ----------
+    exposure : `stillsky.image.Exposure`
+        Exposure.
+
+    Returns
+    -------
+    good : `numpy.ndarray` (height, width) of `bool`
+        True where a pixel may be judged.
+    """
+    bits = exposure.mask.bitmask(list(_BAD_PLANES), ignoreMissing=True)
+    variance = exposure.variance.array
+    good = (exposure.mask.array & bits) == 0
+    good &= np.isfinite(exposure.image.array)
+    with np.errstate(invalid="ignore"):
+        good &= np.isfinite(variance) & (variance > 0)
+    return good
+
+
+def blockMean(array, good=None, maxSide=1024):
+    """Mean of square blocks of pixels, for a preview.
+
+    Parameters
+    ----------
+    array : `numpy.ndarray` (height, width)
+        Pixels; the last incomplete blocks are left out.
+    good : `numpy.ndarray` (height, width) of `bool`, optional
+        Pixels to use; a block without any is NaN. Default: the finite ones.
+    maxSide : `int`
+        Largest side of the result.
+
+    Returns
+    -------
+    preview : `numpy.ndarray` of `float32`
+        Means.
+    factor : `int`
+        Side of a block; 1 when the array is small enough.
+    """
+    good = np.isfinite(array) if good is None else good
+    factor = max(1, -(-max(array.shape) // maxSide))
+    values = np.where(good, array, 0.0).astype(np.float32, copy=False)
+    if factor == 1:
+        return np.where(good, values, np.float32(np.nan)), 1
+    height, width = (n // factor for n in array.shape)
+    blocks = (height, factor, width, factor)
+    total = values[: height * factor, : width * factor].reshape(blocks).sum(axis=(1, 3), dtype=np.float64)
+    count = good[: height * factor, : width * factor].reshape(blocks).sum(axis=(1, 3))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (total / count).astype(np.float32), factor
+
+
+def robustScale(values):
+    """Median and 1.4826 times the median absolute deviation of the finite values; (nan, nan) without any."""
+    values = np.asarray(values).ravel()
+    values = values[np.isfinite(values)]
+    if values.size > 1_000_000:
+        values = values[:: values.size // 1_000_000 + 1]
+    if not values.size:
+        return float("nan"), float("nan")
+    median = float(np.median(values))
+    return median, float(1.4826 * np.median(np.abs(values - median)))
+
+
+def asinhStretch(values, sky, sigma):
+    """Values for a display between 0 and 1: linear around the sky, logarithmic for bright pixels.
+
+    Zero is two sigma below the sky; one is where a pixel is 1000 sigma above it (Lupton et al. 1999, AJ 118, 1406).
+    """
+    sigma = sigma if np.isfinite(sigma) and sigma > 0 else 1.0
+    low, high = np.arcsinh(-2.0 / 3.0), np.arcsinh(1000.0 / 3.0)
+    return (np.arcsinh((values - sky) / (3.0 * sigma)) - low) / (high - low)
+
+
+def chiValues(exposure, good):
+    """Pixels over the square root of their variance where ``good``, else NaN."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        chi = exposure.image.array / np.sqrt(exposure.variance.array)
+    return np.where(good, chi, np.nan)
