@@ -33,7 +33,9 @@ def candidateStampsFigure(candidates, maxShown=20):
         axes.set_axis_off()
     for k, candidate in enumerate(shown):
         _drawCandidate(panels[k // 2, 3 * (k % 2) : 3 * (k % 2) + 3], candidate)
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1.0 - 0.35 / (1.75 * rows + 0.3), wspace=0.04, hspace=0.25)
+    figure.subplots_adjust(
+        left=0.01, right=0.99, bottom=0.01, top=1.0 - 0.35 / (1.75 * rows + 0.3), wspace=0.04, hspace=0.25
+    )
     return figure
 
 

@@ -28,7 +28,9 @@ def kernelImages(kernel, box, n=5):
 
 
 def drawKernelMosaic(axes, images, title=None):
-    """Draw kernel images (n, n, h, w) side by side on one linear scale, symmetric about zero."""
+    """Draw kernel images (n, n, h, w) side by side on one asinh scale, symmetric about zero, with its colour bar."""
+    from matplotlib.colors import AsinhNorm
+
     n, _, h, w = images.shape
     gap = 1
     mosaic = np.full((n * (h + gap) - gap, n * (w + gap) - gap), np.nan)
@@ -36,12 +38,24 @@ def drawKernelMosaic(axes, images, title=None):
         for i in range(n):
             mosaic[j * (h + gap) : j * (h + gap) + h, i * (w + gap) : i * (w + gap) + w] = images[j, i]
     top = np.nanmax(np.abs(mosaic)) or 1.0
-    shown = axes.imshow(mosaic, origin="lower", cmap=_DIVERGING, vmin=-top, vmax=top, interpolation="nearest")
+    # linear below 3 % of the peak: the wings and negative lobes of a sharp kernel would be invisible otherwise
+    norm = AsinhNorm(linear_width=0.03 * top, vmin=-top, vmax=top)
+    shown = axes.imshow(mosaic, origin="lower", cmap=_DIVERGING, norm=norm, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
     if title:
         axes.set_title(title)
-    return shown
+    bar = axes.figure.colorbar(shown, cax=axes.inset_axes([1.02, 0.0, 0.03, 1.0]), ticks=_barTicks(top))
+    bar.ax.minorticks_off()
+    bar.ax.yaxis.set_major_formatter("{x:.2g}")
+    bar.ax.tick_params(labelsize=7)
+
+
+def _barTicks(top):
+    """Ticks of the colour bar: a few round values each way."""
+    unit = 10.0 ** np.floor(np.log10(top))
+    up = [v for v in (0.1 * unit, unit, 3.0 * unit) if v <= top]
+    return [-v for v in reversed(up)] + [0.0] + up
 
 
 def _radii(image):
@@ -59,7 +73,7 @@ def _radii(image):
 
 
 def drawRadialProfile(axes, images):
-    """Kernel values against distance from the centre of mass: means in rings at every position, pixels at the middle."""
+    """Kernel values against distance from the centre of mass: means in rings everywhere, pixels at the middle."""
     n = images.shape[0]
     edges = np.arange(-0.5, images.shape[-1] / 2.0 + 0.5)
     for image in images.reshape(-1, *images.shape[2:]):
@@ -69,12 +83,13 @@ def drawRadialProfile(axes, images):
             profile = np.bincount(index, weights=image.ravel(), minlength=edges.size) / count
         axes.plot(edges + 0.5, profile, color="#0072b2", alpha=0.35, linewidth=0.8)
     middle = images[n // 2, n // 2]
-    axes.plot(_radii(middle).ravel(), middle.ravel(), ".", color="black", markersize=2.5, label="pixels, centre of field")
+    axes.plot(
+        _radii(middle).ravel(), middle.ravel(), ".", color="black", markersize=2.5, label="pixels, centre of field"
+    )
     axes.plot([], [], color="#0072b2", label=f"ring means, {n} x {n} positions")
     axes.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
     axes.set_xlim(0.0, images.shape[-1] / 2.0)
     axes.set_xlabel("distance from centre of mass [px]")
-    axes.set_ylabel("kernel")
     axes.legend(frameon=False, fontsize=8)
 
 
@@ -101,8 +116,7 @@ def kernelMosaicFigure(kernel, box, n=5):
     figure = Figure(figsize=(11, 5))
     left, right = figure.subplots(1, 2)
     sums = images.sum(axis=(2, 3))
-    shown = drawKernelMosaic(left, images, f"kernel over the field, sum {sums.min():.4g} ... {sums.max():.4g}")
-    figure.colorbar(shown, ax=left, fraction=0.046, pad=0.02)
+    drawKernelMosaic(left, images, f"kernel over the field, sum {sums.min():.4g} ... {sums.max():.4g}")
     drawRadialProfile(right, images)
     right.set_title("radial profile")
     figure.tight_layout()
@@ -121,7 +135,7 @@ def kernelBasisFigure(kernel, maxShown=64):
     """
     from matplotlib.figure import Figure
 
-    basis = np.asarray(kernel.basisArray)
+    basis = np.asarray(kernel.basisArray())
     shown = basis[:maxShown]
     columns = int(np.ceil(np.sqrt(len(shown))))
     rows = -(-len(shown) // columns)
@@ -200,7 +214,8 @@ def kernelSpatialModelFigure(kernel, x, y, coefficients, used=None, maxShown=6):
 
     x, y, coefficients = np.asarray(x, float), np.asarray(y, float), np.asarray(coefficients, float)
     used = np.ones(len(x), bool) if used is None else np.asarray(used, bool)
-    model = np.array([kernel.kernelParametersAt(float(a), float(b)) for a, b in zip(x, y)]).reshape(len(x), -1)
+    model = np.array([kernel.kernelParametersAt(float(a), float(b)) for a, b in zip(x, y)])
+    model = model.reshape(coefficients.shape)
     rows = min(maxShown, coefficients.shape[1])
     figure = Figure(figsize=(10, 2.2 * rows + 0.3))
     panels = figure.subplots(rows, 3, squeeze=False)
@@ -213,7 +228,9 @@ def kernelSpatialModelFigure(kernel, x, y, coefficients, used=None, maxShown=6):
         ):
             axes.plot(horizontal[used], vertical[used], "o", color="#0072b2", markersize=3, label="used")
             if not used.all():
-                axes.plot(horizontal[~used], vertical[~used], "o", mfc="none", color="#d55e00", markersize=4, label="rejected")
+                axes.plot(
+                    horizontal[~used], vertical[~used], "o", mfc="none", color="#d55e00", markersize=4, label="rejected"
+                )
             axes.tick_params(labelsize=7)
             if i == rows - 1:
                 axes.set_xlabel(label)

@@ -35,16 +35,15 @@ def subtractFigure(result, maxSide=1024):
     figure = Figure(figsize=(15.0, 10.4))
     panels = figure.subplots(2, 3, gridspec_kw={"height_ratios": [1.15, 1.0]})
     templateScale = 1.0 / kernelSum if result.convolved == "science" and kernelSum else 1.0
-    sky, sigma = _drawInputs(panels[0, :2], result, templateScale, maxSide)
+    _drawInputs(panels[0, :2], result, templateScale, maxSide)
     _drawDifference(panels[0, 2], difference, good, maxSide)
     if difference.wcs is not None:
         _drawCompass(panels[0, 0], difference)
-    mosaic = drawKernelMosaic(panels[1, 0], images, _kernelTitle(result, images))
-    figure.colorbar(mosaic, ax=panels[1, 0], fraction=0.046, pad=0.02)
+    drawKernelMosaic(panels[1, 0], images, _kernelTitle(result, images))
     drawRadialProfile(panels[1, 1], images)
     panels[1, 1].set_title("kernel profile")
-    _drawHistogram(panels[1, 2], result, good, templateScale)
-    figure.subplots_adjust(left=0.045, right=0.985, bottom=0.06, top=0.95, wspace=0.16, hspace=0.14)
+    _drawHistogram(panels[1, 2], result, good)
+    figure.subplots_adjust(left=0.04, right=0.95, bottom=0.06, top=0.96, wspace=0.26, hspace=0.12)
     return figure
 
 
@@ -64,12 +63,12 @@ def _limits(exposure, factor, shape):
 
 
 def _drawInputs(axes, result, templateScale, maxSide):
-    """Both images with the noise of the science preview as the unit of the stretch; returns sky and sigma of it."""
+    """Both images, with the noise of the science preview as the unit of their stretch."""
     previews = []
     for exposure, scale in ((result.science, 1.0), (result.matchedTemplate, templateScale)):
         preview, factor = blockMean(exposure.image.array, maxSide=maxSide)
         previews.append((exposure, preview * np.float32(scale), factor))
-    sky, sigma = robustScale(previews[0][1])
+    _, sigma = robustScale(previews[0][1])
     for panel, (exposure, preview, factor), name in zip(axes, previews, ("science", "matched template")):
         own, _ = robustScale(preview)
         colours = _greyMap("gray", "#3b2f4f")
@@ -82,7 +81,6 @@ def _drawInputs(axes, result, templateScale, maxSide):
             title = "template (science was convolved)"
         panel.set_title(title)
         panel.tick_params(labelsize=7)
-    return sky, sigma
 
 
 def _greyMap(name, bad):
@@ -103,7 +101,7 @@ def _drawDifference(axes, difference, good, maxSide):
     binned = f", {factor} x {factor} px means" if factor > 1 else ""
     axes.set_title(rf"science $-$ template, $\pm 5\,\sigma${binned}; grey: masked")
     axes.tick_params(labelsize=7)
-    axes.figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.02)
+    axes.figure.colorbar(shown, cax=axes.inset_axes([1.02, 0.0, 0.03, 1.0])).ax.tick_params(labelsize=7)
 
 
 def _drawCompass(axes, exposure):
@@ -125,7 +123,7 @@ def _drawCompass(axes, exposure):
         )  # fmt: skip
 
 
-def _drawHistogram(axes, result, good, templateScale):
+def _drawHistogram(axes, result, good):
     """Difference over its predicted noise, for sky pixels and for pixels on sources, against the unit Gaussian."""
     chi = chiValues(result.difference, good)
     template = result.matchedTemplate.image.array
@@ -147,7 +145,7 @@ def _drawHistogram(axes, result, good, templateScale):
     gauss = np.exp(-0.5 * middle**2) / np.sqrt(2 * np.pi) * (edges[1] - edges[0])
     axes.plot(middle, gauss, color="black", linestyle="--", linewidth=0.9, label="N(0, 1)")
     axes.set_yscale("log")
-    axes.set_ylim(max(0.5 * lowest, 1e-8) if np.isfinite(lowest) else 1e-6, 0.3)
+    axes.set_ylim(max(0.5 * lowest, 1e-8) if np.isfinite(lowest) else 1e-6, 3.0)
     axes.set_xlim(-8.0, 8.0)
     axes.set_xlabel(r"difference / $\sqrt{\mathrm{variance}}$")
     axes.set_ylabel("fraction of pixels")
