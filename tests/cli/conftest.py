@@ -52,9 +52,11 @@ class SmallConfig(Config):
 @pytest.fixture
 def smallConfig(monkeypatch):
     """`subtract` and `psfmatch` are configured by a small class."""
+    module = types.ModuleType("small_config")
+    module.SmallConfig = SmallConfig
+    monkeypatch.setitem(sys.modules, "small_config", module)
     for verb in ("subtract", "psfmatch"):
-        monkeypatch.setitem(cliConfig._CLASSES, verb, (__name__, "SmallConfig"))
-    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or types.ModuleType(__name__))
+        monkeypatch.setitem(cliConfig._CLASSES, verb, ("small_config", "SmallConfig"))
     return SmallConfig
 
 
