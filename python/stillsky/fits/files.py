@@ -55,8 +55,10 @@ def readingErrors(path):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield
-    except FitsLayoutError:
-        raise
+    except StillskyError as error:
+        if os.path.basename(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}", found=error.found, remedy=error.remedy) from error
     except FileNotFoundError:
         raise FileNotFoundError(2, "no such file", os.fspath(path)) from None
     except IsADirectoryError:
@@ -64,8 +66,6 @@ def readingErrors(path):
     except PermissionError:
         raise PermissionError(13, "may not be read", os.fspath(path)) from None
     except (OSError, EOFError, zlib.error, ValueError, TypeError, IndexError) as error:
-        if isinstance(error, StillskyError):
-            raise
         raise FitsLayoutError(f"{path}: not a readable FITS file ({_firstLine(error)})") from error
     for warning in caught:
         if "truncated" in str(warning.message):
@@ -100,18 +100,20 @@ def openFits(path):
     from astropy.io import fits
 
     path = Path(path)
-    with readingErrors(path):
-        if path.is_dir():
-            raise IsADirectoryError
-        if path.stat().st_size == 0:
-            raise OSError("the file is empty")
-        hdus = fits.open(path, memmap=True, lazy_load_hdus=False, do_not_scale_image_data=True)
+    hdus = None
     try:
         with readingErrors(path):
+            if path.is_dir():
+                raise IsADirectoryError
+            if path.stat().st_size == 0:
+                raise OSError("the file is empty")
+            # scaling and unsigned integers are left to our one-pass conversion
+            hdus = fits.open(path, memmap=True, lazy_load_hdus=False, do_not_scale_image_data=True)
             _checkLength(path, hdus)
         yield hdus
     finally:
-        hdus.close()
+        if hdus is not None:
+            hdus.close()
 
 
 def _checkLength(path, hdus):

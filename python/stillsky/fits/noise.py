@@ -97,7 +97,7 @@ def measureSky(image, good=None, *, cell=64, maxCells=256):
         keep = np.isfinite(pixels)
         if good is not None:
             keep &= good[part]
-        median, sigma, n = _clipLow(pixels[keep])
+        median, sigma, n = _clipLow(_withoutSlope(pixels, keep)[keep])
         if n:
             medians.append(median)
             sigmas.append(sigma)
@@ -107,6 +107,21 @@ def measureSky(image, good=None, *, cell=64, maxCells=256):
     counts = np.array(counts)
     use = counts >= 0.25 * counts.max()  # nearly empty cells say little
     return SkyLevel(float(np.median(np.array(medians)[use])), float(np.median(np.array(sigmas)[use])))
+
+
+def _withoutSlope(pixels, keep):
+    """Subtract the plane through the medians of the halves, so that a gradient does not pass for noise."""
+    for axis in (0, 1):
+        length = pixels.shape[axis]
+        half = length // 2
+        halves = [np.swapaxes(a, 0, axis) for a in (pixels, keep)]
+        low, high = (halves[0][part][halves[1][part]] for part in (slice(0, half), slice(half, None)))
+        if low.size < 50 or high.size < 50:
+            continue
+        slope = (np.median(high) - np.median(low)) / (length / 2)
+        ramp = slope * (np.arange(length) - (length - 1) / 2)
+        pixels = pixels - (ramp[:, None] if axis == 0 else ramp)
+    return pixels
 
 
 def _clipLow(values):
