@@ -30,7 +30,9 @@ def testFolder(tmp_path):
         readExposure(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n" + b"x" * 5000, b"SIMPLE  =                    T" + b" " * 5000])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"\x89PNG\r\n" + b"x" * 5000, b"SIMPLE  =                    T" + b" " * 5000]
+)
 def testNotFits(tmp_path, content):
     path = tmp_path / "x.fits"
     path.write_bytes(content)

@@ -104,7 +104,9 @@ def testPedestalIsNoLight(tmp_path, rng):
     path = _write(tmp_path / "i.fits", pixels + np.float32(5000), GAIN=GAIN, RDNOISE=READ_NOISE, PEDESTAL=-5000)
     exposure, provenance = readExposure(path)
     assert _codes(provenance) == ["W-NOVAR"]
-    np.testing.assert_allclose(exposure.variance.array, np.maximum(pixels, 0) / GAIN + (READ_NOISE / GAIN) ** 2, rtol=1e-4)
+    np.testing.assert_allclose(
+        exposure.variance.array, np.maximum(pixels, 0) / GAIN + (READ_NOISE / GAIN) ** 2, rtol=1e-4
+    )
 
 
 def testGainKeys():
@@ -142,7 +144,9 @@ def testExplicitChoicesWin(tmp_path, rng):
         readExposure(path, kind="jpeg")
 
 
-@pytest.mark.parametrize("cards, source", [({"SATURATE": 900.0}, "header SATURATE"), ({"SATLEVEL": 900}, "header SATLEVEL")])
+@pytest.mark.parametrize(
+    "cards, source", [({"SATURATE": 900.0}, "header SATURATE"), ({"SATLEVEL": 900}, "header SATLEVEL")]
+)
 def testSaturationFromTheHeader(tmp_path, rng, cards, source):
     pixels, _ = _scene(rng)
     exposure, provenance = readExposure(_write(tmp_path / "i.fits", pixels, **cards))

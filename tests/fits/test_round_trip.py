@@ -44,7 +44,9 @@ def _exposure(rng, shape=(60, 90), dtype=np.float32, **changes):
         wcs=wcs,
         photoCalib=PhotoCalib(1.25, 0.01),
         filter=FilterLabel("r", "HSC-R2"),
-        visitInfo=VisitInfo(exposureTime=30.0, date="2026-01-01T00:00:01.5", observatory=Observatory(0.1, -0.5, 2663.0)),
+        visitInfo=VisitInfo(
+            exposureTime=30.0, date="2026-01-01T00:00:01.5", observatory=Observatory(0.1, -0.5, 2663.0)
+        ),
         metadata=metadata,
         id=2**40 + 3,
         validPolygon=Polygon([(1000, 2000), (1080, 2000), (1080, 2050)]),
@@ -151,7 +153,11 @@ def testMaskPlanesFollowNamesNotBits(tmp_path, rng, compress):
         for j, name in enumerate(names):
             array[j, j] = 1 << schema.bit(name)
         path = tmp_path / f"{i}.fits"
-        writeExposure(Exposure(MaskedImage(Image(np.ones((4, 5), np.float32)), Mask(array, schema=schema))), path, compress=compress)
+        writeExposure(
+            Exposure(MaskedImage(Image(np.ones((4, 5), np.float32)), Mask(array, schema=schema))),
+            path,
+            compress=compress,
+        )
         masks.append(path)
     for order in (masks, masks[::-1]):
         read = {p: stillsky.read(p).mask for p in order}
@@ -232,7 +238,11 @@ def testInfiniteVarianceSurvives(tmp_path, rng):
     for compress in ("none", "lossless", "lossy"):
         writeExposure(exposure, tmp_path / "e.fits", compress=compress, overwrite=True)
         back = stillsky.read(tmp_path / "e.fits")
-        assert back.variance.array[3, 4] == np.inf and np.isnan(back.image.array[3, 4]) and back.image.array[9, 9] == np.inf
+        assert (
+            back.variance.array[3, 4] == np.inf
+            and np.isnan(back.image.array[3, 4])
+            and back.image.array[9, 9] == np.inf
+        )
 
 
 def testNewerLayoutIsRefused(tmp_path, rng):

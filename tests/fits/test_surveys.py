@@ -93,8 +93,16 @@ def _writeDecam(folder, rng, quality, version, weight=None):
     [
         ("V5.0", range(9), ["", "BAD", "NO_DATA", "SAT", "SAT", "CR", "SUSPECT", "DIFFDET", "STREAK"]),
         ("V3.5.0", range(9), ["", "BAD", "NO_DATA", "SAT", "SAT", "CR", "SUSPECT", "DIFFDET", "STREAK"]),
-        ("V3.0", [0, 1, 2, 4, 16, 64, 128, 3, 6], ["", "BAD", "SAT", "INTRP", "CR", "SAT", "DIFFDET", "BAD,SAT", "INTRP,SAT"]),
-        ("V3.4.2", [0, 1, 2, 4, 16, 64, 128, 3, 6], ["", "BAD", "SAT", "INTRP", "CR", "SAT", "DIFFDET", "BAD,SAT", "INTRP,SAT"]),
+        (
+            "V3.0",
+            [0, 1, 2, 4, 16, 64, 128, 3, 6],
+            ["", "BAD", "SAT", "INTRP", "CR", "SAT", "DIFFDET", "BAD,SAT", "INTRP,SAT"],
+        ),
+        (
+            "V3.4.2",
+            [0, 1, 2, 4, 16, 64, 128, 3, 6],
+            ["", "BAD", "SAT", "INTRP", "CR", "SAT", "DIFFDET", "BAD,SAT", "INTRP,SAT"],
+        ),
     ],
 )
 def testDecamCodesAndBits(tmp_path, rng, version, values, planes):
@@ -212,7 +220,11 @@ def testHubbleSciErrDq(tmp_path, rng):
     for version in (1, 2):
         quality = np.zeros(SHAPE, np.int16)
         quality[1, 1], quality[2, 2], quality[3, 3] = 256, 4096, 32
-        for name, data in (("SCI", _image(rng) * version), ("ERR", np.full(SHAPE, 3.0 * version, np.float32)), ("DQ", quality)):
+        for name, data in (
+            ("SCI", _image(rng) * version),
+            ("ERR", np.full(SHAPE, 3.0 * version, np.float32)),
+            ("DQ", quality),
+        ):
             hdus.append(fits.ImageHDU(data, name=name, ver=version))
     fits.HDUList(hdus).writeto(tmp_path / "flc.fits")
     exposure, provenance = readExposure(tmp_path / "flc.fits")
@@ -255,7 +267,13 @@ def testCcdData(tmp_path, rng, kind, power):
 def _writeDp1(path, rng, bits):
     """Imitation of a DP1 visit image: compressed planes, MP_ cards, A-coordinates, unreadable archive tables."""
     primary = fits.PrimaryHDU()
-    for key, value in (("AR_HDU", 5), ("HIERARCH EXPINFO_V", 2), ("EXPID", 2024120800123), ("EXPTIME", 30.0), ("PSF_ID", 12)):
+    for key, value in (
+        ("AR_HDU", 5),
+        ("HIERARCH EXPINFO_V", 2),
+        ("EXPID", 2024120800123),
+        ("EXPTIME", 30.0),
+        ("PSF_ID", 12),
+    ):
         primary.header[key] = value
     primary.header["HIERARCH ARCHIVE_ID_PSF"] = 12
     primary.header["HIERARCH LSST BUTLER DATASETTYPE"] = "visit_image"
@@ -275,7 +293,9 @@ def _writeDp1(path, rng, bits):
                 cards[f"HIERARCH MP_{plane}" if len(plane) > 5 else f"MP_{plane}"] = bit
         hdu = fits.CompImageHDU(data, cards, name=name, compression_type="GZIP_2", quantize_level=0.0)
         hdus.append(hdu)
-    table = fits.BinTableHDU.from_columns([fits.Column("id", "J", array=[1]), fits.Column("bytes", "4B", array=[[1, 2, 3, 4]])])
+    table = fits.BinTableHDU.from_columns(
+        [fits.Column("id", "J", array=[1]), fits.Column("bytes", "4B", array=[[1, 2, 3, 4]])]
+    )
     table.header["EXTTYPE"] = "ARCHIVE_INDEX"
     fits.HDUList([*hdus, table]).writeto(path)
 
@@ -307,7 +327,9 @@ def testDp1FilesWithOtherBitsAreEqualByName(tmp_path, rng):
 # plain images
 
 
-@pytest.mark.parametrize("form", ["big", "little", "uint16", "int32", "scaled", "float64", "fz", "gz", "cube", "extension"])
+@pytest.mark.parametrize(
+    "form", ["big", "little", "uint16", "int32", "scaled", "float64", "fz", "gz", "cube", "extension"]
+)
 def testPlainImageForms(tmp_path, rng, form):
     pixels = rng.integers(1000, 50000, (40, 30)).astype(np.float32)
     path = tmp_path / ("p.fits.gz" if form == "gz" else "p.fits")
@@ -323,7 +345,11 @@ def testPlainImageForms(tmp_path, rng, form):
         "fz": lambda: [primary, fits.CompImageHDU(pixels.astype(np.uint16))],
         "gz": lambda: [hdu(pixels)],
         "cube": lambda: [hdu(pixels[None])],
-        "extension": lambda: [primary, fits.BinTableHDU.from_columns([fits.Column("a", "J", array=[1])]), fits.ImageHDU(pixels)],
+        "extension": lambda: [
+            primary,
+            fits.BinTableHDU.from_columns([fits.Column("a", "J", array=[1])]),
+            fits.ImageHDU(pixels),
+        ],
     }[form]()
     fits.HDUList(hdus).writeto(path)
     exposure, provenance = readExposure(path)
@@ -374,10 +400,16 @@ def testExplicitSideFiles(tmp_path, rng):
     fits.PrimaryHDU(mask).writeto(tmp_path / "m.fits")
     weight = np.full(SHAPE, 0.25, np.float32)
     weight[0, 0] = 0
-    hdus = [fits.PrimaryHDU(), fits.ImageHDU(np.full(SHAPE, 3, np.float32), name="RMS"), fits.ImageHDU(weight, name="W")]
+    hdus = [
+        fits.PrimaryHDU(),
+        fits.ImageHDU(np.full(SHAPE, 3, np.float32), name="RMS"),
+        fits.ImageHDU(weight, name="W"),
+    ]
     fits.HDUList(hdus).writeto(tmp_path / "n.fits")
     path = tmp_path / "i.fits"
-    exposure, provenance = readExposure(path, maskPath=tmp_path / "m.fits", weightPath=f"{tmp_path}/n.fits[W]", weightKind="weight")
+    exposure, provenance = readExposure(
+        path, maskPath=tmp_path / "m.fits", weightPath=f"{tmp_path}/n.fits[W]", weightKind="weight"
+    )
     assert exposure.mask.describe(x=2, y=1) == "BAD" and exposure.variance.array[1, 1] == 4
     assert exposure.mask.describe(x=0, y=0) == "NO_DATA"
     assert "variance: 1/weight from n.fits, extension W" in provenance

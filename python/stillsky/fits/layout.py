@@ -50,7 +50,10 @@ def readOrigin(header, *, useLtv=True):
         If the two disagree, or LTV is no whole number.
     """
     fromA = fromLtv = None
-    if all(key in header for key in ("CRVAL1A", "CRVAL2A")) and str(header.get("CTYPE1A", "LINEAR")).strip() == "LINEAR":
+    if (
+        all(key in header for key in ("CRVAL1A", "CRVAL2A"))
+        and str(header.get("CTYPE1A", "LINEAR")).strip() == "LINEAR"
+    ):
         if header.get("CRPIX1A", 1) == 1 and header.get("CRPIX2A", 1) == 1:
             fromA = tuple(int(np.floor(float(header[f"CRVAL{i}A"]) + 0.5)) for i in (1, 2))
     if useLtv and "LTV1" in header and "LTV2" in header:
@@ -140,7 +143,9 @@ def readPixels(hdu, dtype, slices=None, *, allowUnsafe=False):
     height, width = pixelShape(hdu)
     rows, columns = slices or (slice(0, height), slice(0, width))
     if rows.stop > height or columns.stop > width or rows.start < 0 or columns.start < 0:
-        raise ShapeError(f"region {columns.start}:{columns.stop},{rows.start}:{rows.stop} is not inside {width}x{height}")
+        raise ShapeError(
+            f"region {columns.start}:{columns.stop},{rows.start}:{rows.stop} is not inside {width}x{height}"
+        )
     dtype = np.dtype(dtype)
     out = np.empty((rows.stop - rows.start, columns.stop - columns.start), dtype)
     lead = (0,) if len(hdu.shape) == 3 else ()

@@ -140,7 +140,9 @@ def nativeMetadata(hdus, imageHdu, *, understoodWcs):
     """Metadata of a file of this layout, without the cards that became something else."""
     drop = set(VisitInfo.cardNames())
     archive = "AR_HDU" in hdus[0].header
-    drop |= {k[len("ARCHIVE_ID_") :] + "_ID" for k in hdus[0].header if k.startswith("ARCHIVE_ID_")} if archive else set()
+    drop |= (
+        {k[len("ARCHIVE_ID_") :] + "_ID" for k in hdus[0].header if k.startswith("ARCHIVE_ID_")} if archive else set()
+    )
 
     def keep(header, isImage):
         h = Header.fromFits(header, drop)

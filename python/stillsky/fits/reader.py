@@ -272,7 +272,9 @@ def _makeMask(planes, opts, schema):
     planes.schema = schema
     planes.addNoData(~np.isfinite(planes.image))
     empty = int(np.count_nonzero(planes.noData))
-    planes.say(f"mask: none in the file, {empty} pixels that are not finite are NO_DATA" if empty else "mask: none in the file")
+    planes.say(
+        f"mask: none in the file, {empty} pixels that are not finite are NO_DATA" if empty else "mask: none in the file"
+    )
     if opts.saturation is not None:
         _markSaturated(planes, opts.saturation, "given")
         return
