@@ -5,7 +5,6 @@
 #include "bindings.hpp"
 #include "numpy_view.hpp"
 #include "stillsky/kernel/convolve.hpp"
-#include "stillsky/math/polynomial.hpp"
 
 namespace stillsky {
 namespace {
@@ -61,28 +60,15 @@ py::object termsOf(Kernel const& kernel, int width, int height, std::pair<int, i
 }
 
 template <typename T>
-py::tuple subtractArrays(py::array const& templateImage, py::object const& templateMask,
-                         py::object const& templateVariance, py::array const& image, py::array const& mask,
-                         py::array const& variance, Kernel const& kernel, py::object const& background, bool invert,
-                         std::pair<int, int> const& xy0, ConvolutionControl const& control) {
+void subtractModelArrays(py::array const& outImage, py::array const& outMask, py::array const& outVariance,
+                         py::array const& image, py::array const& mask, py::array const& variance,
+                         py::object const& background, bool invert, std::pair<int, int> const& xy0) {
+    const auto out = maskedViewOf<T>(outImage, outMask, outVariance);
     const auto science = maskedViewOf<const T>(image, mask, variance, pointOf(xy0));
     Function2 const* function = py::isinstance<Function2>(background) ? background.cast<Function2 const*>() : nullptr;
     const double constant = function || background.is_none() ? 0.0 : background.cast<double>();
-    MaskedImage<T> out;
-    if (templateMask.is_none()) {
-        const auto plain = viewOf<const T>(templateImage, "templateImage");
-        const Function2Ptr flat = std::make_shared<PolynomialFunction2>(std::vector<double>{constant});
-        py::gil_scoped_release release;
-        out = convolveAndSubtract<T>(plain, science, kernel, function ? function : flat.get(), invert, control);
-    } else {
-        const auto masked = maskedViewOf<const T>(templateImage, templateMask.cast<py::array>(),
-                                                  templateVariance.cast<py::array>(), pointOf(xy0));
-        py::gil_scoped_release release;
-        out = function ? convolveAndSubtract<T>(masked, science, kernel, function, invert, control)
-                       : convolveAndSubtract<T>(masked, science, kernel, constant, invert, control);
-    }
-    return py::make_tuple(arrayOf<T>(out.image().view()), arrayOf<MaskPixel>(out.mask().view()),
-                          arrayOf<VariancePixel>(out.variance().view()));
+    py::gil_scoped_release release;
+    subtractModel<T>(out, science, function, constant, invert);
 }
 
 void bindControl(py::module_& m) {
@@ -137,15 +123,13 @@ void bindConvolve(py::module_& m) {
     m.def("kernelTerms", &termsOf, py::arg("kernel"), py::arg("width"), py::arg("height"),
           py::arg("xy0") = std::pair<int, int>(0, 0));
     m.def("subregionLengths", &subregionLengths, py::arg("n"), py::arg("distance"));
-    m.def("subtractArrays", [](py::array const& ti, py::object const& tm, py::object const& tv, py::array const& si,
-                               py::array const& sm, py::array const& sv, Kernel const& kernel,
-                               py::object const& background, bool invert, std::pair<int, int> const& xy0,
-                               ConvolutionControl const& control) {
-        return isDouble(si) ? subtractArrays<double>(ti, tm, tv, si, sm, sv, kernel, background, invert, xy0, control)
-                            : subtractArrays<float>(ti, tm, tv, si, sm, sv, kernel, background, invert, xy0, control);
-    }, py::arg("templateImage"), py::arg("templateMask"), py::arg("templateVariance"), py::arg("image"),
-       py::arg("mask"), py::arg("variance"), py::arg("kernel"), py::arg("background"), py::arg("invert"),
-       py::arg("xy0"), py::arg("control"));
+    m.def("subtractModelArrays", [](py::array const& oi, py::array const& om, py::array const& ov, py::array const& si,
+                                    py::array const& sm, py::array const& sv, py::object const& background,
+                                    bool invert, std::pair<int, int> const& xy0) {
+        isDouble(si) ? subtractModelArrays<double>(oi, om, ov, si, sm, sv, background, invert, xy0)
+                     : subtractModelArrays<float>(oi, om, ov, si, sm, sv, background, invert, xy0);
+    }, py::arg("outImage"), py::arg("outMask"), py::arg("outVariance"), py::arg("image"), py::arg("mask"),
+       py::arg("variance"), py::arg("background"), py::arg("invert"), py::arg("xy0"));
     m.def("scaledPlusArrays", [](py::array const& out, double c1, py::array const& a, double c2, py::array const& b) {
         if (isDouble(out)) {
             scaledPlus<double>(viewOf<double>(out, "out"), c1, viewOf<const double>(a, "in1"), c2,

@@ -53,6 +53,12 @@ STILLSKY_INLINE void addTapRow(typename Vec<P, BYTES>::type (&sum)[2][V], typena
     using Loose = typename Vec<P, BYTES>::loose;
     using Type = typename Vec<P, BYTES>::type;
     constexpr int lanes = Vec<P, BYTES>::lanes;
+    // Sums of one tap row are added to the total at its end: rounding grows with the kernel's width plus height
+    // instead of their product.
+    Type part[2][V], partV[2][V];
+    for (int r = ROW0; r < ROW1; ++r) {
+        for (int v = 0; v < V; ++v) part[r][v] = partV[r][v] = Type{};
+    }
     for (int i = 0; i < kernelWidth; ++i) {
         for (int v = 0; v < V; ++v) {
             const Type pixel = *reinterpret_cast<Loose const*>(image + i + v * lanes);
@@ -62,9 +68,15 @@ STILLSKY_INLINE void addTapRow(typename Vec<P, BYTES>::type (&sum)[2][V], typena
                 P const* c = (r == 0 ? taps0 : taps1) + i * (ORDER + 1);
                 Type k = Type{} + c[ORDER];
                 for (int a = ORDER - 1; a >= 0; --a) k = k * t[v] + c[a];
-                sum[r][v] += k * pixel;
-                if (VARIANCE) sumV[r][v] += (k * k) * var;
+                part[r][v] += k * pixel;
+                if (VARIANCE) partV[r][v] += (k * k) * var;
             }
+        }
+    }
+    for (int r = ROW0; r < ROW1; ++r) {
+        for (int v = 0; v < V; ++v) {
+            sum[r][v] += part[r][v];
+            if (VARIANCE) sumV[r][v] += partV[r][v];
         }
     }
 }

@@ -4,6 +4,7 @@
 #include "kernel_detail.hpp"
 #include "stillsky/core/parallel.hpp"
 #include "stillsky/kernel/convolve.hpp"
+#include "stillsky/math/polynomial.hpp"
 
 namespace stillsky {
 namespace {
@@ -32,34 +33,66 @@ STILLSKY_SIMD void combineMask(MaskPixel* out, MaskPixel const* a, MaskPixel con
     for (int x = 0; x < n; ++x) out[x] = a[x] | b[x];
 }
 
-// difference holds the convolved template on entry. sign = 1: science - (template + background).
-template <typename T>
-void subtractRow(T* difference, T const* science, int n, double sign, double constant, Function2 const* background,
-                 double x0, double y) {
-    if (background) {
-        for (int x = 0; x < n; ++x) {
-            const double model = static_cast<double>(difference[x]) + (*background)(x0 + x, y);
-            difference[x] = static_cast<T>(sign * (static_cast<double>(science[x]) - model));
-        }
-        return;
-    }
-    for (int x = 0; x < n; ++x) {
-        const double model = static_cast<double>(difference[x]) + constant;
-        difference[x] = static_cast<T>(sign * (static_cast<double>(science[x]) - model));
-    }
+STILLSKY_SIMD void addScaledRow(double* STILLSKY_RESTRICT sum, double const* STILLSKY_RESTRICT v, double k, int n) {
+    for (int x = 0; x < n; ++x) sum[x] += k * v[x];
 }
 
+// Background values row by row. Polynomials are collapsed to one sum over the powers of x per row; other functions are
+// called at every pixel.
+class BackgroundRows {
+public:
+    BackgroundRows(Function2 const* function, double constant, Point2I xy0, int width)
+            : function_(function), polynomial_(dynamic_cast<BasePolynomialFunction2 const*>(function)),
+              constant_(constant), xy0_(xy0), width_(width) {
+        if (!polynomial_) return;
+        const std::size_t powers = static_cast<std::size_t>(polynomial_->order() + 1);
+        std::vector<double> at(powers);
+        factors_.resize(powers * static_cast<std::size_t>(width));
+        for (int x = 0; x < width; ++x) {
+            polynomial_->factorsX(xy0.x + x, at.data());
+            for (std::size_t a = 0; a < powers; ++a) factors_[a * static_cast<std::size_t>(width) + static_cast<std::size_t>(x)] = at[a];
+        }
+    }
+
+    void fill(int y, double* out) const {
+        std::fill_n(out, width_, constant_);
+        if (polynomial_) {
+            const int order = polynomial_->order();
+            std::vector<double> fy(static_cast<std::size_t>(order + 1));
+            polynomial_->factorsY(xy0_.y + y, fy.data());
+            for (int a = 0; a <= order; ++a) {
+                double c = 0.0;
+                for (int b = 0; a + b <= order; ++b) {
+                    c += polynomial_->parameter(polynomialIndex(a, b)) * fy[static_cast<std::size_t>(b)];
+                }
+                addScaledRow(out, &factors_[static_cast<std::size_t>(a) * static_cast<std::size_t>(width_)], c, width_);
+            }
+        } else if (function_) {
+            for (int x = 0; x < width_; ++x) out[x] += (*function_)(xy0_.x + x, xy0_.y + y);
+        }
+    }
+
+private:
+    Function2 const* function_;
+    BasePolynomialFunction2 const* polynomial_;
+    double constant_;
+    Point2I xy0_;
+    int width_;
+    std::vector<double> factors_;
+};
+
 template <typename T>
-void subtractAll(MaskedImage<T>& out, MaskedView<const T> science, double constant, Function2 const* background,
-                 bool invert) {
-    MaskedView<T> o = out.view();
-    const int n = o.width();
-    parallelFor(o.height(), [&](int y) {
-        subtractRow(o.image.row(y), science.image.row(y), n, invert ? 1.0 : -1.0, constant, background,
-                    science.xy0.x, science.xy0.y + y);
-        combineMask(o.mask.row(y), o.mask.row(y), science.mask.row(y), n);
-        combine(o.variance.row(y), 1.0, o.variance.row(y), 1.0, science.variance.row(y), n);
-    });
+STILLSKY_INLINE void differenceRow(T* out, T const* science, double const* background, double sign, int n) {
+    for (int x = 0; x < n; ++x) {
+        const double model = static_cast<double>(out[x]) + background[x];
+        out[x] = static_cast<T>(sign * (static_cast<double>(science[x]) - model));
+    }
+}
+STILLSKY_SIMD void subtractRow(float* out, float const* science, double const* background, double sign, int n) {
+    differenceRow(out, science, background, sign, n);
+}
+STILLSKY_SIMD void subtractRow(double* out, double const* science, double const* background, double sign, int n) {
+    differenceRow(out, science, background, sign, n);
 }
 
 template <typename T>
@@ -72,11 +105,29 @@ MaskedImage<T> subtractMasked(MaskedView<const T> templateImage, MaskedView<cons
     MaskedView<const T> in = templateImage;
     in.xy0 = science.xy0;
     convolve(out.view(), in, kernel, control);
-    subtractAll(out, science, constant, background, invert);
+    subtractModel(out.view(), science, background, constant, invert);
     return out;
 }
 
 }  // namespace
+
+template <typename T>
+void subtractModel(MaskedView<T> model, MaskedView<const T> science, Function2 const* background, double constant,
+                   bool invert) {
+    checkEqual(model.image, science.image, "subtractModel: model and science");
+    const int n = model.width();
+    const BackgroundRows rows(background, constant, science.xy0, n);
+    const int bands = (model.height() + 63) / 64;
+    parallelFor(bands, [&](int band) {
+        std::vector<double> values(static_cast<std::size_t>(n));
+        for (int y = band * 64; y < std::min(model.height(), (band + 1) * 64); ++y) {
+            rows.fill(y, values.data());
+            subtractRow(model.image.row(y), science.image.row(y), values.data(), invert ? 1.0 : -1.0, n);
+            combineMask(model.mask.row(y), model.mask.row(y), science.mask.row(y), n);
+            combine(model.variance.row(y), 1.0, model.variance.row(y), 1.0, science.variance.row(y), n);
+        }
+    });
+}
 
 template <typename T>
 void scaledPlus(View2<T> out, double c1, View2<const T> in1, double c2, View2<const T> in2) {
@@ -124,11 +175,12 @@ MaskedImage<T> convolveAndSubtract(View2<const T> templateImage, MaskedView<cons
             out.variance()(x, y) = noDataVariancePixel();
         }
     }
-    subtractAll(out, science, 0.0, background, invert);
+    subtractModel(out.view(), science, background, 0.0, invert);
     return out;
 }
 
 #define STILLSKY_INSTANTIATE(T)                                                                                       \
+    template void subtractModel(MaskedView<T>, MaskedView<const T>, Function2 const*, double, bool);                  \
     template void scaledPlus(View2<T>, double, View2<const T>, double, View2<const T>);                               \
     template void scaledPlus(MaskedView<T>, double, MaskedView<const T>, double, MaskedView<const T>);                \
     template MaskedImage<T> convolveAndSubtract(MaskedView<const T>, MaskedView<const T>, Kernel const&,              \

@@ -32,7 +32,8 @@ void checkCount(std::size_t n, std::size_t wanted, const char* what) {
 }  // namespace
 
 LinearCombinationKernel::LinearCombinationKernel(KernelList const& bases)
-        : Kernel(checkBases(bases)[0]->width(), bases[0]->height()), parameters_(bases.size(), 0.0) {
+        // Arguments are evaluated in any order: each must check before it looks.
+        : Kernel(checkBases(bases)[0]->width(), checkBases(bases)[0]->height()), parameters_(bases.size(), 0.0) {
     const std::size_t n = static_cast<std::size_t>(width()) * height();
     pixels_.resize(n * bases.size());
     deltaBasis_ = true;

@@ -19,12 +19,15 @@ from .._core import (
     polynomialOrder,
     polynomialSize,
     polynomialTerms,
+    subregionLengths,
 )
+from .convolution import ConvolutionControl, convolve, convolveAndSubtract, convolveArrays, scaledPlus
 
 __all__ = [
     "AnalyticKernel",
     "BasePolynomialFunction2",
     "Chebyshev1Function2",
+    "ConvolutionControl",
     "DeltaFunctionKernel",
     "DoubleGaussianFunction2",
     "FixedKernel",
@@ -37,7 +40,12 @@ __all__ = [
     "PolynomialFunction1",
     "PolynomialFunction2",
     "SeparableKernel",
+    "convolve",
+    "convolveAndSubtract",
+    "convolveArrays",
     "polynomialOrder",
     "polynomialSize",
     "polynomialTerms",
+    "scaledPlus",
+    "subregionLengths",
 ]

@@ -80,6 +80,13 @@ void scaledPlus(View2<T> out, double c1, View2<const T> in1, double c2, View2<co
 template <typename T>
 void scaledPlus(MaskedView<T> out, double c1, MaskedView<const T> in1, double c2, MaskedView<const T> in2);
 
+// The last step of a difference, in place: `model` holds the convolved template on entry and
+// science - (model + background + constant) on return (the negative when invert is false); masks OR, variances add.
+// `background` may be null; it is evaluated at parent positions, counted from science.xy0.
+template <typename T>
+void subtractModel(MaskedView<T> model, MaskedView<const T> science, Function2 const* background, double constant,
+                   bool invert = true);
+
 // D = science - (kernel applied to template + background); with invert = false the negative. The kernel is not
 // normalised and edges are not copied, so the outermost pixels of D are NaN with NO_DATA. `background` is evaluated at
 // the parent position of every pixel; null means none. Variance: science + that of the convolved template; masks OR.
