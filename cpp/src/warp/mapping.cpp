@@ -16,8 +16,13 @@ AffineMapping AffineMapping::inverted() const {
     if (!(std::fabs(det) > 0) || !std::isfinite(det)) {
         throw NumericalError("AffineMapping: wanted an invertible matrix, its determinant is " + std::to_string(det));
     }
-    const double a = yy / det, b = -xy / det, c = -yx / det, d = xx / det;
-    return AffineMapping(a, b, c, d, -(a * tx + b * ty), -(c * tx + d * ty));
+    // By elimination with a pivot, which inverts a pure scaling without rounding twice.
+    const bool swap = std::fabs(yx) > std::fabs(xx);
+    const double p = swap ? yx : xx, q = swap ? yy : xy, r = swap ? xx : yx, s = swap ? xy : yy;
+    const double ratio = r / p, rest = s - ratio * q;
+    const double d = 1 / rest, c = -ratio / rest, a = (1 - q * c) / p, b = -q * d / p;
+    const double ixx = swap ? b : a, ixy = swap ? a : b, iyx = swap ? d : c, iyy = swap ? c : d;
+    return AffineMapping(ixx, ixy, iyx, iyy, -(ixx * tx + ixy * ty), -(iyx * tx + iyy * ty));
 }
 
 void AffineMapping::row(double y, double x0, int n, double* qx, double* qy) const {

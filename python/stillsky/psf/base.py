@@ -143,10 +143,7 @@ class Psf(abc.ABC):
         if self._checkedSampling:
             return
         self._checkedSampling = True
-        try:
-            radius = self.determinantRadius()
-        except StillskyError:
-            return
+        radius = math.sqrt(self.effectiveArea() / (4 * math.pi))
         if radius < _UNDERSAMPLED_SIGMA:
             _log.warning("PSF of sigma %.2f pixel: a fractional shift of its stamp is not trustworthy", radius)
 
@@ -364,4 +361,4 @@ def normalised(array):
     total = array.sum()
     if not (np.isfinite(total) and abs(total) > 1e-300):
         raise DomainError(f"PSF image: the sum of the pixels must be finite and not zero, got {total}")
-    return array / total
+    return array if abs(total - 1) < 1e-14 else array / total  # twice is once: stored PSFs come back bit for bit

@@ -160,9 +160,7 @@ class DoubleGaussianPsf(_AnalyticPsf):
         return image
 
     def resized(self, width, height):
-        return DoubleGaussianPsf(
-            width, height, self._sigma1, self._sigma2, self._b, averagePosition=self._average
-        )
+        return DoubleGaussianPsf(width, height, self._sigma1, self._sigma2, self._b, averagePosition=self._average)
 
     def persist(self):
         header = {"WIDTH": self._width, "HEIGHT": self._height, "SIGMA1": self._sigma1, "SIGMA2": self._sigma2}

@@ -19,9 +19,11 @@ class ImageGridPsf(Psf):
         Node coordinates, parent, strictly increasing.
     averagePosition : (`float`, `float`), optional
         Default: the centre of the grid.
+    normalise : `bool`
+        Divide each stamp by its sum. Otherwise the sums weigh the stamps; the mixture has unit sum in any case.
     """
 
-    def __init__(self, stamps, xs, ys, averagePosition=None):
+    def __init__(self, stamps, xs, ys, averagePosition=None, *, normalise=True):
         stamps = np.array(stamps, dtype=np.float64)
         xs, ys = (np.array(v, dtype=np.float64) for v in (xs, ys))
         if stamps.ndim != 4 or xs.ndim != 1 or ys.ndim != 1 or stamps.shape[:2] != (len(ys), len(xs)) or not len(xs):
@@ -33,7 +35,7 @@ class ImageGridPsf(Psf):
         if not (np.all(np.diff(xs) > 0) and np.all(np.diff(ys) > 0)):
             raise DomainError("ImageGridPsf: xs and ys must be strictly increasing")
         for j, i in np.ndindex(*stamps.shape[:2]):
-            stamps[j, i] = normalised(stamps[j, i])
+            stamps[j, i] = normalised(stamps[j, i]) if normalise else stamps[j, i]
         if averagePosition is None:
             averagePosition = 0.5 * (xs[0] + xs[-1]), 0.5 * (ys[0] + ys[-1])
         super().__init__(averagePosition)
@@ -65,12 +67,13 @@ class ImageGridPsf(Psf):
 
     def resized(self, width, height):
         checkOdd("ImageGridPsf.resized", width, height)
-        stamps = [[fitStamp(stamp, width, height) for stamp in row] for row in self._stamps]
-        return ImageGridPsf(stamps, self._xs, self._ys, self._average)
+        # The parts of the stamps keep their weights, so that a cut mixture is the mixture of the cuts.
+        stamps = [[fitStamp(stamp, width, height, normalise=False) for stamp in row] for row in self._stamps]
+        return ImageGridPsf(stamps, self._xs, self._ys, self._average, normalise=False)
 
     def persist(self):
         return "ImageGridPsf", averageCards(self), {"stamps": self._stamps, "xs": self._xs, "ys": self._ys}
 
     @classmethod
     def _restore(cls, header, arrays):
-        return cls(arrays["stamps"], arrays["xs"], arrays["ys"], averageOf(header))
+        return cls(arrays["stamps"], arrays["xs"], arrays["ys"], averageOf(header), normalise=False)
