@@ -74,5 +74,6 @@ def testRivals(benchmark, exposures):
     whole = 4 * best(lambda: reproject.reproject_interp(data, headers[1], shape_out=(2048, 2048), order="bicubic"), 1)
     print(
         f"\nstillsky, three planes with WCS: {ours:.3f} s; map_coordinates order 3, one plane, positions given: "
-        f"{spline:.2f} s ({spline / ours:.0f} x); reproject_interp bicubic, one plane: {whole:.2f} s ({whole / ours:.0f} x)"
+        f"{spline:.2f} s ({spline / ours:.0f} x); reproject_interp bicubic, one plane: {whole:.2f} s "
+        f"({whole / ours:.0f} x)"
     )

