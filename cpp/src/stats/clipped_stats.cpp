@@ -7,9 +7,12 @@
 #include "samples.hpp"
 #include "stillsky/core/parallel.hpp"
 #include "stillsky/stats/select.hpp"
+#include "stream.hpp"
 
 namespace stillsky {
 namespace {
+
+constexpr double SCALE = 1.482602218505602;  // of a Gaussian: sigma / median absolute deviation
 
 template <typename T>
 Image<T> everyNth(View2<const T> in, int k) {
@@ -67,6 +70,10 @@ double robustSigma(View2<const T> image, View2<const MaskPixel> mask, MaskPixel 
     StatisticsControl control;
     control.setAndMask(badBits);
     const Subsampled<T> s(image, mask, subsample);
+    if (s.samples.image.size() >= stats_detail::STREAM_PIXELS) {
+        const stats_detail::PixelStream<T> stream(s.samples, badBits);
+        return SCALE * stream.deviationQuantiles(stream.quantiles({0.5})[0], {0.5})[0];
+    }
     const stats_detail::Gathered<T> g = stats_detail::gather(s.samples, control, stats_detail::GatherOptions());
     if (g.n == 0) return std::numeric_limits<double>::quiet_NaN();
     const double median = quantiles(g.x.get(), g.n, {0.5})[0];
@@ -77,7 +84,7 @@ double robustSigma(View2<const T> image, View2<const MaskPixel> mask, MaskPixel 
         const std::size_t begin = static_cast<std::size_t>(c) * chunk, end = std::min(g.n, begin + chunk);
         for (std::size_t i = begin; i < end; ++i) deviation.get()[i] = std::fabs(static_cast<double>(g.x.get()[i]) - median);
     });
-    return 1.482602218505602 * quantiles(static_cast<const double*>(deviation.get()), g.n, {0.5})[0];
+    return SCALE * quantiles(static_cast<const double*>(deviation.get()), g.n, {0.5})[0];
 }
 
 #define STILLSKY_INSTANTIATE(T)                                                                                   \

@@ -14,35 +14,7 @@ namespace stillsky {
 namespace stats_detail {
 namespace {
 
-constexpr int SEGMENT = 2048;            // pixels whose flags are on the stack
-constexpr int BLOCK_PIXELS = 1 << 16;    // pixels per parallel block
 constexpr std::size_t CHUNK = 1 << 16;   // samples per partial sum
-
-// --- which pixels are usable -------------------------------------------------------------------------------------
-
-// flag[i] = 1 where |x[i]| <= limit (false for NaN).
-template <typename T>
-STILLSKY_INLINE void flagFiniteBody(const T* STILLSKY_RESTRICT x, int n, T limit, std::uint8_t* STILLSKY_RESTRICT flag) {
-    for (int i = 0; i < n; ++i) flag[i] = std::fabs(x[i]) <= limit;
-}
-STILLSKY_SIMD void flagFinite(const float* x, int n, float limit, std::uint8_t* flag) { flagFiniteBody(x, n, limit, flag); }
-STILLSKY_SIMD void flagFinite(const double* x, int n, double limit, std::uint8_t* flag) { flagFiniteBody(x, n, limit, flag); }
-
-STILLSKY_SIMD void flagUnmasked(const MaskPixel* STILLSKY_RESTRICT m, int n, MaskPixel bits, std::uint8_t* STILLSKY_RESTRICT flag) {
-    for (int i = 0; i < n; ++i) flag[i] = static_cast<std::uint8_t>(flag[i] & ((m[i] & bits) == 0));
-}
-
-STILLSKY_SIMD int countFlags(const std::uint8_t* flag, int n) {
-    int sum = 0;
-    for (int i = 0; i < n; ++i) sum += flag[i];
-    return sum;
-}
-
-STILLSKY_SIMD MaskPixel orFlagged(const MaskPixel* STILLSKY_RESTRICT m, const std::uint8_t* STILLSKY_RESTRICT flag, int n) {
-    MaskPixel bits = 0;
-    for (int i = 0; i < n; ++i) bits |= m[i] & -static_cast<MaskPixel>(flag[i]);
-    return bits;
-}
 
 // Copy the flagged of n values to out; the number of flagged ones is known.
 template <typename T, typename U>
@@ -56,22 +28,6 @@ void compact(const T* x, const std::uint8_t* flag, int n, int nFlagged, U* out) 
         *(flag[i] ? out + k : &discard) = static_cast<U>(x[i]);
         k += flag[i];
     }
-}
-
-// One parallel block: a rectangle of pixels.
-struct Rectangle {
-    int x, y, width, height;
-};
-
-std::vector<Rectangle> cut(int width, int height) {
-    std::vector<Rectangle> out;
-    const int blockWidth = std::min(width, BLOCK_PIXELS), blockHeight = std::max(1, BLOCK_PIXELS / blockWidth);
-    for (int y = 0; y < height; y += blockHeight) {
-        for (int x = 0; x < width; x += blockWidth) {
-            out.push_back({x, y, std::min(blockWidth, width - x), std::min(blockHeight, height - y)});
-        }
-    }
-    return out;
 }
 
 template <typename T>
@@ -167,14 +123,18 @@ void checkSize(View2<U> const& view, int width, int height, const char* name) {
     }
 }
 
+}  // namespace
+
 template <typename T>
-void check(StatisticsSamples<T> const& s) {
+void checkPlanes(StatisticsSamples<T> const& s) {
     if (s.image.empty()) throw DomainError("image: wanted at least one pixel, got none");
     checkSize(s.mask, s.image.width, s.image.height, "mask");
     checkSize(s.variance, s.image.width, s.image.height, "variance");
     checkSize(s.weights, s.image.width, s.image.height, "weights");
     checkSize(s.weights64, s.image.width, s.image.height, "weights");
 }
+
+namespace {
 
 // Close the gaps between blocks: block i was written at the offset of its first pixel.
 template <typename U>
@@ -186,43 +146,6 @@ void closeGaps(Buffer<U>& buffer, std::vector<std::size_t> const& from, std::vec
         to += n[i];
     }
 }
-
-// --- sums --------------------------------------------------------------------------------------------------------
-
-constexpr int LANES = 8;  // independent accumulators: the order of additions is fixed, and the loop vectorises
-
-template <typename T>
-STILLSKY_INLINE void sumPlainBody(const T* STILLSKY_RESTRICT x, std::size_t n, double centre, double half, Sums& out) {
-    double count[LANES] = {}, s1[LANES] = {}, s2[LANES] = {};
-    std::size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (int l = 0; l < LANES; ++l) {
-            const double d = static_cast<double>(x[i + static_cast<std::size_t>(l)]) - centre;
-            const bool keep = std::fabs(d) <= half;
-            const double kept = keep ? d : 0.0;
-            count[l] += keep ? 1.0 : 0.0;
-            s1[l] += kept;
-            s2[l] += kept * kept;
-        }
-    }
-    for (int l = 0; i < n; ++i, ++l) {
-        const double d = static_cast<double>(x[i]) - centre;
-        const bool keep = std::fabs(d) <= half;
-        count[l] += keep ? 1.0 : 0.0;
-        s1[l] += keep ? d : 0.0;
-        s2[l] += keep ? d * d : 0.0;
-    }
-    for (int l = 0; l < LANES; ++l) {
-        out.n += count[l];
-        out.x += s1[l];
-        out.x2 += s2[l];
-    }
-    out.w = out.w2 = out.n;
-}
-STILLSKY_SIMD void sumPlain(const float* x, std::size_t n, double c, double h, Sums& out) { sumPlainBody(x, n, c, h, out); }
-STILLSKY_SIMD void sumPlain(const double* x, std::size_t n, double c, double h, Sums& out) { sumPlainBody(x, n, c, h, out); }
-STILLSKY_SIMD void sumPlain(const std::int32_t* x, std::size_t n, double c, double h, Sums& out) { sumPlainBody(x, n, c, h, out); }
-STILLSKY_SIMD void sumPlain(const std::uint16_t* x, std::size_t n, double c, double h, Sums& out) { sumPlainBody(x, n, c, h, out); }
 
 // The general case: weights, variances, masks, each optional.
 template <typename T>
@@ -247,26 +170,11 @@ void sumGeneral(Gathered<T> const& g, std::size_t begin, std::size_t end, double
     }
 }
 
-template <typename T>
-STILLSKY_INLINE void extremesBody(const T* STILLSKY_RESTRICT x, std::size_t n, T& lo, T& hi) {
-    T a = x[0], b = x[0];
-    for (std::size_t i = 1; i < n; ++i) {
-        a = x[i] < a ? x[i] : a;
-        b = x[i] > b ? x[i] : b;
-    }
-    lo = a;
-    hi = b;
-}
-STILLSKY_SIMD void extremes(const float* x, std::size_t n, float& a, float& b) { extremesBody(x, n, a, b); }
-STILLSKY_SIMD void extremes(const double* x, std::size_t n, double& a, double& b) { extremesBody(x, n, a, b); }
-STILLSKY_SIMD void extremes(const std::int32_t* x, std::size_t n, std::int32_t& a, std::int32_t& b) { extremesBody(x, n, a, b); }
-STILLSKY_SIMD void extremes(const std::uint16_t* x, std::size_t n, std::uint16_t& a, std::uint16_t& b) { extremesBody(x, n, a, b); }
-
 }  // namespace
 
 template <typename T>
 Gathered<T> gather(StatisticsSamples<T> const& s, StatisticsControl const& control, GatherOptions const& options) {
-    check(s);
+    checkPlanes(s);
     Gathered<T> g;
     g.total = s.image.size();
     const std::size_t total = static_cast<std::size_t>(g.total);
@@ -300,50 +208,23 @@ Gathered<T> gather(StatisticsSamples<T> const& s, StatisticsControl const& contr
     return g;
 }
 
-double Sums::variance() const {
-    // Reliability weights: W1^2 - W2 vanishes when one sample has all the weight.
-    const double square = w * w, difference = square - w2;
-    if (!(n > 1) || !(difference > 1e-14 * square)) return std::numeric_limits<double>::quiet_NaN();
-    const double shift = x / w, biased = x2 / w - shift * shift;
-    return (biased < 0 ? 0.0 : biased) * (square / difference);  // NaN stays NaN
-}
-
 template <typename T>
 Sums sumOver(Gathered<T> const& g, double centre, double half) {
     const int nChunks = static_cast<int>((g.n + CHUNK - 1) / CHUNK);
     std::vector<Sums> parts(static_cast<std::size_t>(nChunks));
-    std::vector<T> low(parts.size()), high(parts.size());
     const bool plain = g.w.empty() && g.v.empty() && g.m.empty();
     const bool all = half == std::numeric_limits<double>::infinity();
     parallelFor(nChunks, [&](int c) {
         const std::size_t i = static_cast<std::size_t>(c), begin = i * CHUNK, end = std::min(g.n, begin + CHUNK);
-        if (plain) sumPlain(g.x.get() + begin, end - begin, centre, half, parts[i]);
+        if (plain) addPlain(g.x.get() + begin, end - begin, centre, half, parts[i]);
         else sumGeneral(g, begin, end, centre, half, parts[i]);
-        if (all) extremes(g.x.get() + begin, end - begin, low[i], high[i]);
+        if (all) addExtremes(g.x.get() + begin, end - begin, parts[i]);
     });
-    Sums sum;
-    sum.centre = centre;
-    sum.min = sum.max = std::numeric_limits<double>::quiet_NaN();
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-        Sums const& p = parts[i];
-        sum.n += p.n;
-        sum.w += p.w;
-        sum.w2 += p.w2;
-        sum.x += p.x;
-        sum.x2 += p.x2;
-        sum.v += p.v;
-        sum.v1 += p.v1;
-        sum.v2 += p.v2;
-        sum.orMask |= p.orMask;
-        if (all) {
-            sum.min = i == 0 ? low[i] : std::min<double>(sum.min, low[i]);
-            sum.max = i == 0 ? high[i] : std::max<double>(sum.max, high[i]);
-        }
-    }
-    return sum;
+    return total(parts, centre);
 }
 
 #define STILLSKY_INSTANTIATE(T)                                                                             \
+    template void checkPlanes<T>(StatisticsSamples<T> const&);                                                 \
     template Gathered<T> gather<T>(StatisticsSamples<T> const&, StatisticsControl const&, GatherOptions const&); \
     template Sums sumOver<T>(Gathered<T> const&, double, double);
 STILLSKY_INSTANTIATE(float)

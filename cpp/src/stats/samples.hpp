@@ -5,7 +5,9 @@
 #include <memory>
 #include <vector>
 
+#include "pixels.hpp"
 #include "stillsky/stats/statistics.hpp"
+#include "sums.hpp"
 
 namespace stillsky {
 namespace stats_detail {
@@ -38,23 +40,15 @@ struct GatherOptions {
     bool keepVariance = false, keepMask = false;
 };
 
-// ShapeError, DomainError as computeStatistics says. Threaded over blocks of pixels.
+// ShapeError when a plane differs from the image in size, DomainError when there are no pixels.
+template <typename T>
+void checkPlanes(StatisticsSamples<T> const& s);
+
+// As checkPlanes; DomainError also for negative weights. Threaded over blocks of pixels.
 template <typename T>
 Gathered<T> gather(StatisticsSamples<T> const& s, StatisticsControl const& control, GatherOptions const& options);
 
-// Sums over samples with |x - centre| <= half.
-struct Sums {
-    double n = 0, w = 0, w2 = 0;         // count, sum of weights, of squared weights
-    double x = 0, x2 = 0;                // sum w (x - centre), sum w (x - centre)^2
-    double v1 = 0, v2 = 0, v = 0;        // sum v w, sum v w^2, sum v
-    double min = 0, max = 0;             // of the samples
-    MaskPixel orMask = 0;
-    double centre = 0;
-
-    double mean() const { return centre + x / w; }
-    double variance() const;  // NaN for n <= 1
-};
-
+// Sums over samples with |x - centre| <= half, threaded; min and max for infinite half.
 template <typename T>
 Sums sumOver(Gathered<T> const& g, double centre, double half);
 

@@ -8,31 +8,20 @@
 #include <string>
 #include <type_traits>
 
+#include "brackets.hpp"
 #include "stillsky/core/config.hpp"
 #include "stillsky/core/errors.hpp"
 #include "stillsky/core/parallel.hpp"
 
 namespace stillsky {
+
+using stats_detail::Bracket;
+using stats_detail::Found;
+
 namespace {
 
 constexpr std::size_t SMALL = 2048;        // below: plain nth_element
 constexpr std::size_t CHUNK = 1 << 16;     // values per parallel block
-constexpr std::size_t FLAGS = 4096;        // values per flag buffer
-constexpr int MAX_BRACKETS = 3;
-
-// Values between which the wanted ranks are expected, and what one pass over the data found.
-template <typename T>
-struct Bracket {
-    T lo{}, hi{};
-    std::vector<std::size_t> ranks;
-};
-
-template <typename T>
-struct Found {
-    std::size_t below[MAX_BRACKETS] = {}, equal[MAX_BRACKETS] = {};
-    std::vector<T> inside[MAX_BRACKETS];
-};
-
 // flag[i] = 1 where x[i] lies in [lo, hi]; returns the number of values below lo. n <= FLAGS.
 template <typename T>
 STILLSKY_INLINE int flagBracketBody(const T* STILLSKY_RESTRICT x, int n, T lo, T hi, std::uint8_t* STILLSKY_RESTRICT flag) {
@@ -79,9 +68,13 @@ int countUpTo(const T* x, int n, T v) {
     return v == std::numeric_limits<T>::max() && !std::is_floating_point<T>::value ? n : countBelow(x, n, after(v));
 }
 
+}  // namespace
+
+namespace stats_detail {
+
 template <typename T>
-void scanFlags(const T* x, int n, std::vector<Bracket<T>> const& brackets, Found<T>& found) {
-    alignas(64) std::uint8_t flag[FLAGS];
+void scanSegment(const T* x, int n, std::vector<Bracket<T>> const& brackets, Found<T>& found) {
+    alignas(64) std::uint8_t flag[SCAN];
     const int nPadded = (n + 7) & ~7;
     std::memset(flag, 0, static_cast<std::size_t>(nPadded));
     for (std::size_t j = 0; j < brackets.size(); ++j) {
@@ -108,18 +101,9 @@ void scanFlags(const T* x, int n, std::vector<Bracket<T>> const& brackets, Found
     }
 }
 
-// Brackets from a sorted sample: 4 standard deviations of the sample's rank to either side.
 template <typename T>
-std::vector<Bracket<T>> makeBrackets(const T* x, std::size_t n, std::vector<std::size_t> const& ranks) {
-    const std::size_t m = std::min<std::size_t>(16384, static_cast<std::size_t>(2 * std::pow(static_cast<double>(n), 2.0 / 3)));
-    std::vector<T> sample(m);
-    std::uint32_t random = 12345;  // fixed: the sample decides only the speed
-    for (std::size_t i = 0; i < m; ++i) {
-        const std::size_t begin = i * n / m, end = (i + 1) * n / m;
-        random = random * 1664525u + 1013904223u;
-        sample[i] = x[begin + (static_cast<std::uint64_t>(random) * (end - begin) >> 32)];
-    }
-    std::sort(sample.begin(), sample.end());
+std::vector<Bracket<T>> makeBrackets(std::vector<T> const& sample, std::size_t n, std::vector<std::size_t> const& ranks) {
+    const double m = static_cast<double>(sample.size());
     std::vector<Bracket<T>> brackets;
     std::size_t last = 0;
     for (std::size_t rank : ranks) {
@@ -129,16 +113,111 @@ std::vector<Bracket<T>> makeBrackets(const T* x, std::size_t n, std::vector<std:
             continue;
         }
         const double f = (static_cast<double>(rank) + 0.5) / static_cast<double>(n);
-        const double at = f * static_cast<double>(m), margin = 4 * std::sqrt(static_cast<double>(m) * f * (1 - f)) + 2;
+        const double at = f * m, margin = 4 * std::sqrt(m * f * (1 - f)) + 2;
         Bracket<T> b;
         b.lo = at - margin < 0 ? std::numeric_limits<T>::lowest() : sample[static_cast<std::size_t>(at - margin)];
-        b.hi = at + margin >= static_cast<double>(m) ? std::numeric_limits<T>::max()
-                                                     : sample[static_cast<std::size_t>(at + margin)];
+        b.hi = at + margin >= m ? std::numeric_limits<T>::max() : sample[static_cast<std::size_t>(at + margin)];
         b.ranks.push_back(rank);
         brackets.push_back(b);
         last = rank;
     }
     return brackets;
+}
+
+template <typename T>
+std::vector<T> resolve(std::vector<Found<T>> const& parts, std::vector<Bracket<T>> const& brackets, std::size_t notData,
+                       std::function<T(std::size_t)> const& byCopy) {
+    std::vector<T> out;
+    for (std::size_t j = 0; j < brackets.size(); ++j) {
+        std::size_t below = 0, equal = 0;
+        std::vector<T> inside;
+        for (auto const& f : parts) {
+            below += f.below[j];
+            equal += f.equal[j];
+            inside.insert(inside.end(), f.inside[j].begin(), f.inside[j].end());
+        }
+        below -= notData;
+        const bool ties = brackets[j].lo == brackets[j].hi;
+        const std::size_t count = ties ? equal : inside.size();
+        for (std::size_t rank : brackets[j].ranks) {
+            if (rank < below || rank >= below + count) {
+                out.push_back(byCopy(rank));  // one case in about 10^4: the sample was unlucky
+            } else if (ties) {
+                out.push_back(brackets[j].lo);
+            } else {
+                const auto at = inside.begin() + static_cast<std::ptrdiff_t>(rank - below);
+                std::nth_element(inside.begin(), at, inside.end());
+                out.push_back(*at);
+            }
+        }
+    }
+    return out;
+}
+
+std::vector<std::size_t> quantileRanks(std::size_t n, std::vector<double> const& fractions) {
+    std::vector<std::size_t> ranks;
+    for (double f : fractions) {
+        const std::size_t rank = static_cast<std::size_t>(f * static_cast<double>(n - 1));
+        ranks.push_back(rank);
+        ranks.push_back(std::min(rank + 1, n - 1));
+    }
+    std::sort(ranks.begin(), ranks.end());
+    ranks.erase(std::unique(ranks.begin(), ranks.end()), ranks.end());
+    return ranks;
+}
+
+namespace {
+
+template <typename T>
+T valueAtRank(std::vector<std::size_t> const& ranks, std::vector<T> const& values, std::size_t rank) {
+    return values[static_cast<std::size_t>(std::lower_bound(ranks.begin(), ranks.end(), rank) - ranks.begin())];
+}
+
+}  // namespace
+
+template <typename T>
+std::vector<double> quantilesFromRanks(std::size_t n, std::vector<double> const& fractions,
+                                       std::vector<std::size_t> const& ranks, std::vector<T> const& values) {
+    std::vector<double> out;
+    for (double f : fractions) {
+        const std::size_t rank = static_cast<std::size_t>(f * static_cast<double>(n - 1));
+        const double h = f * static_cast<double>(n - 1) - static_cast<double>(rank);
+        const double a = valueAtRank(ranks, values, rank), b = valueAtRank(ranks, values, std::min(rank + 1, n - 1));
+        out.push_back(h == 0 ? a : (1 - h) * a + h * b);  // h = 0: 0 * inf would be NaN
+    }
+    return out;
+}
+
+#define STILLSKY_INSTANTIATE(T)                                                                                        \
+    template std::vector<Bracket<T>> makeBrackets<T>(std::vector<T> const&, std::size_t, std::vector<std::size_t> const&); \
+    template void scanSegment<T>(const T*, int, std::vector<Bracket<T>> const&, Found<T>&);                             \
+    template std::vector<T> resolve<T>(std::vector<Found<T>> const&, std::vector<Bracket<T>> const&, std::size_t,       \
+                                       std::function<T(std::size_t)> const&);                                         \
+    template std::vector<double> quantilesFromRanks<T>(std::size_t, std::vector<double> const&,                         \
+                                                       std::vector<std::size_t> const&, std::vector<T> const&);
+STILLSKY_INSTANTIATE(float)
+STILLSKY_INSTANTIATE(double)
+STILLSKY_INSTANTIATE(std::int32_t)
+STILLSKY_INSTANTIATE(std::uint16_t)
+#undef STILLSKY_INSTANTIATE
+
+}  // namespace stats_detail
+
+namespace {
+
+template <typename T>
+std::vector<T> sortedSample(const T* x, std::size_t n) {
+    const double wanted = 2 * std::pow(static_cast<double>(n), 2.0 / 3);
+    const std::size_t m = std::min<std::size_t>(16384, static_cast<std::size_t>(wanted));
+    std::vector<T> sample(m);
+    std::uint32_t random = 12345;  // fixed: the sample decides only the speed
+    for (std::size_t i = 0; i < m; ++i) {
+        const std::size_t begin = i * n / m, end = (i + 1) * n / m;
+        random = random * 1664525u + 1013904223u;
+        sample[i] = x[begin + (static_cast<std::uint64_t>(random) * (end - begin) >> 32)];
+    }
+    std::sort(sample.begin(), sample.end());
+    return sample;
 }
 
 template <typename T>
@@ -169,34 +248,12 @@ std::vector<T> selectBracketed(const T* x, std::size_t n, std::vector<Bracket<T>
     std::vector<Found<T>> found(static_cast<std::size_t>(nChunks));
     parallelFor(nChunks, [&](int c) {
         const std::size_t begin = static_cast<std::size_t>(c) * CHUNK, end = std::min(n, begin + CHUNK);
-        for (std::size_t i = begin; i < end; i += FLAGS) {
-            scanFlags(x + i, static_cast<int>(std::min(FLAGS, end - i)), brackets, found[static_cast<std::size_t>(c)]);
+        for (std::size_t i = begin; i < end; i += stats_detail::SCAN) {
+            const int m = static_cast<int>(std::min<std::size_t>(stats_detail::SCAN, end - i));
+            stats_detail::scanSegment(x + i, m, brackets, found[static_cast<std::size_t>(c)]);
         }
     });
-    std::vector<T> out;
-    for (std::size_t j = 0; j < brackets.size(); ++j) {
-        std::size_t below = 0, equal = 0;
-        std::vector<T> inside;
-        for (auto const& f : found) {
-            below += f.below[j];
-            equal += f.equal[j];
-            inside.insert(inside.end(), f.inside[j].begin(), f.inside[j].end());
-        }
-        const bool ties = brackets[j].lo == brackets[j].hi;
-        const std::size_t count = ties ? equal : inside.size();
-        for (std::size_t rank : brackets[j].ranks) {
-            if (rank < below || rank >= below + count) {
-                out.push_back(selectByCopy(x, n, rank));  // one case in about 10^4: the sample was unlucky
-            } else if (ties) {
-                out.push_back(brackets[j].lo);
-            } else {
-                const auto at = inside.begin() + static_cast<std::ptrdiff_t>(rank - below);
-                std::nth_element(inside.begin(), at, inside.end());
-                out.push_back(*at);
-            }
-        }
-    }
-    return out;
+    return stats_detail::resolve<T>(found, brackets, 0, [&](std::size_t rank) { return selectByCopy(x, n, rank); });
 }
 
 }  // namespace
@@ -211,9 +268,9 @@ std::vector<T> orderStatistics(const T* x, std::size_t n, std::vector<std::size_
     }
     if (n <= SMALL) return selectSmall(x, n, ranks);
     std::vector<T> out;
-    std::vector<Bracket<T>> all = makeBrackets(x, n, ranks);
-    for (std::size_t i = 0; i < all.size(); i += MAX_BRACKETS) {
-        const std::size_t end = std::min(all.size(), i + MAX_BRACKETS);
+    const std::vector<Bracket<T>> all = stats_detail::makeBrackets(sortedSample(x, n), n, ranks);
+    for (std::size_t i = 0; i < all.size(); i += stats_detail::MAX_BRACKETS) {
+        const std::size_t end = std::min(all.size(), i + stats_detail::MAX_BRACKETS);
         std::vector<Bracket<T>> some(all.begin() + static_cast<std::ptrdiff_t>(i), all.begin() + static_cast<std::ptrdiff_t>(end));
         for (T value : selectBracketed(x, n, some)) out.push_back(value);
     }
@@ -242,31 +299,18 @@ std::vector<double> quantiles(const T* x, std::size_t n, std::vector<double> con
         if (!(f >= 0 && f <= 1)) throw DomainError("quantiles: wanted fractions in [0, 1], got " + std::to_string(f));
     }
     if (n == 0) return std::vector<double>(fractions.size(), std::numeric_limits<double>::quiet_NaN());
-    std::vector<std::size_t> ranks;
-    for (double f : fractions) {
-        const std::size_t rank = static_cast<std::size_t>(f * static_cast<double>(n - 1));
-        ranks.push_back(rank);
-        ranks.push_back(std::min(rank + 1, n - 1));
-    }
-    std::vector<std::size_t> sorted = ranks;
-    std::sort(sorted.begin(), sorted.end());
-    sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
-    const std::vector<T> values = orderStatistics(x, n, sorted);
-    auto valueAt = [&](std::size_t rank) {
-        return values[static_cast<std::size_t>(std::lower_bound(sorted.begin(), sorted.end(), rank) - sorted.begin())];
-    };
-    std::vector<double> out;
-    for (std::size_t i = 0; i < fractions.size(); ++i) {
-        const T a = valueAt(ranks[2 * i]);
-        if constexpr (std::is_floating_point<T>::value) {
-            const double h = fractions[i] * static_cast<double>(n - 1) - static_cast<double>(ranks[2 * i]);
-            const double b = valueAt(ranks[2 * i + 1]);
-            out.push_back(h == 0 ? a : (1 - h) * a + h * b);  // h = 0: 0 * inf would be NaN
-        } else {
-            out.push_back(spreadTies(x, n, fractions[i], a));
+    const std::vector<std::size_t> ranks = stats_detail::quantileRanks(n, fractions);
+    const std::vector<T> values = orderStatistics(x, n, ranks);
+    if constexpr (std::is_floating_point<T>::value) {
+        return stats_detail::quantilesFromRanks(n, fractions, ranks, values);
+    } else {
+        std::vector<double> out;
+        for (double f : fractions) {
+            const std::size_t rank = static_cast<std::size_t>(f * static_cast<double>(n - 1));
+            out.push_back(spreadTies(x, n, f, stats_detail::valueAtRank(ranks, values, rank)));
         }
+        return out;
     }
-    return out;
 }
 
 #define STILLSKY_INSTANTIATE(T)                                                                          \

@@ -8,6 +8,7 @@
 
 #include "samples.hpp"
 #include "stillsky/stats/select.hpp"
+#include "stream.hpp"
 
 namespace stillsky {
 namespace {
@@ -111,36 +112,84 @@ std::pair<double, double> Statistics::getResult(StatisticsProperty property) con
 
 using stats_detail::Gathered;
 using stats_detail::GatherOptions;
+using stats_detail::PixelStream;
 using stats_detail::Sums;
 using stats_detail::Weighting;
 
-// Turns gathered samples into a Statistics.
+namespace {
+
+// What StatisticsBuilder asks of its samples, whether gathered or streamed.
+template <typename T>
+std::vector<double> quantilesOf(Gathered<T> const& g, std::vector<double> const& fractions) {
+    return quantiles(g.x.get(), g.n, fractions);
+}
+template <typename T>
+std::vector<double> quantilesOf(PixelStream<T> const& s, std::vector<double> const& fractions) {
+    return s.quantiles(fractions);
+}
+template <typename T>
+Sums sumOver(PixelStream<T> const& s, double centre, double half) {
+    return s.sums(centre, half);
+}
+template <typename T>
+double crudeCentre(Gathered<T> const& g) {
+    return static_cast<double>(g.x.get()[0]);
+}
+template <typename T>
+double crudeCentre(PixelStream<T> const& s) {
+    return s.crudeCentre();
+}
+template <typename T>
+std::size_t countNaN(Gathered<T> const& g) {
+    std::size_t n = 0;
+    if constexpr (std::is_floating_point<T>::value) {
+        for (std::size_t i = 0; i < g.n; ++i) n += std::isnan(g.x.get()[i]);
+    }
+    return n;
+}
+template <typename T>
+std::size_t countNaN(PixelStream<T> const&) {
+    return 0;  // a stream leaves them out
+}
+template <typename T>
+std::vector<double> const& rejectedOf(Gathered<T> const& g) {
+    return g.rejected;
+}
+template <typename T>
+std::vector<double> rejectedOf(PixelStream<T> const&) {
+    return {};
+}
+template <typename T>
+bool keepsMask(Gathered<T> const& g) {
+    return !g.m.empty();
+}
+template <typename T>
+bool keepsMask(PixelStream<T> const&) {
+    return false;
+}
+
+}  // namespace
+
+// Turns samples into a Statistics.
 class StatisticsBuilder {
 public:
     StatisticsBuilder(int flags, StatisticsControl const& control) : flags_(flags), control_(control), out_(flags) {}
 
-    template <typename T>
-    Statistics build(Gathered<T> const& g) {
-        bool hasNaN = false;
+    template <typename Samples>
+    Statistics build(Samples const& g) {
         double nPoint = static_cast<double>(g.n);
-        if constexpr (std::is_floating_point<T>::value) {
-            if (!control_.nanSafe()) {
-                std::size_t nNaN = 0;
-                for (std::size_t i = 0; i < g.n; ++i) nNaN += std::isnan(g.x.get()[i]);
-                hasNaN = nNaN > 0;
-                if (control_.compat()) nPoint -= static_cast<double>(nNaN);
-            }
-        }
+        const std::size_t nNaN = control_.nanSafe() ? 0 : countNaN(g);
+        const bool hasNaN = nNaN > 0;
+        if (control_.compat()) nPoint -= static_cast<double>(nNaN);
         const bool clip = flags_ & CLIPPED;
         double median = NaN, iqr = NaN;
         if ((clip || (flags_ & (MEDIAN | IQRANGE))) && !hasNaN && g.n > 0) {
-            const std::vector<double> q = clip || (flags_ & IQRANGE) ? quantiles(g.x.get(), g.n, {0.25, 0.5, 0.75})
-                                                                     : quantiles(g.x.get(), g.n, {0.5});
+            const std::vector<double> q = clip || (flags_ & IQRANGE) ? quantilesOf(g, {0.25, 0.5, 0.75}) : quantilesOf(g, {0.5});
             median = q[q.size() / 2];
             if (q.size() == 3) iqr = q[2] - q[0];
         }
         Sums all;
-        const bool needAll = clip || (flags_ & MOMENTS) || ((flags_ & ERRORS) && (flags_ & MEDIAN)) || !g.rejected.empty();
+        const bool needAll = clip || (flags_ & MOMENTS) || ((flags_ & ERRORS) && (flags_ & MEDIAN)) || !rejectedOf(g).empty();
         if (needAll && g.n > 0) all = sumAll(g, median);
         if (hasNaN) all = poisoned(all);
         Sums kept = all;
@@ -164,16 +213,12 @@ public:
 
 private:
     // All samples, about a centre near enough to the mean that nothing cancels.
-    template <typename T>
-    Sums sumAll(Gathered<T> const& g, double median) const {
-        const double start = std::isfinite(median) ? median : static_cast<double>(g.x.get()[0]);
-        Sums sum = stats_detail::sumOver(g, std::isfinite(start) ? start : 0.0, INF);
+    template <typename Samples>
+    Sums sumAll(Samples const& g, double median) const {
+        const double start = std::isfinite(median) ? median : crudeCentre(g);
+        const Sums sum = sumOver(g, std::isfinite(start) ? start : 0.0, INF);
         const double shift = sum.x / sum.w;
-        if (std::isfinite(shift) && shift * shift > 4 * (sum.x2 / sum.w - shift * shift)) {
-            sum = stats_detail::sumOver(g, sum.mean(), INF);
-        } else if (!std::isfinite(median) && std::isfinite(shift)) {
-            sum = stats_detail::sumOver(g, sum.mean(), INF);
-        }
+        if (std::isfinite(shift) && shift * shift > 4 * (sum.x2 / sum.w - shift * shift)) return sumOver(g, sum.mean(), INF);
         return sum;
     }
 
@@ -188,8 +233,8 @@ private:
         return sum;
     }
 
-    template <typename T>
-    Sums clipRounds(Gathered<T> const& g, Sums const& all, double nPoint, double median, double iqr, bool hasNaN) const {
+    template <typename Samples>
+    Sums clipRounds(Samples const& g, Sums const& all, double nPoint, double median, double iqr, bool hasNaN) const {
         if (g.n == 0 || hasNaN) return nothing();
         double centre = median, half = control_.numSigmaClip() * IQ_TO_STDEV * iqr;
         Sums kept = all;
@@ -199,7 +244,7 @@ private:
                 if (nPoint > 1) half = control_.numSigmaClip() * std::sqrt(kept.variance());
             }
             if (std::isnan(centre) || std::isnan(half)) return nothing();
-            Sums next = stats_detail::sumOver(g, centre, half);
+            Sums next = sumOver(g, centre, half);
             if (!control_.compat() && next.n == 0) return kept;
             kept = next;
             if (!control_.compat() && kept.n <= 2) return kept;
@@ -267,11 +312,12 @@ private:
         set(IQRANGE, iqr, control_.compat() ? NaN : 1.573 * IQ_TO_STDEV * iqr / std::sqrt(n));
     }
 
-    template <typename T>
-    void setOrMask(Gathered<T> const& g, Sums const& all, Sums const& kept, bool clip) {
-        out_.orMask_ = clip && control_.orMaskClipped() && !control_.compat() && !g.m.empty() ? kept.orMask : g.orMask;
-        for (std::size_t b = 0; b < g.rejected.size(); ++b) {
-            const double share = g.rejected[b] / (all.w + g.rejected[b]);
+    template <typename Samples>
+    void setOrMask(Samples const& g, Sums const& all, Sums const& kept, bool clip) {
+        out_.orMask_ = clip && control_.orMaskClipped() && !control_.compat() && keepsMask(g) ? kept.orMask : g.orMask;
+        const std::vector<double> rejected = rejectedOf(g);
+        for (std::size_t b = 0; b < rejected.size(); ++b) {
+            const double share = rejected[b] / (all.w + rejected[b]);
             if (share > control_.maskPropagationThresholds()[b]) out_.orMask_ |= MaskPixel(1) << b;
         }
         set(ORMASK, out_.orMask_, 0);
@@ -297,6 +343,14 @@ Statistics computeStatistics(StatisticsSamples<T> const& s, int flags, Statistic
     }
     options.keepVariance = needsVariance && (flags & ERRORS);
     options.keepMask = !s.mask.empty() && (flags & CLIPPED) && (flags & ORMASK) && control.orMaskClipped() && !control.compat();
+    if constexpr (std::is_floating_point<T>::value) {
+        const bool plain = options.weighting == Weighting::NONE && !options.keepVariance && !options.keepMask;
+        if (plain && control.nanSafe() && !control.compat() && control.maskPropagationThresholds().empty() &&
+            s.image.size() >= stats_detail::STREAM_PIXELS) {
+            stats_detail::checkPlanes(s);
+            return StatisticsBuilder(flags, control).build(PixelStream<T>(s, control.andMask()));
+        }
+    }
     return StatisticsBuilder(flags, control).build(stats_detail::gather(s, control, options));
 }
 
