@@ -1,9 +1,15 @@
 """A small configuration and a fast stand-in for the subtraction: the command line is tested apart from the job."""
 
+import os
+import subprocess
 import sys
 import types
+from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
+from matplotlib.figure import Figure
 from lsst.pex.config import (
     ChoiceField,
     Config,
@@ -16,7 +22,10 @@ from lsst.pex.config import (
 )
 
 import stillsky.cli.config as cliConfig
+import stillsky.report
 from stillsky.cli import main
+from stillsky.fits import writeKernel
+from stillsky.kernel import FixedKernel, LinearCombinationKernel
 
 
 class BasisConfig(Config):
@@ -61,6 +70,18 @@ def smallConfig(monkeypatch):
 
 
 @pytest.fixture
+def fresh():
+    """``fresh(code)`` runs Python code in an interpreter of its own that finds this stillsky."""
+
+    def call(code, **options):
+        paths = [str(Path(stillsky.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=env, **options)
+
+    return call
+
+
+@pytest.fixture
 def run(capsys):
     """``run(*argv)`` gives exit code, stdout and stderr."""
 
@@ -70,3 +91,60 @@ def run(capsys):
         return code, out, err
 
     return call
+
+
+class FakeResult:
+    """What a subtraction returns, made from its inputs in no time."""
+
+    def __init__(self, science, template):
+        self.science, self.matchedTemplate, self.difference = science, template, science
+        self.kernel = LinearCombinationKernel([FixedKernel(np.eye(3) / 3.0)], [1.0])
+        self.background = None
+        self.convolved = "template"
+        self.metadata = {"spatialKernelSum": np.float64(1.031), "skyChi": 1.01, "bad": float("nan")}
+        self.decisions = ["kernel: 3x3 px"]
+        self.warnings = [("W-DECONV", "the kernel sharpens")]
+        self.timings = {"fit": 0.1}
+
+    def write(self, prefix, overwrite=False, compress="none"):
+        names = [prefix + s for s in (".diff.fits", ".matched.fits", ".kernel.fits")]
+        for name in names[:2]:
+            fits.PrimaryHDU(self.difference.image.array).writeto(name)
+        writeKernel(self.kernel, names[2])
+        return names
+
+
+@pytest.fixture
+def fakeSubtract(smallConfig, monkeypatch):
+    """`stillsky.diffim.subtract` is a stand-in; set ``fake.error`` to make it raise. Its calls are in ``fake.calls``."""
+    fake = types.ModuleType("stillsky.diffim")
+    fake.error, fake.calls = None, []
+
+    def subtract(science, template, *, config=None, stars=None, progress=None):
+        fake.calls.append({"science": science, "template": template, "config": config, "stars": stars})
+        for _ in progress(range(2), desc="subtract", total=2):
+            if fake.error is not None:
+                raise fake.error
+        return FakeResult(science, template)
+
+    fake.subtract = subtract
+    monkeypatch.setattr(stillsky.report, "subtractFigure", lambda result: Figure(figsize=(1, 1)))
+    monkeypatch.setitem(sys.modules, "stillsky.diffim", fake)
+    return fake
+
+
+@pytest.fixture(scope="session")
+def pairFiles(tmp_path_factory):
+    """Folder with a small simulated pair: sci.fits, tmpl.fits, truth.ecsv."""
+    folder = tmp_path_factory.mktemp("pair")
+    assert main(["simulate", "pair", "--size", "128", "-q", "-o", f"{folder}/"]) == 0
+    return folder
+
+
+@pytest.fixture
+def work(tmp_path, pairFiles, monkeypatch):
+    """A fresh current folder with links to the pair."""
+    for name in ("sci.fits", "tmpl.fits"):
+        (tmp_path / name).symlink_to(pairFiles / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -39,6 +39,7 @@ _CODES = {
     "NotFoundError": 3,
     "OSError": 3,
     "EOFError": 3,
+    "MismatchError": 4,
     "ShapeError": 4,
     "MaskSchemaError": 4,
     "UnitConversionError": 4,

@@ -5,7 +5,7 @@ import os
 from .exits import CommandError, ReadError
 from .regions import parseRegion, splitExtension
 
-__all__ = ["checkFile", "defaultPrefix", "readPair", "readStars"]
+__all__ = ["checkFile", "defaultPrefix", "readPair", "readRegion", "readStars"]
 
 _SUFFIXES = (".gz", ".fz", ".bz2", ".fits", ".fit", ".fts")
 
@@ -26,7 +26,8 @@ def defaultPrefix(path, verb, given=None):
     return given
 
 
-def _region(run):
+def readRegion(run):
+    """The box of --region or --fits-region, or None."""
     region, fitsRegion = run.option("region"), run.option("fitsRegion")
     if region and fitsRegion:
         raise CommandError(
@@ -61,7 +62,8 @@ def _sideFiles(run, role):
     for argument, path in given.items():
         if path is not None:
             checkFile(splitExtension(path)[0], f"{role} {argument.removesuffix('Path')}")
-    given |= {k: run.option(role + k[0].upper() + k[1:]) for k in ("gain", "readNoise", "saturation")}
+    numbers = ("gain", "readNoise", "saturation", "skyLevel", "variance")
+    given |= {k: run.option(role + k[0].upper() + k[1:]) for k in numbers}
     return {k: v for k, v in given.items() if v is not None}
 
 
@@ -70,7 +72,8 @@ def _read(run, role, name, region):
 
     path, ext = splitExtension(name, run.option("ext"))
     checkFile(path, role)
-    exposure, provenance = readExposure(path, ext=ext, region=region, **_sideFiles(run, role))
+    with run.log.withholdWarnings():
+        exposure, provenance = readExposure(path, ext=ext, region=region, **_sideFiles(run, role))
     run.summary["inputs"][role] = {
         "path": os.path.abspath(path),
         "ext": ext,
@@ -91,7 +94,7 @@ def readPair(run, scienceName, templateName):
     """
     for name, role in ((scienceName, "science"), (templateName, "template")):
         checkFile(splitExtension(name, run.option("ext"))[0], role)
-    region = _region(run)
+    region = readRegion(run)
     with run.timed("read"):
         science = _read(run, "science", scienceName, region)
         template = _read(run, "template", templateName, region if science.wcs is None else None)

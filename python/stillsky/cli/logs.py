@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import time
+from contextlib import contextmanager
 
 import click
 
@@ -21,11 +22,14 @@ class _StderrHandler(logging.Handler):
         self.allowed = set(allowed)
         self.asJson = asJson
         self.said = set()
+        self.withheld = False
 
     def emit(self, record):
         message = record.getMessage()
-        self.said.add(message)
         match = WARNING_CODE.match(message)
+        if match and self.withheld:
+            return
+        self.said.add(message)
         if match and match["code"] in self.allowed:
             return
         if self.asJson:
@@ -88,6 +92,15 @@ class LogSetup:
     def said(self):
         """Messages that went through the handler, shown or not."""
         return self._stderr.said
+
+    @contextmanager
+    def withholdWarnings(self):
+        """Keep coded warnings off stderr: for a reader that also returns them, so that they can be said with a name."""
+        self._stderr.withheld = True
+        try:
+            yield
+        finally:
+            self._stderr.withheld = False
 
     def __enter__(self):
         self._before = self._logger.level, self._logger.propagate

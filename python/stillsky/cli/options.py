@@ -93,7 +93,7 @@ def inputOptions():
                     help=f"File with the {doc} of the {name} image.",
                 )  # fmt: skip
             )
-        for what, doc in (("gain", "electrons per count"), ("read-noise", "electrons"), ("saturation", "counts")):
+        for what, doc in (("gain", "electrons per count"), ("read-noise", "electrons"), ("saturation", "counts"), ("sky-level", "counts that were subtracted")):
             stem = "".join(part.capitalize() for part in what.split("-"))
             sides.append(
                 click.option(
@@ -105,6 +105,10 @@ def inputOptions():
                     help=f"{what.replace('-', ' ').capitalize()} of the {name} image, {doc}.",
                 )  # fmt: skip
             )
+        sides.append(
+            click.option(f"--{side}-variance", f"{name}Variance", type=click.Choice(["auto", "model", "empirical"]),
+                         hidden=True, help=f"Noise of the {name} image: of the file, of gain and counts, or measured.")
+        )  # fmt: skip
     return _apply(
         click.option("--ext", metavar="NAME", hidden=True, help="Extension of both files; FILE[NAME] for one of them."),
         click.option("--region", metavar="X0:X1,Y0:Y1", help="Part of the science image, 0-based and half open."),

@@ -71,7 +71,7 @@ class SimulatedFrame:
         from astropy.io import fits
 
         from stillsky.image import Exposure, Image, Mask, MaskedImage
-        from stillsky.meta import FilterLabel
+        from stillsky.meta import FilterLabel, Header
         from stillsky.wcs import SkyWcs
 
         mask = Mask(np.zeros(self.image.shape, dtype=np.int32))
@@ -83,7 +83,7 @@ class SimulatedFrame:
             wcs=SkyWcs.fromHeader(fits.Header(self.wcsCards)),
             psf=self._gridPsf() if psf else None,
             filter=FilterLabel(band=self.cards["FILTER"]),
-            metadata=dict(self.cards),
+            metadata=Header(self.cards),
         )
 
     def _gridPsf(self, n=5):

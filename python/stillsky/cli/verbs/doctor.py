@@ -31,6 +31,7 @@ def _run(run):
 
     from ... import __version__, _core
     from ...threads import getNumThreads
+    from ..exits import CommandError
 
     facts = {
         "stillsky": __version__,
@@ -49,8 +50,11 @@ def _run(run):
     failed = [name for name, error, _ in checks if error is not None]
     missing = [name for name, version in facts["packages"].items() if version is None]
     if failed or missing:
-        raise RuntimeError(
-            "; ".join([f"self-test failed: {n}" for n in failed] + [f"not installed: {n}" for n in missing])
+        raise CommandError(
+            "the installation is not complete",
+            found="; ".join([f"self-test failed: {n}" for n in failed] + [f"not installed: {n}" for n in missing]),
+            remedy="pip install --force-reinstall stillsky",
+            exitCode=1,
         )
     return 0
 

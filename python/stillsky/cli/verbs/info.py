@@ -18,118 +18,72 @@ def info(**options):
 
 
 def _run(run):
-    files = [_describe(run, name) for name in run.options["files"]]
+    from stillsky.fits import describeFile
+
+    from ..inputs import checkFile
+    from ..logs import WARNING_CODE
+    from ..regions import splitExtension
+
+    files = []
+    for name in run.options["files"]:
+        path, ext = splitExtension(name, run.option("ext"))
+        checkFile(path, "input")
+        with run.log.withholdWarnings():
+            facts = describeFile(path, ext=ext)
+        facts["ext"] = ext
+        files.append(facts)
+        for sentence in facts["warnings"]:
+            match = WARNING_CODE.match(sentence)
+            code = match["code"]
+            entry = {"code": code, "message": f"{name}: {match['sentence']}", "allowed": code in run.option("allow", ())}
+            run.summary["warnings"].append(entry)
+        if not run.options["asJson"]:
+            click.echo(describeText(facts))
     run.summary["inputs"] = {"files": files}
-    if not run.options["asJson"]:
-        for facts in files:
-            click.echo(_text(facts))
     return 0
 
 
-def _describe(run, name):
-    from stillsky.fits import readExposure
-
-    from ..inputs import checkFile
-    from ..regions import splitExtension
-
-    path, ext = splitExtension(name, run.option("ext"))
-    checkFile(path, "input")
-    exposure, provenance = readExposure(path, ext=ext)
-    return {"path": path, "ext": ext, **describeExposure(exposure), "provenance": list(provenance)}
-
-
-def describeExposure(exposure):
-    """Facts about an exposure as a `dict` of plain values."""
-    import numpy as np
-
-    image = exposure.image.array
-    facts = {
-        "width": exposure.width,
-        "height": exposure.height,
-        "xy0": list(exposure.xy0),
-        "dtype": str(image.dtype),
-        "nanFraction": float(np.mean(~np.isfinite(image))),
-        "masks": _maskFractions(exposure.mask),
-        "wcs": None,
-        "psf": None,
-        "filter": None if exposure.filter is None else str(exposure.filter),
-    }
-    finite = image[np.isfinite(image)]
-    if finite.size:
-        median = float(np.median(finite))
-        facts |= {
-            "median": median,
-            "robustSigma": float(1.4826 * np.median(np.abs(finite - median))),
-            "minimum": float(finite.min()),
-            "maximum": float(finite.max()),
-        }
-    variance = exposure.variance.array
-    good = np.isfinite(variance) & (variance > 0)
-    facts["variance"] = {
-        "median": float(np.median(variance[good])) if good.any() else None,
-        "goodFraction": float(np.mean(good)),
-    }
-    _addCalibration(exposure, facts)
-    return facts
-
-
-def _maskFractions(mask):
-    import numpy as np
-
-    return {name: float(np.mean(mask.array & np.int32(1 << bit) != 0)) for name, bit in _planes(mask)}
-
-
-def _planes(mask):
-    return [(name, mask.bit(name)) for name in mask.schema]
-
-
-def _addCalibration(exposure, facts):
-    import numpy as np
-
-    if exposure.wcs is not None:
-        x, y = exposure.bbox.center
-        ra, dec = exposure.wcs.pixelToSky(x, y)
-        facts["wcs"] = {
-            "pixelScaleArcsec": float(np.degrees(exposure.wcs.pixelScale(x, y)) * 3600),
-            "centreRa": float(np.degrees(ra)),
-            "centreDec": float(np.degrees(dec)),
-        }
-    if exposure.psf is not None:
-        facts["psf"] = {"class": type(exposure.psf).__name__, "fwhm": float(exposure.psf.fwhm(exposure.bbox.center))}
-
-
-def _text(facts):
-    lines = [f"{facts['path']}{'' if facts['ext'] is None else '[' + str(facts['ext']) + ']'}"]
+def describeText(facts):
+    """What `stillsky.fits.describeFile` found, as lines of text."""
+    ext = "" if facts.get("ext") is None else f"[{facts['ext']}]"
+    lines = [f"{facts['path']}{ext}"]
 
     def add(name, text):
-        lines.append(f"  {name:<10}{text}")
+        lines.append(f"  {name:<12}{text}")
 
-    add("size", f"{facts['width']} x {facts['height']} px, corner {tuple(facts['xy0'])}, {facts['dtype']}")
-    if "median" in facts:
-        add(
-            "values",
-            f"median {facts['median']:.6g}, robust sigma {facts['robustSigma']:.4g}, "
-            f"{facts['minimum']:.6g} ... {facts['maximum']:.6g}",
-        )
-    add("NaN", f"{facts['nanFraction']:.3%}")
-    variance = facts["variance"]
-    if variance["median"] is None:
-        add("variance", "none usable")
-    else:
-        add("variance", f"median {variance['median']:.6g}, positive and finite in {variance['goodFraction']:.3%}")
-    used = {name: fraction for name, fraction in facts["masks"].items() if fraction > 0}
-    add("mask", ", ".join(f"{n} {f:.3%}" for n, f in used.items()) or "nothing set")
-    wcs = facts["wcs"]
-    if wcs is None:
-        add("WCS", "none")
-    else:
-        add(
-            "WCS",
-            f"{wcs['pixelScaleArcsec']:.4f} arcsec/px, centre RA {wcs['centreRa']:.5f} Dec {wcs['centreDec']:+.5f} deg",
-        )
-    psf = facts["psf"]
-    add("PSF", "none" if psf is None else f"{psf['class']}, FWHM {psf['fwhm']:.2f} px")
-    if facts["filter"] is not None:
-        add("filter", facts["filter"])
-    lines += [f"  - {sentence}" for sentence in facts["provenance"]]
+    add("layout", facts["layout"])
+    add("size", f"{facts['width']} x {facts['height']} px, corner at {tuple(facts['xy0'])}")
+    for plane in ("image", "variance"):
+        add(plane, _plane(facts["planes"][plane]))
+    add("sky", "median {}, sigma {}".format(*(_number(facts["sky"][k]) for k in ("median", "sigma"))))
+    add("mask", ", ".join(f"{name} {_percent(f)}" for name, f in facts["mask"].items()) or "nothing set")
+    add("WCS", _wcs(facts["wcs"]))
+    add("PSF", "none" if facts["psf"] is None else f"{facts['psf']['class']}, FWHM {_number(facts['psf']['fwhm'])} px")
+    for key, name in (("gain", "gain"), ("readNoise", "read noise"), ("saturation", "saturation")):
+        found = facts[key]
+        add(name, "not in the header" if found is None else f"{_number(found['value'])} ({found['card']})")
+    for key in ("filter", "visit", "unit"):
+        if facts[key] is not None:
+            add(key, str(facts[key]))
+    lines += [f"  - {sentence}" for sentence in facts["provenance"][1:]]
     return "\n".join(lines)
+
+
+def _number(value):
+    return "unknown" if value is None else f"{value:.6g}"
+
+
+def _percent(fraction):
+    return f"{100 * fraction:.3g} %"
+
+
+def _plane(facts):
+    text = f"{facts['dtype']}, {_number(facts['min'])} ... {_number(facts['max'])}, median {_number(facts['median'])}"
+    return text + (f", {_percent(facts['notFinite'])} not finite" if facts["notFinite"] else "")
+
+
+def _wcs(facts):
+    if facts is None:
+        return "none"
+    ra, dec = facts["center"]
+    return f"{_number(facts['pixelScale'])} arcsec/px, centre RA {ra:.5f}, Dec {dec:+.5f} deg"

@@ -34,7 +34,9 @@ def subtract(**options):
 def resolveConfig(run):
     """The configuration of the run; its values and origins go to the summary."""
     from ..config import resolve
+    from ..inputs import readRegion
 
+    readRegion(run)  # a bad region is refused like a bad key: before anything else
     convolve = run.option("convolve")
     resolved = resolve(
         run.verb,
