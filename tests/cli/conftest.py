@@ -76,7 +76,9 @@ def fresh():
     def call(code, **options):
         paths = [str(Path(stillsky.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=env, **options)
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=env, **options
+        )
 
     return call
 

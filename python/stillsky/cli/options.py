@@ -93,7 +93,12 @@ def inputOptions():
                     help=f"File with the {doc} of the {name} image.",
                 )  # fmt: skip
             )
-        for what, doc in (("gain", "electrons per count"), ("read-noise", "electrons"), ("saturation", "counts"), ("sky-level", "counts that were subtracted")):
+        for what, doc in (
+            ("gain", "electrons per count"),
+            ("read-noise", "electrons"),
+            ("saturation", "counts"),
+            ("sky-level", "counts that were subtracted"),
+        ):
             stem = "".join(part.capitalize() for part in what.split("-"))
             sides.append(
                 click.option(

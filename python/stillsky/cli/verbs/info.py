@@ -35,7 +35,11 @@ def _run(run):
         for sentence in facts["warnings"]:
             match = WARNING_CODE.match(sentence)
             code = match["code"]
-            entry = {"code": code, "message": f"{name}: {match['sentence']}", "allowed": code in run.option("allow", ())}
+            entry = {
+                "code": code,
+                "message": f"{name}: {match['sentence']}",
+                "allowed": code in run.option("allow", ()),
+            }
             run.summary["warnings"].append(entry)
         if not run.options["asJson"]:
             click.echo(describeText(facts))
