@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 
-from ..errors import FitsLayoutError
+from ..errors import FitsLayoutError, StillskyError
 from ..meta import FilterLabel
 from ..photom import PhotoCalib
 from .records import fromRecord, toRecord
@@ -50,17 +50,18 @@ def psfToHdu(psf, bbox=None, name="SKY_PSF"):
     Parameters
     ----------
     psf : `Psf`
-        Its ``persist()`` gives (class name, scalars, arrays). One without (made from other PSFs) is sampled on a
-        5 x 5 grid of positions over ``bbox``.
+        Its ``persist()`` gives (class name, scalars, arrays). One that has no form as data is sampled at 5 x 5 positions
+        over ``bbox``.
     bbox : `Box2I`, optional
         Image the PSF belongs to.
     name : `str`
         EXTNAME.
     """
-    persist = getattr(psf, "persist", None)
-    if persist is None:
+    try:
+        className, scalars, arrays = psf.persist()
+    except StillskyError as error:
+        _LOG.info("PSF %s is written as images at a grid of positions: %s", type(psf).__name__, error)
         return psfToHdu(_sampled(psf, bbox), bbox, name)
-    className, scalars, arrays = persist()
     clash = set(scalars) & set(arrays)
     if clash:
         raise FitsLayoutError(f"PSF {className}: fields {sorted(clash)} are both scalars and arrays")
@@ -72,18 +73,16 @@ def _sampled(psf, bbox):
 
     if bbox is None or bbox.area == 0:
         raise FitsLayoutError(f"PSF {type(psf).__name__}: has no table form and no image to sample it over")
-    xs = np.linspace(bbox.minX, bbox.maxX, _GRID)
-    ys = np.linspace(bbox.minY, bbox.maxY, _GRID)
-    positions = np.array([(x, y) for y in ys for x in xs])
-    images = [np.asarray(psf.computeKernelImage(tuple(p)).array) for p in positions]
-    height = max(i.shape[0] for i in images)
-    width = max(i.shape[1] for i in images)
-    stack = np.zeros((len(images), height, width))
-    for plane, image in zip(stack, images, strict=True):
-        top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
-        plane[top : top + image.shape[0], left : left + image.shape[1]] = image
-    _LOG.info("PSF %s written as images on a grid of %d x %d positions", type(psf).__name__, _GRID, _GRID)
-    return ImageGridPsf(stack, positions)
+    xs = np.linspace(bbox.minX, bbox.maxX, _GRID if bbox.width > 1 else 1)
+    ys = np.linspace(bbox.minY, bbox.maxY, _GRID if bbox.height > 1 else 1)
+    images = [[np.asarray(psf.computeKernelImage((x, y)).array) for x in xs] for y in ys]
+    height, width = (max(i.shape[axis] for row in images for i in row) for axis in (0, 1))
+    stamps = np.zeros((len(ys), len(xs), height, width))
+    for j, row in enumerate(images):
+        for i, image in enumerate(row):
+            top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
+            stamps[j, i, top : top + image.shape[0], left : left + image.shape[1]] = image
+    return ImageGridPsf(stamps, xs, ys)
 
 
 def psfFromHdu(hdu):

@@ -207,6 +207,7 @@ def _readPsf(path):
         array = readPixels(imageExtension(hdus, path, ext), np.float64)
     if not np.isfinite(array).all() or not array.sum() > 0:
         raise FitsLayoutError(f"{path}: PSF image has pixels that are not finite, or no positive sum")
+    array = np.pad(array, [(0, 1 - n % 2) for n in array.shape])  # of an even size: the centre is pixel n // 2
     return KernelPsf(array / array.sum())
 
 
