@@ -117,7 +117,7 @@ def testGainKeys():
 
 
 def testCameraSettingIsNotTheGain(tmp_path, rng):
-    """Amateur cameras write their gain setting in GAIN and electrons per count in EGAIN: the sky tells which is right."""
+    """Amateur cameras write a setting in GAIN and electrons per count in EGAIN: the sky tells which is right."""
     pixels, _ = _scene(rng)
     _, provenance = readExposure(_write(tmp_path / "i.fits", pixels, GAIN=120, EGAIN=GAIN, RDNOISE=READ_NOISE))
     assert _codes(provenance) == ["W-NOVAR"] and "(EGAIN)" in provenance[-1]

@@ -50,8 +50,8 @@ def psfToHdu(psf, bbox=None, name="SKY_PSF"):
     Parameters
     ----------
     psf : `Psf`
-        Its ``persist()`` gives (class name, scalars, arrays). One that has no form as data is sampled at 5 x 5 positions
-        over ``bbox``.
+        Its ``persist()`` gives (class name, scalars, arrays). One that has no form as data is sampled at 5 x 5
+        positions over ``bbox``.
     bbox : `Box2I`, optional
         Image the PSF belongs to.
     name : `str`

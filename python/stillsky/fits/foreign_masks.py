@@ -175,8 +175,9 @@ def _selections(values, table):
             if code != 0:
                 yield int(code), values == code
         return
-    values = values.astype(np.int64, copy=False)
+    if values.dtype.kind == "u" or values.dtype.itemsize < 4:
+        values = values.astype(np.int64)
     used = int(np.bitwise_or.reduce(values, axis=None)) if values.size else 0
-    for bit in range(63):
+    for bit in range(8 * values.dtype.itemsize - 1):
         if used >> bit & 1:
-            yield bit, (values >> bit & 1).astype(bool)
+            yield bit, (values & values.dtype.type(1 << bit)) != 0

@@ -158,20 +158,20 @@ def findPlateau(image, sky):
         Lower edge of the plateau. A plateau is at least 8 pixels within 1 % of the range below the maximum, more than
         twice as many as in the 2 % below that, most of them touching another one, and 50 sigma above the sky.
     """
-    finite = image[np.isfinite(image)]
-    if not finite.size or not math.isfinite(sky.sigma):
+    if not math.isfinite(sky.sigma):
         return None
-    top = float(finite.max())
+    top = float(np.max(image, where=np.isfinite(image), initial=-np.inf))
     span = top - sky.median
-    if span <= 0 or span < 50 * sky.sigma or sky.sigma == 0:
+    if not span > 0 or span < 50 * sky.sigma or sky.sigma == 0:
         return None
     level, below = top - 0.01 * span, top - 0.03 * span
-    nTop = int(np.count_nonzero(finite >= level))
-    nBelow = int(np.count_nonzero(finite >= below)) - nTop
+    with np.errstate(invalid="ignore"):
+        top = (image >= level) & (image < np.inf)
+        nTop = int(np.count_nonzero(top))
+        nBelow = int(np.count_nonzero((image >= below) & (image < np.inf))) - nTop
     if nTop < 8 or nTop <= 2 * nBelow:
         return None
-    with np.errstate(invalid="ignore"):
-        high = np.pad(image >= level, 1)
+    high = np.pad(top, 1)
     touching = high[:-2, 1:-1] | high[2:, 1:-1] | high[1:-1, :-2] | high[1:-1, 2:]
     if np.count_nonzero(high[1:-1, 1:-1] & touching) < 0.5 * nTop:
         return None

@@ -404,7 +404,8 @@ def _samePixels(hdu, planes, path):
 
 def _integers(hdu, planes, path):
     _checkShape(hdu, planes, path)
-    return readPixels(hdu, np.int64, planes.slices, allowUnsafe=True)
+    small = hdu.header.get("BITPIX") in (8, 16) or (hdu.header.get("BITPIX") == 32 and not hdu.header.get("BZERO"))
+    return readPixels(hdu, np.int32 if small else np.int64, planes.slices, allowUnsafe=True)
 
 
 def _useForeign(planes, values, table, source):
