@@ -224,6 +224,17 @@ def testLossyCompression(tmp_path, rng):
     assert not (tmp_path / "d.fits").exists()
 
 
+@pytest.mark.parametrize("compress", ["none", "lossless", "lossy"])
+def testSameExposureGivesTheSameBytes(tmp_path, rng, monkeypatch, compress):
+    exposure = _exposure(rng)
+    writeExposure(exposure, tmp_path / "a.fits", compress=compress)
+    monkeypatch.setattr("astropy.io.fits.hdu.base._ValidHDU._get_timestamp", lambda self: "2001-01-01T00:00:00")
+    writeExposure(exposure, tmp_path / "b.fits", compress=compress)
+    assert (tmp_path / "a.fits").read_bytes() == (tmp_path / "b.fits").read_bytes()
+    with fits.open(tmp_path / "a.fits", checksum=True, disable_image_compression=True) as hdus:  # a wrong sum warns
+        assert all(h.verify_checksum() == 1 and h.verify_datasum() == 1 for h in hdus)
+
+
 def testCompressedPlanesKeepTheirHeaders(tmp_path, rng):
     writeExposure(_exposure(rng), tmp_path / "e.fits", compress="lossless")
     with fits.open(tmp_path / "e.fits") as hdus:

@@ -8,9 +8,11 @@ import warnings
 import zlib
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import FitsLayoutError, StillskyError
 
-__all__ = ["atomicOutput", "openFits", "splitExtension"]
+__all__ = ["atomicOutput", "openFits", "splitExtension", "writeHdus"]
 
 _BRACKET = re.compile(r"(?P<path>.+)\[(?P<ext>[^\[\]]+)\]")
 
@@ -174,3 +176,65 @@ def atomicOutput(path, overwrite=False):
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def writeHdus(hdus, path, overwrite=False):
+    """Write extensions to a file, atomically, with checksums; the same content gives the same bytes.
+
+    Parameters
+    ----------
+    hdus : list of astropy HDUs
+    path, overwrite
+        As for `atomicOutput`.
+    """
+    from astropy.io import fits
+
+    with atomicOutput(path, overwrite) as temporary:
+        fits.HDUList(hdus).writeto(temporary, checksum=True, output_verify="exception")
+        if temporary.suffix == ".gz":
+            return  # its own header holds the time anyway
+        with fits.open(temporary, disable_image_compression=True) as written:
+            headers = [(h.fileinfo()["hdrLoc"], h.fileinfo()["datLoc"]) for h in written]
+        with open(temporary, "r+b") as stream:
+            for start, end in headers:
+                stream.seek(start)
+                header = _withoutTime(stream.read(end - start))
+                stream.seek(start)
+                stream.write(header)
+
+
+def _withoutTime(header):
+    """Header block whose checksum cards tell no time of writing (FITS standard 4.0, 4.4.2.7 and appendix J)."""
+    cards = [header[i : i + 80] for i in range(0, len(header), 80)]
+    place = {card[:8].rstrip(): i for i, card in enumerate(cards)}
+    dataSum = int(cards[place[b"DATASUM"]][10:].split(b"'")[1])
+    cards[place[b"DATASUM"]] = (b"DATASUM = '%-8d'   / checksum of the data unit" % dataSum).ljust(80)
+    for text in (b"0" * 16, None):
+        if text is None:
+            total = _onesComplementSum(b"".join(cards), dataSum)
+            text = _encodeSum(~total & 0xFFFFFFFF)
+        cards[place[b"CHECKSUM"]] = (b"CHECKSUM= '%s'   / checksum of the whole HDU" % text).ljust(80)
+    return b"".join(cards)
+
+
+def _onesComplementSum(block, start):
+    total = start + int(np.frombuffer(block, ">u4").sum(dtype=np.uint64))
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def _encodeSum(value):
+    """The 16 letters and digits whose sum is ``value``, punctuation avoided, rotated to their place in the card."""
+    out = bytearray(16)
+    for i in range(4):
+        quarter, rest = divmod(value >> (24 - 8 * i) & 0xFF, 4)
+        letters = [quarter + 48 + rest, quarter + 48, quarter + 48, quarter + 48]
+        while any(c in b":;<=>?@[\\]^_`" for c in letters):
+            for j in (0, 2):
+                if any(c in b":;<=>?@[\\]^_`" for c in letters[j : j + 2]):
+                    letters[j] += 1
+                    letters[j + 1] -= 1
+        for j in range(4):
+            out[4 * j + i] = letters[j]
+    return bytes(out[-1:] + out[:-1])

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import DomainError, FitsLayoutError
 from ..meta import Header
-from .files import atomicOutput, openFits, readingErrors
+from .files import openFits, readingErrors, writeHdus
 
 __all__ = ["KernelFile", "readKernel", "writeKernel"]
 
@@ -72,8 +72,7 @@ def writeKernel(kernel, path, background=None, *, convolved=None, metadata=None,
     hdus = [fits.PrimaryHDU(header=header.toFits()), fits.ImageHDU(basis, name="BASIS"), _table(functions, "SPATIAL")]
     if background is not None:
         hdus.append(_table([background], "BACKGROUND"))
-    with atomicOutput(path, overwrite) as temporary:
-        fits.HDUList(hdus).writeto(temporary, checksum=True)
+    writeHdus(hdus, path, overwrite)
 
 
 def readKernel(path):

@@ -8,7 +8,7 @@ import numpy as np
 from ..errors import DomainError
 from ..meta import Header, VisitInfo
 from .components import componentHdus
-from .files import atomicOutput
+from .files import writeHdus
 from .layout import originCards
 
 __all__ = ["COMPRESSIONS", "writeExposure", "writeImage", "writeMask", "writeMaskedImage"]
@@ -62,7 +62,7 @@ def writeExposure(exposure, path, *, overwrite=False, compress="none", seed=None
     wcsCards = None if exposure.wcs is None else _wcsCards(exposure.wcs, exposure.xy0)
     planes = _planeHdus(exposure.maskedImage, wcsCards, unit, compress, _ditherSeed(seed, exposure))
     hdus = [primary, *planes, *componentHdus(exposure), *extraHdus]
-    _write(hdus, path, overwrite)
+    writeHdus(hdus, path, overwrite)
 
 
 def writeMaskedImage(maskedImage, path, *, metadata=None, wcs=None, overwrite=False, compress="none", seed=None):
@@ -73,7 +73,7 @@ def writeMaskedImage(maskedImage, path, *, metadata=None, wcs=None, overwrite=Fa
     primary = fits.PrimaryHDU(header=_withoutOwn(metadata).toFits())
     wcsCards = None if wcs is None else _wcsCards(wcs, maskedImage.xy0)
     planes = _planeHdus(maskedImage, wcsCards, metadata.get("BUNIT"), compress, _ditherSeed(seed, maskedImage))
-    _write([primary, *planes], path, overwrite)
+    writeHdus([primary, *planes], path, overwrite)
 
 
 def writeImage(image, path, *, metadata=None, wcs=None, overwrite=False, compress="none", seed=None):
@@ -96,17 +96,10 @@ def _writeBare(plane, cards, path, metadata, wcs, overwrite, compress, seed):
         header.append(card)
     array = np.ascontiguousarray(plane.array)
     if compress == "none":
-        _write([fits.PrimaryHDU(array, header)], path, overwrite)
+        writeHdus([fits.PrimaryHDU(array, header)], path, overwrite)
         return
     hdu = _imageHdu(fits, array, header, "", compress, _ditherSeed(seed, plane))
-    _write([fits.PrimaryHDU(), hdu], path, overwrite)
-
-
-def _write(hdus, path, overwrite):
-    from astropy.io import fits
-
-    with atomicOutput(path, overwrite) as temporary:
-        fits.HDUList(hdus).writeto(temporary, checksum=True, output_verify="exception")
+    writeHdus([fits.PrimaryHDU(), hdu], path, overwrite)
 
 
 def _ditherSeed(seed, what):
