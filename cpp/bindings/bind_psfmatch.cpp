@@ -6,7 +6,11 @@ namespace stillsky {
 
 void bindPsfmatch(py::module_& m) {
     bindPsfmatchSolve(m);
+    bindPsfmatchSettings(m);
     bindPsfmatchCells(m);
+    bindPsfmatchSolutions(m);
+    bindPsfmatchCandidates(m);
+    bindPsfmatchFit(m);
 }
 
 }  // namespace stillsky

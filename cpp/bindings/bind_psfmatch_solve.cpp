@@ -41,9 +41,9 @@ void bindPsfmatchSolve(py::module_& m) {
     m.def(
             "leastSquaresQr",
             [](InputArray const& design, InputArray const& y) {
-                const Matrix d = matrixOf(design, "design");
+                const DenseMatrix d = matrixOf(design, "design");
                 if (y.size() != d.rows()) throw ShapeError("leastSquaresQr: y must have one value per row of design");
-                Matrix columns(d.cols(), d.rows());
+                DenseMatrix columns(d.cols(), d.rows());
                 for (int i = 0; i < d.rows(); ++i) {
                     for (int j = 0; j < d.cols(); ++j) columns(j, i) = d(i, j);
                 }

@@ -18,6 +18,7 @@ namespace stillsky {
 namespace py = pybind11;
 
 void bindPsfmatchSolve(py::module_& m);
+void bindPsfmatchSettings(py::module_& m);
 void bindPsfmatchCells(py::module_& m);
 void bindPsfmatchSolutions(py::module_& m);
 void bindPsfmatchCandidates(py::module_& m);
@@ -39,11 +40,11 @@ inline py::object boxToPython(Box2I const& box) {
                               geom.attr("Extent2I")(box.width(), box.height()));
 }
 
-inline Matrix matrixOf(py::array_t<double, py::array::c_style | py::array::forcecast> const& array, const char* name) {
+inline DenseMatrix matrixOf(py::array_t<double, py::array::c_style | py::array::forcecast> const& array, const char* name) {
     if (array.ndim() != 2) {
         throw ShapeError(std::string(name) + ": wanted a 2-D array, got " + std::to_string(array.ndim()) + " dimensions");
     }
-    Matrix out(static_cast<int>(array.shape(0)), static_cast<int>(array.shape(1)));
+    DenseMatrix out(static_cast<int>(array.shape(0)), static_cast<int>(array.shape(1)));
     std::copy_n(array.data(), array.size(), out.data());
     return out;
 }
@@ -52,7 +53,7 @@ inline std::vector<double> vectorOf(py::array_t<double, py::array::c_style | py:
     return std::vector<double>(array.data(), array.data() + array.size());
 }
 
-inline py::array_t<double> arrayOfMatrix(Matrix const& matrix) {
+inline py::array_t<double> arrayOfMatrix(DenseMatrix const& matrix) {
     py::array_t<double> out({matrix.rows(), matrix.cols()});
     std::copy_n(matrix.data(), out.size(), out.mutable_data());
     return out;

@@ -16,16 +16,16 @@ using ConstMap = Eigen::Map<const RowMatrix>;
 
 constexpr double kEpsilon = 2.2e-16;
 
-ConstMap mapOf(Matrix const& m) { return ConstMap(m.data(), m.rows(), m.cols()); }
+ConstMap mapOf(DenseMatrix const& m) { return ConstMap(m.data(), m.rows(), m.cols()); }
 
-void requireSquare(Matrix const& m, const char* what) {
+void requireSquare(DenseMatrix const& m, const char* what) {
     if (m.rows() != m.cols()) {
         throw ShapeError(std::string(what) + ": wanted a square matrix, got " + std::to_string(m.rows()) + "x" +
                          std::to_string(m.cols()));
     }
 }
 
-void requireFinite(Matrix const& m, const char* what) {
+void requireFinite(DenseMatrix const& m, const char* what) {
     const std::size_t n = static_cast<std::size_t>(m.rows()) * static_cast<std::size_t>(m.cols());
     for (std::size_t i = 0; i < n; ++i) {
         if (!std::isfinite(m.data()[i])) {
@@ -49,7 +49,7 @@ struct SymmetricSolver::Impl {
     int nDropped = 0;
     double rcond = 0.0;
 
-    void scaleMatrix(Matrix const& m) {
+    void scaleMatrix(DenseMatrix const& m) {
         n = m.rows();
         for (int i = 0; i < n; ++i) {
             if (m(i, i) > 0.0) kept.push_back(i);
@@ -109,7 +109,7 @@ struct SymmetricSolver::Impl {
     }
 };
 
-SymmetricSolver::SymmetricSolver(Matrix const& matrix) : impl_(new Impl) {
+SymmetricSolver::SymmetricSolver(DenseMatrix const& matrix) : impl_(new Impl) {
     requireSquare(matrix, "SymmetricSolver");
     requireFinite(matrix, "SymmetricSolver");
     impl_->scaleMatrix(matrix);
@@ -144,9 +144,9 @@ std::vector<double> SymmetricSolver::solve(std::vector<double> const& b) const {
     return x;
 }
 
-Matrix SymmetricSolver::inverse() const {
+DenseMatrix SymmetricSolver::inverse() const {
     Impl const& s = *impl_;
-    Matrix out(s.n, s.n);
+    DenseMatrix out(s.n, s.n);
     const int k = static_cast<int>(s.kept.size());
     if (k == 0) return out;
     Eigen::MatrixXd inv;
@@ -187,7 +187,7 @@ std::vector<double> leastSquaresQr(double const* columns, std::ptrdiff_t stride,
     return std::vector<double>(x.data(), x.data() + p);
 }
 
-double conditionNumber(Matrix const& matrix, ConditionNumberType type, bool signedRatio) {
+double conditionNumber(DenseMatrix const& matrix, ConditionNumberType type, bool signedRatio) {
     requireSquare(matrix, "conditionNumber");
     if (matrix.rows() == 0) return 1.0;
     if (!mapOf(matrix).allFinite()) return std::numeric_limits<double>::quiet_NaN();
@@ -198,11 +198,11 @@ double conditionNumber(Matrix const& matrix, ConditionNumberType type, bool sign
     return values.cwiseAbs().maxCoeff() / values.cwiseAbs().minCoeff();
 }
 
-EigenDecomposition eigenSymmetric(Matrix const& matrix) {
+EigenDecomposition eigenSymmetric(DenseMatrix const& matrix) {
     requireSquare(matrix, "eigenSymmetric");
     requireFinite(matrix, "eigenSymmetric");
     const int n = matrix.rows();
-    EigenDecomposition out{std::vector<double>(static_cast<std::size_t>(n)), Matrix(n, n)};
+    EigenDecomposition out{std::vector<double>(static_cast<std::size_t>(n)), DenseMatrix(n, n)};
     if (n == 0) return out;
     Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> eigen{Eigen::MatrixXd(mapOf(matrix))};
     if (eigen.info() != Eigen::Success) throw NumericalError("eigenSymmetric: no convergence");
@@ -213,10 +213,10 @@ EigenDecomposition eigenSymmetric(Matrix const& matrix) {
     return out;
 }
 
-Matrix pseudoInverse(Matrix const& matrix, double maxCondition) {
+DenseMatrix pseudoInverse(DenseMatrix const& matrix, double maxCondition) {
     const EigenDecomposition eigen = eigenSymmetric(matrix);
     const int n = matrix.rows();
-    Matrix out(n, n);
+    DenseMatrix out(n, n);
     for (int k = 0; k < n; ++k) {
         const double e = eigen.values[static_cast<std::size_t>(k)];
         if (!(e > 0.0) || eigen.values[0] / e > maxCondition) break;
@@ -228,7 +228,7 @@ Matrix pseudoInverse(Matrix const& matrix, double maxCondition) {
     return out;
 }
 
-EigenDecomposition eigenGeneralized(Matrix const& a, Matrix const& b) {
+EigenDecomposition eigenGeneralized(DenseMatrix const& a, DenseMatrix const& b) {
     requireSquare(a, "eigenGeneralized");
     requireSquare(b, "eigenGeneralized");
     if (a.rows() != b.rows()) throw ShapeError("eigenGeneralized: the two matrices differ in size");
@@ -240,7 +240,7 @@ EigenDecomposition eigenGeneralized(Matrix const& a, Matrix const& b) {
     if (eigen.info() != Eigen::Success) {
         throw NumericalError("eigenGeneralized: the second matrix is not positive definite");
     }
-    EigenDecomposition out{std::vector<double>(static_cast<std::size_t>(n)), Matrix(n, n)};
+    EigenDecomposition out{std::vector<double>(static_cast<std::size_t>(n)), DenseMatrix(n, n)};
     for (int i = 0; i < n; ++i) {
         out.values[static_cast<std::size_t>(i)] = eigen.eigenvalues()[n - 1 - i];
         for (int j = 0; j < n; ++j) out.vectors(i, j) = eigen.eigenvectors()(j, n - 1 - i);
@@ -248,13 +248,13 @@ EigenDecomposition eigenGeneralized(Matrix const& a, Matrix const& b) {
     return out;
 }
 
-bool isPositiveDefinite(Matrix const& matrix) {
+bool isPositiveDefinite(DenseMatrix const& matrix) {
     requireSquare(matrix, "isPositiveDefinite");
     if (!mapOf(matrix).allFinite()) return false;
     return Eigen::LLT<Eigen::MatrixXd>(Eigen::MatrixXd(mapOf(matrix))).info() == Eigen::Success;
 }
 
-std::vector<double> solveGeneral(Matrix const& a, std::vector<double> const& b) {
+std::vector<double> solveGeneral(DenseMatrix const& a, std::vector<double> const& b) {
     requireSquare(a, "solveGeneral");
     const int n = a.rows();
     if (static_cast<int>(b.size()) != n) throw ShapeError("solveGeneral: right-hand side of another length");

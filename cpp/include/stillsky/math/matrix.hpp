@@ -1,4 +1,4 @@
-// Matrix: a small dense matrix of doubles that owns its elements; the currency of the linear algebra in the public
+// DenseMatrix: a dense matrix of doubles that owns its elements; the currency of the linear algebra in the public
 // headers, where no Eigen type may appear.
 #pragma once
 
@@ -8,10 +8,10 @@
 namespace stillsky {
 
 // rows x cols elements, row by row: element (i, j) is data()[i * cols + j]. Indices are not checked.
-class Matrix {
+class DenseMatrix {
 public:
-    Matrix() = default;
-    Matrix(int rows, int cols, double fill = 0.0)
+    DenseMatrix() = default;
+    DenseMatrix(int rows, int cols, double fill = 0.0)
             : rows_(rows), cols_(cols), data_(static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols), fill) {}
 
     int rows() const { return rows_; }

@@ -28,7 +28,7 @@ enum class ConditionNumberType { EIGENVALUE = 0, SVD = 1 };
 class SymmetricSolver {
 public:
     // ShapeError when not square; NumericalError when an element is not finite or the eigen-decomposition fails.
-    explicit SymmetricSolver(Matrix const& matrix);
+    explicit SymmetricSolver(DenseMatrix const& matrix);
     ~SymmetricSolver();
     SymmetricSolver(SymmetricSolver&&) noexcept;
     SymmetricSolver& operator=(SymmetricSolver&&) noexcept;
@@ -37,7 +37,7 @@ public:
     // ShapeError for a wrong length, NumericalError for a non-finite b.
     std::vector<double> solve(std::vector<double> const& b) const;
     // (Pseudo-)inverse of M; rows and columns of fixed unknowns are 0.
-    Matrix inverse() const;
+    DenseMatrix inverse() const;
 
     SolvedBy solvedBy() const;
     int nDropped() const;  // eigenvalues left out by rung 3
@@ -57,27 +57,27 @@ std::vector<double> leastSquaresQr(double const* columns, std::ptrdiff_t stride,
 
 // EIGENVALUE: max |eigenvalue| / min |eigenvalue|, or e_max/e_min with its sign when `signedRatio`;
 // SVD: largest over smallest singular value. +inf for an exactly singular matrix, NaN for non-finite elements.
-double conditionNumber(Matrix const& matrix, ConditionNumberType type, bool signedRatio = true);
+double conditionNumber(DenseMatrix const& matrix, ConditionNumberType type, bool signedRatio = true);
 
 // Eigenvalues in decreasing order, and eigenvectors in the rows of `vectors` in the same order, each of unit norm.
 struct EigenDecomposition {
     std::vector<double> values;
-    Matrix vectors;
+    DenseMatrix vectors;
 };
-EigenDecomposition eigenSymmetric(Matrix const& matrix);
+EigenDecomposition eigenSymmetric(DenseMatrix const& matrix);
 
 // Moore-Penrose inverse of a symmetric matrix without the eigenvalues for which e_max/e > maxCondition (all that are
 // not positive are dropped as well).
-Matrix pseudoInverse(Matrix const& matrix, double maxCondition);
+DenseMatrix pseudoInverse(DenseMatrix const& matrix, double maxCondition);
 
 // Eigen-decomposition of the pencil (A, B), B symmetric positive definite: A v = e B v, V^T B V = 1. Eigenvalues in
 // decreasing order, eigenvectors in rows. NumericalError when B is not positive definite.
-EigenDecomposition eigenGeneralized(Matrix const& a, Matrix const& b);
+EigenDecomposition eigenGeneralized(DenseMatrix const& a, DenseMatrix const& b);
 
 // True when the symmetric matrix has a Cholesky factorisation. Cost n^3/3.
-bool isPositiveDefinite(Matrix const& matrix);
+bool isPositiveDefinite(DenseMatrix const& matrix);
 
 // Solution of the general square system A x = b by partial-pivoting LU; NaN when A is singular.
-std::vector<double> solveGeneral(Matrix const& a, std::vector<double> const& b);
+std::vector<double> solveGeneral(DenseMatrix const& a, std::vector<double> const& b);
 
 }  // namespace stillsky
