@@ -37,7 +37,10 @@ def testEverythingThatIsKnown(tmp_path, rng):
     assert info["wcs"]["center"] == pytest.approx([150.0, 2.0], abs=1e-9)
     assert info["psf"] == {"class": "GaussianPsf", "fwhm": pytest.approx(2.0 * 2.354820045, rel=1e-6)}
     assert info["sky"]["median"] == pytest.approx(100, abs=0.5) and info["sky"]["sigma"] == pytest.approx(5, rel=0.05)
-    assert info["gain"] == {"value": 1.5, "card": "GAIN"} and info["saturation"] == {"value": 60000.0, "card": "SATURATE"}
+    assert info["gain"] == {"value": 1.5, "card": "GAIN"} and info["saturation"] == {
+        "value": 60000.0,
+        "card": "SATURATE",
+    }
     assert info["readNoise"]["value"] == 4.0 and info["unit"] == "adu" and info["calibration"] == {"njyPerCount": 2.0}
     assert info["filter"] == "FilterLabel(band='r')" and "30.0" in info["visit"] and info["warnings"] == []
     assert info["planes"]["variance"]["median"] == 25 and info["planes"]["image"]["notFinite"] == 0

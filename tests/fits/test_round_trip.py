@@ -358,6 +358,23 @@ def testFailedWritingLeavesNothing(tmp_path, rng, monkeypatch):
         writeExposure(_exposure(rng), tmp_path / "nowhere" / "e.fits")
 
 
+@pytest.mark.parametrize("compress", ["none", "lossless", "lossy"])
+def testPixelsAreNotTouchedWhileTheyAreWritten(tmp_path, rng, monkeypatch, compress):
+    exposure = _exposure(rng, shape=(300, 280))
+    before = [exposure.image.array.copy(), exposure.mask.array.copy(), exposure.variance.array.copy()]
+    planes = [exposure.image.array, exposure.mask.array, exposure.variance.array]
+    seen = []
+    computeSum = fits.hdu.base._ValidHDU._compute_checksum
+
+    def watched(self, data, *rest):
+        seen.append([np.array_equal(a, b, equal_nan=True) for a, b in zip(planes, before, strict=True)])
+        return computeSum(self, data, *rest)
+
+    monkeypatch.setattr(fits.hdu.base._ValidHDU, "_compute_checksum", watched)
+    writeExposure(exposure, tmp_path / "e.fits", compress=compress)
+    assert len(seen) >= 4 and all(map(all, seen))
+
+
 def testGzipFile(tmp_path, rng):
     exposure = _exposure(rng)
     writeExposure(exposure, tmp_path / "e.fits.gz")

@@ -52,7 +52,7 @@ def writeExposure(exposure, path, *, overwrite=False, compress="none", seed=None
     Notes
     -----
     The layout is an empty primary extension with all exposure-level cards, then IMAGE, MASK and VARIANCE, then one
-    SKY_... table per component. Uncompressed planes are written from memory without a copy of the image's own type.
+    SKY_... table per component. The planes are not touched; one at a time is copied to the byte order of the file.
     """
     from astropy.io import fits
 
@@ -94,7 +94,7 @@ def _writeBare(plane, cards, path, metadata, wcs, overwrite, compress, seed):
         header.extend(_wcsCards(wcs, plane.xy0), update=True)
     for card in [*originCards(plane.xy0), *cards]:
         header.append(card)
-    array = np.ascontiguousarray(plane.array)
+    array = _readOnly(plane.array)
     if compress == "none":
         writeHdus([fits.PrimaryHDU(array, header)], path, overwrite)
         return
@@ -181,8 +181,16 @@ def _planeHdus(maskedImage, wcsCards, unit, compress, seed):
         if unit:
             header["BUNIT"] = fits.card.Undefined() if planeUnit is None else planeUnit
         planeCompress = compress if name == "IMAGE" or compress == "none" else "lossless"
-        hdus.append(_imageHdu(fits, np.ascontiguousarray(array), header, name, planeCompress, seed))
+        hdus.append(_imageHdu(fits, _readOnly(array), header, name, planeCompress, seed))
     return hdus
+
+
+def _readOnly(array):
+    """View that cannot be written to: the FITS library would swap the bytes of a writable array in place for a while,
+    under the eyes of other threads."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 def _imageHdu(fits, array, header, name, compress, seed):
