@@ -274,6 +274,16 @@ private:
         }
     }
 
+    // All four pixels around the position are bad. They carry more than the whole weight (the taps beyond sum to less
+    // than zero for every lanczos), so what is left cannot reach one half.
+    bool noCentralPixel(int x, int y) const {
+        for (int j = 0; j < 2; ++j) {
+            const T* image = plan_.src.image.row(y + j) + x;
+            if (std::isfinite(image[0]) || std::isfinite(image[1])) return false;
+        }
+        return true;
+    }
+
     // One pixel, tap by tap in double: the definition. Leaves out taps without data.
     void scalarPixel(int y, int i) {
         pixelWeights(axisX_.fraction[i], weightsX_);
@@ -281,6 +291,10 @@ private:
         const int taps = plan_.kernel().taps(), center = plan_.kernel().center();
         const int sx = axisX_.index[i] - center, sy = axisY_.index[i] - center;
         const bool skipBad = !plan_.reference(), masked = plan_.src.masked;
+        if (skipBad && noCentralPixel(sx + center, sy + center)) {
+            status_[i] = NODATA;
+            return;
+        }
         double sumI = 0, sumV = 0, sumGood = 0, sumAll = 0;
         bool anyBad = false;
         for (int j = 0; j < taps; ++j) {
