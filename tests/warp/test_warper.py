@@ -118,8 +118,8 @@ def testAlignedWithin():
 
 @pytest.mark.parametrize("degrees, scale", [(0.0, SCALE), (20.0, SCALE), (-70.0, 0.9 * SCALE)])
 def testAgreesWithReproject(degrees, scale):
-    """Bilinear exactly; lanczos against a cubic convolution of a well sampled scene of peak 1000, to 0.2 % of it, which is
-    the error of either (Lanczos-5 on a Gaussian of sigma 2: 0.0022 of the peak)."""
+    """Bilinear exactly; lanczos against a cubic convolution of a well sampled scene of peak 1000, to 0.2 % of it, which
+    is the error of either (Lanczos-5 on a Gaussian of sigma 2: 0.0022 of the peak)."""
     src = sourceExposure()
     destWcs = tanWcs((150, 130), degrees, scale)
     dest = emptyExposure(Box2I((0, 0), (280, 270)), destWcs)

@@ -185,25 +185,32 @@ STILLSKY_INLINE void resampleLoop(Segment const& s) {
         if (s.status[i] != GOOD) continue;
         const float* const columnWeights = table + static_cast<std::ptrdiff_t>(kx[i]) * STRIDE;
         const float* const rowTable = table + static_cast<std::ptrdiff_t>(ky[i]) * STRIDE;
-        float rowWeights[STRIDE];
+        float rowWeights[STRIDE], rowSquares[STRIDE];
         for (int c = 0; c < CHUNKS; ++c) {
             const Vec a = *reinterpret_cast<const LooseVec*>(rowTable + c * LANES);
             const Vec b = *reinterpret_cast<const LooseVec*>(rowTable + STRIDE + c * LANES);
-            *reinterpret_cast<LooseVec*>(rowWeights + c * LANES) = a + ty[i] * (b - a);
+            const Vec w = a + ty[i] * (b - a);
+            *reinterpret_cast<LooseVec*>(rowWeights + c * LANES) = w;
+            if (HAS_VARIANCE) *reinterpret_cast<LooseVec*>(rowSquares + c * LANES) = w * w;
         }
         const std::ptrdiff_t firstX = ix[i] - s.offsetX, firstY = iy[i] - s.offsetY;
         const float* image = s.image + firstY * s.imageStride + firstX;
         const float* variance = HAS_VARIANCE ? s.variance + firstY * s.varianceStride + firstX : nullptr;
         Vec sumI = {}, sumV = {};
         for (int c = 0; c < CHUNKS; ++c) {
-            Vec accI = {}, accV = {};
-            for (int j = 0; j < TAPS; ++j) {
-                const float w = rowWeights[j];
-                accI += w * *reinterpret_cast<const LooseVec*>(image + j * s.imageStride + c * LANES);
+            // Two sums, of even and odd rows, so that additions need not wait for each other.
+            Vec evenI = {}, evenV = {}, oddI = {}, oddV = {};
+            for (int j = 0; j < TAPS; j += 2) {
+                const float* const rowI = image + j * s.imageStride + c * LANES;
+                evenI += rowWeights[j] * *reinterpret_cast<const LooseVec*>(rowI);
+                oddI += rowWeights[j + 1] * *reinterpret_cast<const LooseVec*>(rowI + s.imageStride);
                 if (HAS_VARIANCE) {
-                    accV += (w * w) * *reinterpret_cast<const LooseVec*>(variance + j * s.varianceStride + c * LANES);
+                    const float* const rowV = variance + j * s.varianceStride + c * LANES;
+                    evenV += rowSquares[j] * *reinterpret_cast<const LooseVec*>(rowV);
+                    oddV += rowSquares[j + 1] * *reinterpret_cast<const LooseVec*>(rowV + s.varianceStride);
                 }
             }
+            Vec accI = evenI + oddI, accV = evenV + oddV;
             const Vec a = *reinterpret_cast<const LooseVec*>(columnWeights + c * LANES);
             const Vec b = *reinterpret_cast<const LooseVec*>(columnWeights + STRIDE + c * LANES);
             const Vec w = a + tx[i] * (b - a);

@@ -1,7 +1,7 @@
 """Where destination pixels come from: affine maps, pairs of WCS, functions, and grids of positions."""
 
 import numpy as np
-from scipy.interpolate import RectBivariateSpline
+from scipy.interpolate import make_interp_spline
 
 from .._core import AffineMapping, GridMapping, InverseMapping
 from ..errors import DomainError
@@ -119,13 +119,17 @@ def _splinePositions(function, x, y, coarse, tolerance):
     exact = _evaluate(function, cx, cy)
     if not all(np.all(np.isfinite(q)) for q in exact):
         return None
-    splines = [RectBivariateSpline(cy, cx, q) for q in exact]
     midX, midY = 0.5 * (cx[1:] + cx[:-1]), 0.5 * (cy[1:] + cy[:-1])
     truth = _evaluate(function, midX, midY)
-    error = max(np.max(np.abs(s(midY, midX) - q)) for s, q in zip(splines, truth))
+    error = max(np.max(np.abs(_interpolated(cx, cy, q, midX, midY) - t)) for q, t in zip(exact, truth))
     if not error <= tolerance:
         return None
-    return [np.ascontiguousarray(s(y, x)) for s in splines]
+    return [np.ascontiguousarray(_interpolated(cx, cy, q, x, y)) for q in exact]
+
+
+def _interpolated(nodesX, nodesY, values, x, y):
+    """Tensor product of cubic splines, at the grid of positions x, y."""
+    return make_interp_spline(nodesX, make_interp_spline(nodesY, values, axis=0)(y), axis=1)(x)
 
 
 def alignedWithin(wcsA, wcsB, bbox, tolerance=0.02):
