@@ -38,6 +38,9 @@ struct RowBlock {
     int n;  // output pixels in the row
 };
 
+// Numbers stored per tap: coefficients of the powers of t and, for order 1, the change from one vector to the next.
+constexpr int coefficients(int order) { return order == 1 ? 3 : order + 1; }
+
 template <typename P, int BYTES>
 struct Vec {
     typedef P type __attribute__((vector_size(BYTES)));
@@ -60,16 +63,23 @@ STILLSKY_INLINE void addTapRow(typename Vec<P, BYTES>::type (&sum)[2][V], typena
         for (int v = 0; v < V; ++v) part[r][v] = partV[r][v] = Type{};
     }
     for (int i = 0; i < kernelWidth; ++i) {
+        Type k[2], step[2];
         for (int v = 0; v < V; ++v) {
             const Type pixel = *reinterpret_cast<Loose const*>(image + i + v * lanes);
             Type var{};
             if (VARIANCE) var = *reinterpret_cast<Loose const*>(variance + i + v * lanes);
             for (int r = ROW0; r < ROW1; ++r) {
-                P const* c = (r == 0 ? taps0 : taps1) + i * (ORDER + 1);
-                Type k = Type{} + c[ORDER];
-                for (int a = ORDER - 1; a >= 0; --a) k = k * t[v] + c[a];
-                part[r][v] += k * pixel;
-                if (VARIANCE) partV[r][v] += (k * k) * var;
+                P const* c = (r == 0 ? taps0 : taps1) + i * coefficients(ORDER);
+                if (ORDER == 1 && v > 0) {
+                    // The next vector of a linear tap is one addition away, which often has an execution unit of its own.
+                    k[r] += step[r];
+                } else {
+                    k[r] = Type{} + c[ORDER];
+                    for (int a = ORDER - 1; a >= 0; --a) k[r] = k[r] * t[v] + c[a];
+                    if (ORDER == 1) step[r] = Type{} + c[2];
+                }
+                part[r][v] += k[r] * pixel;
+                if (VARIANCE) partV[r][v] += (k[r] * k[r]) * var;
             }
         }
     }
@@ -91,7 +101,7 @@ STILLSKY_INLINE void convolveBlock(RowBlock<P> const& b, int x) {
         t[v] = *reinterpret_cast<Loose const*>(b.t + x + v * lanes);
         for (int r = 0; r < 2; ++r) sum[r][v] = sumV[r][v] = Type{};
     }
-    const int w = b.kernelWidth, h = b.kernelHeight, step = w * (ORDER + 1);
+    const int w = b.kernelWidth, h = b.kernelHeight, step = w * coefficients(ORDER);
     P const* image = b.image + x;
     P const* variance = VARIANCE ? b.variance + x : nullptr;
     // Input row q is under tap row q of the first output row and tap row q-1 of the second.
@@ -143,7 +153,7 @@ STILLSKY_INLINE void convolveRowsAnyOrder(RowBlock<P> const& b, int rows, int or
             const std::ptrdiff_t offset = (q / b.kernelWidth + r) * b.stride + q % b.kernelWidth;
             P const* STILLSKY_RESTRICT in = b.image + offset;
             P const* STILLSKY_RESTRICT inV = b.variance ? b.variance + offset : nullptr;
-            P const* c = b.taps[r] + q * (order + 1);
+            P const* c = b.taps[r] + q * coefficients(order);
             P k[TILE_WIDTH];
             for (int x = 0; x < b.n; ++x) k[x] = c[order];
             for (int a = order - 1; a >= 0; --a) {
@@ -190,13 +200,20 @@ __attribute__((target("arch=x86-64-v4"))) void rowsV4(RowBlock<P> const& b, int 
 #endif
 
 template <typename P>
-RowsFunction<P> chooseRows() {
+struct Method {
+    RowsFunction<P> rows;
+    int lanes;  // pixels in one vector
+};
+
+template <typename P>
+Method<P> chooseMethod() {
+    constexpr int size = static_cast<int>(sizeof(P));
 #if STILLSKY_HAS_SIMD
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("x86-64-v4")) return &rowsV4<P>;
-    if (__builtin_cpu_supports("x86-64-v3")) return &rowsV3<P>;
+    if (__builtin_cpu_supports("x86-64-v4")) return {&rowsV4<P>, 64 / size};
+    if (__builtin_cpu_supports("x86-64-v3")) return {&rowsV3<P>, 32 / size};
 #endif
-    return &rowsBaseline<P>;
+    return {&rowsBaseline<P>, 16 / size};
 }
 
 // Scratch of one thread, reused from tile to tile.
@@ -235,8 +252,8 @@ void addScaled(double* STILLSKY_RESTRICT sum, double const* STILLSKY_RESTRICT te
 template <typename P>
 class Tile {
 public:
-    Tile(DirectJob<P> const& job, Scratch<P>& scratch, int x0, int y0, int width, int height)
-            : job_(job), s_(scratch), x0_(x0), y0_(y0), width_(width), height_(height), order_(job.terms->order) {
+    Tile(DirectJob<P> const& job, Scratch<P>& scratch, int lanes, int x0, int y0, int width, int height)
+            : job_(job), s_(scratch), x0_(x0), y0_(y0), width_(width), height_(height), order_(job.terms->order), lanes_(lanes) {
         Support const& support = *job.support;
         inWidth_ = width + support.width - 1;
         stride_ = (inWidth_ + PAD + 15) / 16 * 16;
@@ -299,7 +316,7 @@ private:
     void setCoordinates() {
         KernelTerms const& k = *job_.terms;
         Support const& support = *job_.support;
-        const double half = width_ > 1 ? 0.5 * (width_ - 1) : 1.0, mid = 0.5 * (width_ - 1);
+        const double half = halfWidth(), mid = 0.5 * (width_ - 1);
         s_.t.assign(static_cast<std::size_t>(width_ + PAD), P(0));
         for (int x = 0; x < width_; ++x) s_.t[static_cast<std::size_t>(x)] = static_cast<P>((x - mid) / half);
         const double scale = 2.0 / k.box.width();
@@ -327,8 +344,8 @@ private:
     void computeTaps(int y, std::vector<P>& taps) {
         KernelTerms const& k = *job_.terms;
         Support const& support = *job_.support;
-        const int n = support.width * support.height, full = k.width * k.height, powers = order_ + 1;
-        taps.resize(static_cast<std::size_t>(n * powers));
+        const int n = support.width * support.height, full = k.width * k.height, powers = order_ + 1, perTap = coefficients(order_);
+        taps.resize(static_cast<std::size_t>(n * perTap));
         for (int power = 0; power < powers; ++power) {
             const std::vector<double> weights = termWeights(y, power);
             s_.sumTaps.assign(static_cast<std::size_t>(full), 0.0);
@@ -338,10 +355,17 @@ private:
             int q = power;
             for (int j = 0; j < support.height; ++j) {
                 double const* row = &s_.sumTaps[static_cast<std::size_t>((support.y0 + j) * k.width + support.x0)];
-                for (int i = 0; i < support.width; ++i, q += powers) taps[static_cast<std::size_t>(q)] = static_cast<P>(row[i]);
+                for (int i = 0; i < support.width; ++i, q += perTap) taps[static_cast<std::size_t>(q)] = static_cast<P>(row[i]);
             }
         }
+        if (order_ == 1) {
+            const double change = lanes_ / halfWidth();
+            for (int q = 0; q < n; ++q) taps[static_cast<std::size_t>(3 * q + 2)] = static_cast<P>(taps[static_cast<std::size_t>(3 * q + 1)] * change);
+        }
     }
+
+    // The distance in pixels that the scaled coordinate t maps to 1.
+    double halfWidth() const { return width_ > 1 ? 0.5 * (width_ - 1) : 1.0; }
 
     void store(int y, int r) {
         P* image = s_.out[r].data();
@@ -359,7 +383,7 @@ private:
             const std::vector<double> weights = termWeights(y, power);
             for (std::size_t p = 0; p < weights.size(); ++p) c[static_cast<std::size_t>(power)] += weights[p] * job_.terms->sums[p];
         }
-        const double half = width_ > 1 ? 0.5 * (width_ - 1) : 1.0, mid = 0.5 * (width_ - 1);
+        const double half = halfWidth(), mid = 0.5 * (width_ - 1);
         bool zero = false;
         for (int x = 0; x < width_; ++x) {
             const double t = (x - mid) / half;
@@ -374,7 +398,7 @@ private:
 
     DirectJob<P> const& job_;
     Scratch<P>& s_;
-    int x0_, y0_, width_, height_, order_;
+    int x0_, y0_, width_, height_, order_, lanes_;
     int inWidth_ = 0;
     std::ptrdiff_t stride_ = 0;
     bool tapByTap_ = false;
@@ -395,14 +419,14 @@ void convolveDirect(DirectJob<T> const& job) {
         }
         return;
     }
-    static const RowsFunction<T> rowsFunction = chooseRows<T>();
+    static const Method<T> method = chooseMethod<T>();
     const int nx = (job.goodWidth + TILE_WIDTH - 1) / TILE_WIDTH, ny = (job.goodHeight + TILE_HEIGHT - 1) / TILE_HEIGHT;
     parallelFor(nx * ny, [&](int block) {
         static thread_local Scratch<T> scratch;
         const int x = block % nx * TILE_WIDTH, y = block / nx * TILE_HEIGHT;
-        Tile<T> tile(job, scratch, job.goodX0 + x, job.goodY0 + y, std::min(TILE_WIDTH, job.goodWidth - x),
+        Tile<T> tile(job, scratch, method.lanes, job.goodX0 + x, job.goodY0 + y, std::min(TILE_WIDTH, job.goodWidth - x),
                      std::min(TILE_HEIGHT, job.goodHeight - y));
-        tile.run(rowsFunction);
+        tile.run(method.rows);
     });
 }
 
