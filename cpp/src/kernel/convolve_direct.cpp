@@ -2,7 +2,7 @@
 //
 // Within a row of a tile every tap is a polynomial of t, the x coordinate scaled to [-1, 1] over the tile, so its
 // value at sixteen neighbouring pixels costs `order` multiply-adds. Each tap then feeds two sums: k * image and
-// k^2 * variance. Two output rows and a few vectors of pixels are accumulated in registers at once, so that every load
+// k^2 * variance. A few output rows and vectors of pixels are accumulated in registers at once, so that every load
 // of an input pixel serves several multiply-adds.
 #include <algorithm>
 #include <cmath>
@@ -24,18 +24,20 @@ constexpr int TILE_WIDTH = 256;
 constexpr int TILE_HEIGHT = 64;
 constexpr int PAD = 64;  // room to the right of a tile's rows: a full block of vectors may be computed there
 
-// One row pair (or single row) of a tile, ready for the inner loops.
+constexpr int MAX_ROWS = 4;  // output rows handed over at once
+
+// A few output rows of a tile, ready for the inner loops.
 template <typename P>
 struct RowBlock {
     P const* image;     // first input pixel under the support of the first output pixel
     P const* variance;  // null: image only
     std::ptrdiff_t stride;
     int kernelWidth, kernelHeight;
-    P const* taps[2];  // per output row: [tap][order + 1] coefficients of powers of t
-    P const* t;        // scaled x of every output pixel
-    P* outImage[2];
-    P* outVariance[2];
-    int n;  // output pixels in the row
+    P const* taps[MAX_ROWS];  // per output row: [tap][coefficient of a power of t]
+    P const* t;               // scaled x of every output pixel
+    P* outImage[MAX_ROWS];
+    P* outVariance[MAX_ROWS];
+    int n;  // output pixels in a row
 };
 
 // Numbers stored per tap: coefficients of the powers of t and, for order 1, the change from one vector to the next.
@@ -48,28 +50,39 @@ struct Vec {
     static constexpr int lanes = BYTES / static_cast<int>(sizeof(P));
 };
 
-// Add the products of one row of taps (input row q) for output rows ROW0 .. ROW1-1.
-template <typename P, int BYTES, int V, int ORDER, bool VARIANCE, int ROW0, int ROW1>
-STILLSKY_INLINE void addTapRow(typename Vec<P, BYTES>::type (&sum)[2][V], typename Vec<P, BYTES>::type (&sumV)[2][V],
-                               typename Vec<P, BYTES>::type const (&t)[V], P const* image, P const* variance,
-                               P const* taps0, P const* taps1, int kernelWidth) {
+// Registers of a block of ROWS x V vectors.
+template <typename P, int BYTES, int V, int ROWS>
+struct Sums {
+    using Type = typename Vec<P, BYTES>::type;
+    Type image[ROWS][V], variance[ROWS][V];
+};
+
+// Add the products of input row q with its row of taps, for output rows FIRST .. LAST-1 of the block (output row r
+// meets tap row q - r there).
+template <typename P, int BYTES, int V, int ORDER, bool VARIANCE, int ROWS, int FIRST, int LAST>
+STILLSKY_INLINE void addTapRow(Sums<P, BYTES, V, ROWS>& sums, typename Vec<P, BYTES>::type const (&t)[V],
+                               RowBlock<P> const& b, int row0, int x, int q) {
     using Loose = typename Vec<P, BYTES>::loose;
     using Type = typename Vec<P, BYTES>::type;
-    constexpr int lanes = Vec<P, BYTES>::lanes;
+    constexpr int lanes = Vec<P, BYTES>::lanes, perTap = coefficients(ORDER);
     // Sums of one tap row are added to the total at its end: rounding grows with the kernel's width plus height
     // instead of their product.
-    Type part[2][V], partV[2][V];
-    for (int r = ROW0; r < ROW1; ++r) {
-        for (int v = 0; v < V; ++v) part[r][v] = partV[r][v] = Type{};
+    Type image[ROWS][V], variance[ROWS][V];
+    for (int r = FIRST; r < LAST; ++r) {
+        for (int v = 0; v < V; ++v) image[r][v] = variance[r][v] = Type{};
     }
-    for (int i = 0; i < kernelWidth; ++i) {
-        Type k[2], step[2];
+    P const* in = b.image + (row0 + q) * b.stride + x;
+    P const* inV = VARIANCE ? b.variance + (row0 + q) * b.stride + x : nullptr;
+    P const* taps[ROWS];
+    for (int r = FIRST; r < LAST; ++r) taps[r] = b.taps[row0 + r] + (q - r) * b.kernelWidth * perTap;
+    for (int i = 0; i < b.kernelWidth; ++i) {
+        Type k[ROWS], step[ROWS];
         for (int v = 0; v < V; ++v) {
-            const Type pixel = *reinterpret_cast<Loose const*>(image + i + v * lanes);
+            const Type pixel = *reinterpret_cast<Loose const*>(in + i + v * lanes);
             Type var{};
-            if (VARIANCE) var = *reinterpret_cast<Loose const*>(variance + i + v * lanes);
-            for (int r = ROW0; r < ROW1; ++r) {
-                P const* c = (r == 0 ? taps0 : taps1) + i * coefficients(ORDER);
+            if (VARIANCE) var = *reinterpret_cast<Loose const*>(inV + i + v * lanes);
+            for (int r = FIRST; r < LAST; ++r) {
+                P const* c = taps[r] + i * perTap;
                 if (ORDER == 1 && v > 0) {
                     // The next vector of a linear tap is one addition away, which often has an execution unit of its own.
                     k[r] += step[r];
@@ -78,63 +91,65 @@ STILLSKY_INLINE void addTapRow(typename Vec<P, BYTES>::type (&sum)[2][V], typena
                     for (int a = ORDER - 1; a >= 0; --a) k[r] = k[r] * t[v] + c[a];
                     if (ORDER == 1) step[r] = Type{} + c[2];
                 }
-                part[r][v] += k[r] * pixel;
-                if (VARIANCE) partV[r][v] += (k[r] * k[r]) * var;
+                image[r][v] += k[r] * pixel;
+                if (VARIANCE) variance[r][v] += (k[r] * k[r]) * var;
             }
         }
     }
-    for (int r = ROW0; r < ROW1; ++r) {
+    for (int r = FIRST; r < LAST; ++r) {
         for (int v = 0; v < V; ++v) {
-            sum[r][v] += part[r][v];
-            if (VARIANCE) sumV[r][v] += partV[r][v];
+            sums.image[r][v] += image[r][v];
+            if (VARIANCE) sums.variance[r][v] += variance[r][v];
+        }
+    }
+}
+
+// Input rows that only the first Q+1 output rows of a block reach, and those that only the last ones reach.
+template <typename P, int BYTES, int V, int ORDER, bool VARIANCE, int ROWS, int Q>
+STILLSKY_INLINE void addEdgeRows(Sums<P, BYTES, V, ROWS>& sums, typename Vec<P, BYTES>::type const (&t)[V],
+                                 RowBlock<P> const& b, int row0, int x) {
+    if constexpr (Q + 1 < ROWS) {
+        addTapRow<P, BYTES, V, ORDER, VARIANCE, ROWS, 0, Q + 1>(sums, t, b, row0, x, Q);
+        addTapRow<P, BYTES, V, ORDER, VARIANCE, ROWS, Q + 1, ROWS>(sums, t, b, row0, x, b.kernelHeight + Q);
+        addEdgeRows<P, BYTES, V, ORDER, VARIANCE, ROWS, Q + 1>(sums, t, b, row0, x);
+    }
+}
+
+// Output rows row0 .. row0+ROWS-1, V vectors from pixel x. The kernel has at least ROWS - 1 rows.
+template <typename P, int BYTES, int V, int ORDER, bool VARIANCE, int ROWS>
+STILLSKY_INLINE void convolveBlock(RowBlock<P> const& b, int row0, int x) {
+    using Type = typename Vec<P, BYTES>::type;
+    using Loose = typename Vec<P, BYTES>::loose;
+    constexpr int lanes = Vec<P, BYTES>::lanes;
+    Sums<P, BYTES, V, ROWS> sums;
+    Type t[V];
+    for (int v = 0; v < V; ++v) {
+        t[v] = *reinterpret_cast<Loose const*>(b.t + x + v * lanes);
+        for (int r = 0; r < ROWS; ++r) sums.image[r][v] = sums.variance[r][v] = Type{};
+    }
+    addEdgeRows<P, BYTES, V, ORDER, VARIANCE, ROWS, 0>(sums, t, b, row0, x);
+    for (int q = ROWS - 1; q < b.kernelHeight; ++q) {
+        addTapRow<P, BYTES, V, ORDER, VARIANCE, ROWS, 0, ROWS>(sums, t, b, row0, x, q);
+    }
+    for (int r = 0; r < ROWS; ++r) {
+        for (int v = 0; v < V; ++v) {
+            *reinterpret_cast<Loose*>(b.outImage[row0 + r] + x + v * lanes) = sums.image[r][v];
+            if (VARIANCE) *reinterpret_cast<Loose*>(b.outVariance[row0 + r] + x + v * lanes) = sums.variance[r][v];
         }
     }
 }
 
 template <typename P, int BYTES, int V, int ORDER, bool VARIANCE, int ROWS>
-STILLSKY_INLINE void convolveBlock(RowBlock<P> const& b, int x) {
-    using Type = typename Vec<P, BYTES>::type;
-    using Loose = typename Vec<P, BYTES>::loose;
-    constexpr int lanes = Vec<P, BYTES>::lanes;
-    Type sum[2][V], sumV[2][V], t[V];
-    for (int v = 0; v < V; ++v) {
-        t[v] = *reinterpret_cast<Loose const*>(b.t + x + v * lanes);
-        for (int r = 0; r < 2; ++r) sum[r][v] = sumV[r][v] = Type{};
-    }
-    const int w = b.kernelWidth, h = b.kernelHeight, step = w * coefficients(ORDER);
-    P const* image = b.image + x;
-    P const* variance = VARIANCE ? b.variance + x : nullptr;
-    // Input row q is under tap row q of the first output row and tap row q-1 of the second.
-    addTapRow<P, BYTES, V, ORDER, VARIANCE, 0, 1>(sum, sumV, t, image, variance, b.taps[0], nullptr, w);
-    for (int q = 1; q < h; ++q) {
-        image += b.stride;
-        if (VARIANCE) variance += b.stride;
-        addTapRow<P, BYTES, V, ORDER, VARIANCE, 0, ROWS>(sum, sumV, t, image, variance, b.taps[0] + q * step,
-                                                         ROWS > 1 ? b.taps[1] + (q - 1) * step : nullptr, w);
-    }
-    if (ROWS > 1) {
-        image += b.stride;
-        if (VARIANCE) variance += b.stride;
-        addTapRow<P, BYTES, V, ORDER, VARIANCE, 1, 2>(sum, sumV, t, image, variance, nullptr,
-                                                      b.taps[1] + (h - 1) * step, w);
-    }
-    for (int r = 0; r < ROWS; ++r) {
-        for (int v = 0; v < V; ++v) {
-            *reinterpret_cast<Loose*>(b.outImage[r] + x + v * lanes) = sum[r][v];
-            if (VARIANCE) *reinterpret_cast<Loose*>(b.outVariance[r] + x + v * lanes) = sumV[r][v];
+STILLSKY_INLINE void convolveRows(RowBlock<P> const& b, int rows) {
+    int row = 0;
+    for (; row + ROWS <= rows && b.kernelHeight >= ROWS - 1; row += ROWS) {
+        for (int x = 0; x < b.n; x += V * Vec<P, BYTES>::lanes) {
+            convolveBlock<P, BYTES, V, ORDER, VARIANCE, ROWS>(b, row, x);
         }
     }
-}
-
-template <typename P, int BYTES, int V, int ORDER>
-STILLSKY_INLINE void convolveRows(RowBlock<P> const& b, int rows) {
-    for (int x = 0; x < b.n; x += V * Vec<P, BYTES>::lanes) {
-        if (b.variance) {
-            if (rows == 2) convolveBlock<P, BYTES, V, ORDER, true, 2>(b, x);
-            else convolveBlock<P, BYTES, V, ORDER, true, 1>(b, x);
-        } else {
-            if (rows == 2) convolveBlock<P, BYTES, V, ORDER, false, 2>(b, x);
-            else convolveBlock<P, BYTES, V, ORDER, false, 1>(b, x);
+    for (; row < rows; ++row) {
+        for (int x = 0; x < b.n; x += V * Vec<P, BYTES>::lanes) {
+            convolveBlock<P, BYTES, V, ORDER, VARIANCE, 1>(b, row, x);
         }
     }
 }
@@ -167,13 +182,19 @@ STILLSKY_INLINE void convolveRowsAnyOrder(RowBlock<P> const& b, int rows, int or
     }
 }
 
-template <typename P, int BYTES, int V>
+template <typename P, int BYTES, int V, int ORDER, int ROWS>
+STILLSKY_INLINE void convolveOrder(RowBlock<P> const& b, int rows) {
+    if (b.variance) convolveRows<P, BYTES, V, ORDER, true, ROWS>(b, rows);
+    else convolveRows<P, BYTES, V, ORDER, false, ROWS>(b, rows);
+}
+
+template <typename P, int BYTES, int V, int ROWS>
 STILLSKY_INLINE void dispatchRows(RowBlock<P> const& b, int rows, int order, unsigned char const* use) {
     if (use) convolveRowsAnyOrder(b, rows, order, use);
-    else if (order == 0) convolveRows<P, BYTES, V, 0>(b, rows);
-    else if (order == 1) convolveRows<P, BYTES, V, 1>(b, rows);
-    else if (order == 2) convolveRows<P, BYTES, V, 2>(b, rows);
-    else convolveRows<P, BYTES, V, 3>(b, rows);
+    else if (order == 0) convolveOrder<P, BYTES, V, 0, ROWS>(b, rows);
+    else if (order == 1) convolveOrder<P, BYTES, V, 1, ROWS>(b, rows);
+    else if (order == 2) convolveOrder<P, BYTES, V, 2, ROWS>(b, rows);
+    else convolveOrder<P, BYTES, V, 3, ROWS>(b, rows);
 }
 
 // One function per instruction set: they differ in vector length and in the number of vectors that fit the registers.
@@ -182,20 +203,20 @@ using RowsFunction = void (*)(RowBlock<P> const&, int rows, int order, unsigned 
 
 template <typename P>
 void rowsBaseline(RowBlock<P> const& b, int rows, int order, unsigned char const* use) {
-    dispatchRows<P, 16, 2>(b, rows, order, use);
+    dispatchRows<P, 16, 2, 2>(b, rows, order, use);
 }
 
 #if STILLSKY_HAS_SIMD
 template <typename P>
 __attribute__((target("arch=x86-64-v3"))) void rowsV3(RowBlock<P> const& b, int rows, int order,
                                                       unsigned char const* use) {
-    dispatchRows<P, 32, 2>(b, rows, order, use);
+    dispatchRows<P, 32, 2, 2>(b, rows, order, use);
 }
 
 template <typename P>
 __attribute__((target("arch=x86-64-v4"))) void rowsV4(RowBlock<P> const& b, int rows, int order,
                                                       unsigned char const* use) {
-    dispatchRows<P, 64, 4>(b, rows, order, use);
+    dispatchRows<P, 64, 2, 4>(b, rows, order, use);
 }
 #endif
 
@@ -219,7 +240,7 @@ Method<P> chooseMethod() {
 // Scratch of one thread, reused from tile to tile.
 template <typename P>
 struct Scratch {
-    std::vector<P> image, variance, taps[2], out[2], outVariance[2], t;
+    std::vector<P> image, variance, taps[MAX_ROWS], out[MAX_ROWS], outVariance[MAX_ROWS], t;
     std::vector<double> sumTaps;
 };
 
@@ -270,12 +291,12 @@ public:
     void run(RowsFunction<P> rowsFunction) {
         Support const& support = *job_.support;
         const std::size_t outSize = static_cast<std::size_t>(width_ + PAD);
-        for (int r = 0; r < 2; ++r) {
+        for (int r = 0; r < MAX_ROWS; ++r) {
             s_.out[r].resize(outSize);
             s_.outVariance[r].resize(outSize);
         }
-        for (int y = 0; y < height_; y += 2) {
-            const int rows = std::min(2, height_ - y);
+        for (int y = 0; y < height_; y += MAX_ROWS) {
+            const int rows = std::min(MAX_ROWS, height_ - y);
             RowBlock<P> b;
             b.image = s_.image.data() + y * stride_;
             b.variance = hasVariance() ? s_.variance.data() + y * stride_ : nullptr;
@@ -284,7 +305,7 @@ public:
             b.kernelHeight = support.height;
             b.t = s_.t.data();
             b.n = width_;
-            for (int r = 0; r < 2; ++r) {
+            for (int r = 0; r < MAX_ROWS; ++r) {
                 if (r < rows && (order_ > 0 || y == 0)) computeTaps(y0_ + y + r, s_.taps[r]);
                 b.taps[r] = s_.taps[r].data();
                 b.outImage[r] = s_.out[r].data();
