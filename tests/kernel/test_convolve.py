@@ -142,8 +142,10 @@ def test_interpolatedKernelsStayClose(name, rng):
 @pytest.mark.parametrize("order", [0, 1, 2, 3, 4])
 def test_everyOrderAndPixelTypeEqualsSlowLoop(order, dtype, rng):
     """Wider than one tile, so that positions are seen not to restart; odd number of rows."""
-    kernel = LinearCombinationKernel([FixedKernel(rng.normal(size=(3, 4))) for _ in range(3)],
-                                     Chebyshev1Function2(order, (300.0, 100.0, 620.0, 180.0)))
+    kernel = LinearCombinationKernel(
+        [FixedKernel(rng.normal(size=(3, 4))) for _ in range(3)],
+        Chebyshev1Function2(order, (300.0, 100.0, 620.0, 180.0)),
+    )
     kernel.spatialParameters = (rng.normal(size=(3, (order + 1) * (order + 2) // 2)) / (order + 1)).tolist()
     planes = scene(rng, 71, 300, dtype)
     assertEqualsSlowLoop(kernel, planes, (310, 105), False, 1e-5 if dtype == np.float32 else 1e-7)
@@ -410,12 +412,16 @@ def test_scaledPolynomialEqualsChebyshevModel(rng):
         scaled = np.linalg.lstsq(design, cheb.getSpatialFunction(i)(x, y), rcond=None)[0]
         c, s = 2047.5, 2048.0
         a, bx, by, cxx, cxy, cyy = scaled
-        converted.append([
-            a - bx * c / s - by * c / s + (cxx + cxy + cyy) * (c / s) ** 2,
-            bx / s - 2 * cxx * c / s**2 - cxy * c / s**2,
-            by / s - 2 * cyy * c / s**2 - cxy * c / s**2,
-            cxx / s**2, cxy / s**2, cyy / s**2,
-        ])
+        converted.append(
+            [
+                a - bx * c / s - by * c / s + (cxx + cxy + cyy) * (c / s) ** 2,
+                bx / s - 2 * cxx * c / s**2 - cxy * c / s**2,
+                by / s - 2 * cyy * c / s**2 - cxy * c / s**2,
+                cxx / s**2,
+                cxy / s**2,
+                cyy / s**2,
+            ]
+        )
     raw.spatialParameters = converted
     for u, v in rng.uniform(0, 4095, (100, 2)):
         np.testing.assert_allclose(raw.imageAt(u, v), cheb.imageAt(u, v), rtol=0, atol=1e-8)

@@ -96,7 +96,11 @@ def test_gaussians():
     assert (d(4, 0) / d(0, 0)) == pytest.approx((np.exp(-8) + 0.1 * np.exp(-16 / 1800)) / 1.1, rel=1e-12)
     assert GaussianFunction1(2.0)(0) == pytest.approx(1 / np.sqrt(8 * np.pi), rel=1e-12)
     assert PolynomialFunction1([1.0, 0.0, 2.0])(3) == 19
-    for bad in (lambda: GaussianFunction2(0, 1), lambda: GaussianFunction1(-1), lambda: DoubleGaussianFunction2(1, 0, 1)):
+    for bad in (
+        lambda: GaussianFunction2(0, 1),
+        lambda: GaussianFunction1(-1),
+        lambda: DoubleGaussianFunction2(1, 0, 1),
+    ):
         with pytest.raises(DomainError):
             bad()
     DoubleGaussianFunction2(1, 0, 0)  # no wing: its width does not matter

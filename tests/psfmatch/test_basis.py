@@ -197,8 +197,14 @@ def test_forwardDifferencesDoNotCancelByDefault():
     w = 8
     y, x = np.mgrid[:w, :w]
     stripe = np.where((x - y) % 2 == 0, 1.0, -1.0)
-    apart = core.makeRegularizationMatrix("forwardDifference", w, w, forwardRegularizationOrders=[1],
-                                          fitForBackground=False, regularizationBorderPenalty=1.0)
+    apart = core.makeRegularizationMatrix(
+        "forwardDifference",
+        w,
+        w,
+        forwardRegularizationOrders=[1],
+        fitForBackground=False,
+        regularizationBorderPenalty=1.0,
+    )
     summed = core.makeForwardDifferenceMatrix(w, w, [1], 1.0, False)
     # On x - y the x and y derivatives cancel exactly.
     diagonalRow = (summed @ (x - y).ravel().astype(float)).reshape(w, w)[:-1, :-1]

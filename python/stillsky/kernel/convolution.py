@@ -181,7 +181,7 @@ def convolveAndSubtract(templateImage, scienceMaskedImage, kernel, background=0.
     Returns
     -------
     difference : `MaskedImage`
-        Of the science image's type, with its xy0 and mask planes.
+        New, with the xy0 and mask planes of the science image.
     """
     science, template = _planes(scienceMaskedImage), _planes(templateImage)
     if science[1] is None:
@@ -189,7 +189,7 @@ def convolveAndSubtract(templateImage, scienceMaskedImage, kernel, background=0.
     if template[0].shape != science[0].shape:
         raise ShapeError(f"convolveAndSubtract: template {template[0].shape} and science {science[0].shape} differ")
     control = _withBits(ConvolutionControl(doNormalize=False), science[4])
-    difference = scienceMaskedImage.copy()
+    difference = getattr(scienceMaskedImage, "maskedImage", scienceMaskedImage).emptyLike()
     out = _planes(difference)
     if template[1] is None:
         convolveArrays(template[0], None, None, kernel, control, xy0=science[3], out=(out[0], None, None))
