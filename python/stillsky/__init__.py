@@ -102,6 +102,10 @@ _LAZY = {
     "Threshold": "detection",
     "MomentsFlag": "measure",
     "adaptiveMoments": "measure",
+    # diffim
+    "SubtractConfig": "diffim",
+    "SubtractResult": "diffim",
+    "subtract": "diffim",
     # sim
     "simulatePair": "sim",
     # psf

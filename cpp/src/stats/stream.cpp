@@ -90,11 +90,11 @@ void PixelStream<T>::forSegments(int block, F const& f) const {
     }
 }
 
-// Usable ones of about 16000 pixels spread over the image; fixed, it decides only the speed.
+// Usable ones of 8000 to 40000 pixels spread over the image; fixed, it decides only the speed.
 template <typename T>
 std::vector<T> PixelStream<T>::sample() const {
-    constexpr std::uint64_t WANTED = 16384;
-    const std::uint64_t pixels = static_cast<std::uint64_t>(total), wanted = std::min(WANTED, pixels);
+    const std::uint64_t pixels = static_cast<std::uint64_t>(total);
+    const std::uint64_t wanted = std::min(pixels, std::clamp<std::uint64_t>(pixels / 64, 8000, 40000));
     std::vector<T> out;
     std::uint32_t random = 12345;
     for (std::uint64_t i = 0; i < wanted; ++i) {

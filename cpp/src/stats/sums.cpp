@@ -11,30 +11,36 @@ namespace stillsky {
 namespace stats_detail {
 namespace {
 
-constexpr int LANES = 8;  // independent accumulators: the order of additions is fixed, and the loop vectorises
+constexpr std::size_t STRIP = 128;
+constexpr std::size_t LANES = 8;  // independent accumulators: the order of additions is fixed, and the loop vectorises
 
 template <typename T>
 STILLSKY_INLINE void sumPlainBody(const T* STILLSKY_RESTRICT x, std::size_t n, double centre, double half, Sums& out) {
     double count[LANES] = {}, s1[LANES] = {}, s2[LANES] = {};
     std::size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (int l = 0; l < LANES; ++l) {
-            const double d = static_cast<double>(x[i + static_cast<std::size_t>(l)]) - centre;
-            const bool keep = std::fabs(d) <= half;
-            const double kept = keep ? d : 0.0;
-            count[l] += keep ? 1.0 : 0.0;
-            s1[l] += kept;
-            s2[l] += kept * kept;
+    double kept[STRIP], isKept[STRIP];  // two simple loops vectorise, one with everything in it does not
+    for (; i + STRIP <= n; i += STRIP) {
+        for (std::size_t k = 0; k < STRIP; ++k) {
+            const double d = static_cast<double>(x[i + k]) - centre;
+            kept[k] = std::fabs(d) <= half ? d : 0.0;
+            isKept[k] = std::fabs(d) <= half ? 1.0 : 0.0;
+        }
+        for (std::size_t k = 0; k < STRIP; k += LANES) {
+            for (std::size_t l = 0; l < LANES; ++l) {
+                count[l] += isKept[k + l];
+                s1[l] += kept[k + l];
+                s2[l] += kept[k + l] * kept[k + l];
+            }
         }
     }
-    for (int l = 0; i < n; ++i, ++l) {
+    for (std::size_t l = 0; i < n; ++i, l = (l + 1) % LANES) {
         const double d = static_cast<double>(x[i]) - centre;
         const bool keep = std::fabs(d) <= half;
         count[l] += keep ? 1.0 : 0.0;
         s1[l] += keep ? d : 0.0;
         s2[l] += keep ? d * d : 0.0;
     }
-    for (int l = 0; l < LANES; ++l) {
+    for (std::size_t l = 0; l < LANES; ++l) {
         out.n += count[l];
         out.x += s1[l];
         out.x2 += s2[l];

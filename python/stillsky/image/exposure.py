@@ -79,9 +79,20 @@ class Exposure:
             self._info.metadata = Header()
 
     info = property(lambda self: self._info)
-    image = property(lambda self: self._maskedImage.image)
-    mask = property(lambda self: self._maskedImage.mask)
-    variance = property(lambda self: self._maskedImage.variance)
+    def _plane(name):
+        def get(self):
+            return getattr(self._maskedImage, name)
+
+        def set(self, value):
+            setattr(self._maskedImage, name, value)
+
+        return property(get, set, doc="The plane, shared; assigning copies values in place.")
+
+    image = _plane("image")
+    mask = _plane("mask")
+    variance = _plane("variance")
+    del _plane
+
     bbox = property(lambda self: self._maskedImage.bbox)
     width = property(lambda self: self._maskedImage.width)
     height = property(lambda self: self._maskedImage.height)

@@ -56,9 +56,22 @@ class MaskedImage:
             box = Box2I((0, 0), box)
         return cls(Image.zeros(box, dtype), Mask.zeros(box, schema), Image.zeros(box))
 
-    image = property(lambda self: self._image)
-    mask = property(lambda self: self._mask)
-    variance = property(lambda self: self._variance)
+    def _plane(name):
+        def get(self):
+            return getattr(self, name)
+
+        def set(self, value):
+            # so that ``masked.image -= 1`` works; another plane is copied into this one
+            if value is not getattr(self, name):
+                getattr(self, name).assign(value)
+
+        return property(get, set, doc="The plane, shared; assigning copies values in place.")
+
+    image = _plane("_image")
+    mask = _plane("_mask")
+    variance = _plane("_variance")
+    del _plane
+
     bbox = property(lambda self: self._image.bbox)
     width = property(lambda self: self._image.width)
     height = property(lambda self: self._image.height)

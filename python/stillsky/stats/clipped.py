@@ -1,4 +1,4 @@
-"""Clipped statistics and robust standard deviation, exact, in a few nanoseconds a pixel."""
+"""Clipped statistics and robust standard deviation, exact and threaded."""
 
 import numpy as np
 

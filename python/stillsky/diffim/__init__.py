@@ -1,0 +1,14 @@
+"""Image differencing: `subtract` two exposures."""
+
+import importlib
+
+__all__ = ["SubtractConfig", "SubtractResult", "subtract"]
+
+_MODULES = {"SubtractConfig": "config", "SubtractResult": "result", "subtract": "algorithm"}
+
+
+def __getattr__(name):
+    # lsst.pex.config takes a second to load: only those who touch a configuration pay for it
+    if name in _MODULES:
+        return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,447 @@
+"""Subtract two exposures: align, find stars, choose a direction, match, subtract.
+
+The difference is always science minus template, in the flux units of the science image:
+
+    template convolved:  D = S - K*T - b
+    science convolved:   D = (K*S + b - T) / sum(K)
+
+with the kernel K and the differential background b of Alard & Lupton (1998, ApJ 503, 325) and Alard (2000, A&AS 144,
+363), both varying over the image; * is the correlation of `stillsky.kernel.convolve`. Variances add (kernel squared),
+masks are OR-ed.
+"""
+
+import logging
+import time
+from contextlib import contextmanager
+
+import numpy as np
+
+from ..errors import MismatchError, NoDataError
+from ..image import Exposure
+from ..kernel import ConvolutionControl, convolve
+from ..psfmatch.algorithm import fitMatchingKernel
+from ..psfmatch.basis import chooseAlardLuptonBasis, makeKernelBasisList
+from ..stats import clippedStats
+from ..warp import alignedWithin, warpExposure
+from .direction import fitKernelToPsfs, forecastDirection
+from .psf_model import estimatePsf
+from .result import SubtractResult
+from .stars import classifyStars, findObjects, selectKernelStars
+
+__all__ = ["subtract"]
+
+_log = logging.getLogger("stillsky.diffim")
+_ALIGNED_WITHIN = 0.02  # pixels at the corners: resampling would only add noise
+_PREFER_TEMPLATE = 1.005  # the science image is convolved only when that wins by more than 0.5 %
+_SHARPENING = 1.5  # a larger kernel transform means deconvolution
+
+
+def subtract(science, template, *, config=None, stars=None, progress=None):
+    """Match the PSFs of two exposures and subtract the template from the science image.
+
+    Parameters
+    ----------
+    science, template : `stillsky.image.Exposure`
+        Both with WCS, or of equal shape on one pixel grid. Neither is modified.
+    config : `stillsky.diffim.config.SubtractConfig`, optional
+    stars : pair of array-like, optional
+        Positions (x, y) in the science image, parent pixels, that carry the kernel fit; default: chosen automatically.
+    progress : callable, optional
+        ``progress(iterable, desc=..., total=...)``, the calling convention of tqdm.
+
+    Returns
+    -------
+    result : `SubtractResult`
+
+    Raises
+    ------
+    MismatchError
+        The images do not overlap, have different shapes without WCS, different units, or are shifted.
+    NoDataError
+        Too little template coverage, no usable pixel, or too few stars.
+    NumericalError
+        The fit has no finite solution.
+
+    Notes
+    -----
+    NaN pixels count as NO_DATA. Peak memory beyond the inputs: below 10 float32 planes.
+    """
+    if config is None:
+        from .config import SubtractConfig
+
+        config = SubtractConfig()
+    job = _Job(config, progress)
+    return job.run(science, template, stars)
+
+
+class _Job:
+    """State of one subtraction: what was decided, what it took, what to warn about."""
+
+    def __init__(self, config, progress):
+        self.config = config
+        self.metadata = {}
+        self.decisions = []
+        self.warnings = []
+        self.timings = {}
+        self._stages = iter(progress(range(6), desc="subtract", total=6)) if progress else iter(range(6))
+
+    @contextmanager
+    def stage(self, name):
+        next(self._stages, None)
+        start = time.perf_counter()
+        yield
+        self.timings[name] = time.perf_counter() - start
+        _log.debug("%s: %.3f s", name, self.timings[name])
+
+    def decide(self, sentence):
+        self.decisions.append(sentence)
+        _log.info("%s", sentence)
+
+    def warn(self, code, sentence):
+        self.warnings.append((code, sentence))
+        _log.warning("%s: %s", code, sentence)
+
+    def run(self, science, template, stars):
+        with self.stage("align"):
+            template = self._align(science, template)
+            science, template = _withoutNan(science), _withoutNan(template)
+            self._checkCoverage(science, template)
+        with self.stage("stars"):
+            objects = [self._findStars(exposure, name) for exposure, name in ((science, "science"), (template, "template"))]
+            psfs = [
+                self._psf(exposure, found, name)
+                for exposure, found, name in zip((science, template), objects, ("science", "template"))
+            ]
+        with self.stage("direction"):
+            scienceConvolved = self._direction(science, template, objects, psfs)
+        convolved, reference = (science, template) if scienceConvolved else (template, science)
+        order = (0, 1) if scienceConvolved else (1, 0)
+        with self.stage("fit"):
+            fit = self._fit(convolved, reference, [psfs[k] for k in order], objects, stars, science.bbox)
+        with self.stage("convolve"):
+            matched = self._convolve(convolved, fit.kernel)
+        with self.stage("subtract"):
+            difference = self._subtract(science, template, matched, fit, scienceConvolved)
+            difference.psf = psfs[1] if scienceConvolved else psfs[0]
+            self._assess(difference, fit, objects[0])
+        matchedTemplate = self._matchedTemplate(science, template, matched, psfs, scienceConvolved)
+        return SubtractResult(
+            difference=difference,
+            matchedTemplate=matchedTemplate,
+            science=science,
+            kernel=fit.kernel,
+            background=fit.background,
+            convolved="science" if scienceConvolved else "template",
+            candidates=fit.candidates,
+            metadata=self.metadata,
+            decisions=self.decisions,
+            warnings=self.warnings,
+            timings=self.timings,
+        )
+
+    # ------------------------------------------------------------------ inputs
+
+    def _align(self, science, template):
+        """The template on the pixel grid of the science image."""
+        _checkUnits(science, template)
+        if science.wcs is None or template.wcs is None:
+            return self._sameGrid(science, template)
+        same = science.bbox == template.bbox
+        if same and alignedWithin(science.wcs, template.wcs, science.bbox, _ALIGNED_WITHIN):
+            self.decide("template: already aligned with the science image")
+            return template
+        warped, nGood = warpExposure(science, template, self.config.warp)
+        if nGood == 0:
+            raise MismatchError(
+                "the template does not overlap the science image",
+                found=f"science {science.bbox}, template {template.bbox} after resampling: no common pixel",
+                remedy="check the WCS of both files",
+            )
+        self.decide(f"template: resampled to the science grid ({self.config.warp.warpingKernelName})")
+        return warped
+
+    def _sameGrid(self, science, template):
+        which = "neither image has" if science.wcs is None and template.wcs is None else "only one image has"
+        if (science.width, science.height) != (template.width, template.height):
+            raise MismatchError(
+                f"images of different shape and {which} a WCS",
+                found=f"science {science.width}x{science.height}, template {template.width}x{template.height}",
+                remedy="give both a WCS, or cut both to one pixel grid with --region",
+            )
+        self.decide(f"template: {which} a WCS; equal shapes are taken as one pixel grid")
+        if template.xy0 != science.xy0:
+            template = Exposure(template.maskedImage[template.bbox], psf=template.psf, photoCalib=template.photoCalib)
+            template.maskedImage.xy0 = science.xy0
+        return template
+
+    def _checkCoverage(self, science, template):
+        for exposure, name in ((science, "science image"), (template, "template")):
+            usable = _usable(exposure)
+            if not usable.any():
+                raise NoDataError(
+                    f"the {name} has no usable pixel",
+                    found="every pixel is NaN, masked as NO_DATA or BAD, or without variance",
+                    remedy="check the mask, the variance plane and the extension",
+                )
+            if name == "template":
+                fraction = float(usable.mean())
+        self.metadata["templateCoveragePercent"] = 100 * fraction
+        if fraction < self.config.requiredTemplateFraction:
+            raise NoDataError(
+                "the template covers too little of the science image",
+                found=f"{100 * fraction:.1f} % covered, {100 * self.config.requiredTemplateFraction:.1f} % required",
+                remedy="another template, or a lower -c requiredTemplateFraction",
+            )
+        if not (np.nansum(np.where(np.isfinite(science.variance.array), science.variance.array, 0)) > 0
+                or np.nansum(np.where(np.isfinite(template.variance.array), template.variance.array, 0)) > 0):
+            raise NoDataError(
+                "no pixel has a positive variance",
+                found="the variance planes of both images are zero or not finite",
+                remedy="give the noise: --sci-var, --sci-weight, or a gain and read noise",
+            )
+
+    def _findStars(self, exposure, name):
+        objects = findObjects(exposure.maskedImage, self.config.stars, self.config.backgroundBinSize)
+        classifyStars(objects, self.config.stars, exposure.image.array.shape)
+        self.metadata[f"{name}Stars"] = int(np.count_nonzero(objects.isStar))
+        self.metadata[f"{name}SkySigma"] = objects.skySigma
+        return objects
+
+    def _psf(self, exposure, objects, name):
+        """The PSF that the exposure brings, else one made from its stars."""
+        if exposure.psf is not None:
+            psf, source = exposure.psf, "from the file"
+        else:
+            chosen = np.flatnonzero(objects.isStar)[: self.config.psf.maxStars]
+            if not len(chosen):
+                chosen = np.flatnonzero(~objects.damaged)[:5]
+            x0, y0 = exposure.xy0
+            model = estimatePsf(
+                exposure.image.array - objects.background,
+                exposure.variance.array,
+                ~_usable(exposure),
+                objects.x[chosen] - x0,
+                objects.y[chosen] - y0,
+                objects.fwhm,
+                exposure.bbox,
+                self.config.psf,
+                (objects.x - x0, objects.y - y0),
+            )
+            psf, source = model.psf, f"{np.count_nonzero(model.used)} stars, order {model.order}"
+        objects.background = None  # not needed any more: a plane of memory
+        fwhm = psf.fwhm(exposure.bbox.center)
+        self.metadata[f"{name}PsfSize"] = float(fwhm)
+        self.decide(f"{name} PSF: FWHM {fwhm:.2f} px ({source})")
+        return psf
+
+    # --------------------------------------------------------------- direction
+
+    def _direction(self, science, template, objects, psfs):
+        """True when the science image is to be convolved. Both forecasts go to the metadata."""
+        center = science.bbox.center
+        images = [psf.computeKernelImage(center).array for psf in psfs]
+        fwhms = [psf.fwhm(center) for psf in psfs]
+        noise = [_medianVariance(exposure) for exposure in (science, template)]
+        scale = _fluxRatio(objects) or 1.0
+        forecasts = {}
+        for name, c, r in (("template", 1, 0), ("science", 0, 1)):
+            basis = chooseAlardLuptonBasis(_alardLuptonOf(self.config.psfmatch), fwhms[c], fwhms[r])
+            from ..psfmatch import makeAlardLuptonBasisList
+
+            functions = makeAlardLuptonBasisList(
+                basis.kernelSize // 2, basis["ALBasisNGauss"], basis.sigmas, basis["ALBasisDegGauss"]
+            )
+            kernel = fitKernelToPsfs(np.array([f.imageAt(0, 0) for f in functions]), images[c], images[r])
+            kernel = kernel * (scale if c == 1 else 1 / scale)
+            forecasts[name] = forecastDirection(kernel, images[r], noise[c], noise[r], scienceConvolved=(c == 0))
+        self.metadata["expectedDepth"] = {name: forecast.asDict() for name, forecast in forecasts.items()}
+        errors = {name: forecast.fluxError for name, forecast in forecasts.items()}
+        if self.config.convolve == "auto":
+            scienceConvolved = errors["template"] > _PREFER_TEMPLATE * errors["science"]
+            why = f"expected flux error {errors['template']:.4g} (template) against {errors['science']:.4g} (science)"
+        else:
+            scienceConvolved = self.config.convolve == "science"
+            why = "as asked"
+        chosen = "science" if scienceConvolved else "template"
+        self.decide(f"convolved: {chosen}; {why}")
+        self.metadata["convolvedExposure"] = chosen.capitalize()
+        if forecasts[chosen].kernelTransformMax > _SHARPENING:
+            self.warn(
+                "W-DECONV",
+                f"the kernel sharpens the {chosen} image: its transform reaches "
+                f"{forecasts[chosen].kernelTransformMax:.2f} times its sum",
+            )
+        return scienceConvolved
+
+    # --------------------------------------------------------------------- fit
+
+    def _fit(self, convolved, reference, psfs, objects, stars, bbox):
+        config = self.config.psfmatch
+        fwhms = [psf.fwhm(bbox.center) for psf in psfs]
+        basisMetadata = {}
+        basis = makeKernelBasisList(config, fwhms[0], fwhms[1], metadata=basisMetadata)
+        self.metadata.update(basisMetadata)
+        size = basis[0].width
+        if size > min(bbox.width, bbox.height):
+            raise MismatchError(
+                "the kernel is larger than the image",
+                found=f"kernel of {size} pixels, image of {bbox.width}x{bbox.height}",
+                remedy="a smaller -c psfmatch.kernelSizeMin and kernelSizeMax",
+            )
+        x, y, rating = self._kernelStars(objects, stars, bbox, size)
+        fit = fitMatchingKernel(convolved.maskedImage, reference.maskedImage, x, y, rating, basis, config)
+        self.metadata.update(fit.metadata)
+        for warning in fit.warnings:
+            self.decide(warning)
+        self.decide(
+            f"kernel: {size}x{size} px, {len(basis)} functions"
+            + (f", widths {', '.join(f'{s:.2f}' for s in basisMetadata['ALBasisSigGauss'])} px" if basisMetadata else "")
+            + f"; {fit.metadata['nGoodCandidates']} of {len(x)} stars; sum {fit.metadata['spatialKernelSum']:.4f}"
+        )
+        return fit
+
+    def _kernelStars(self, objects, stars, bbox, kernelSize):
+        """Positions and ratings of the fit's candidates."""
+        if stars is not None:
+            x, y = (np.asarray(v, float) for v in stars)
+            rating = np.ones(len(x))
+            self.decide(f"stars: {len(x)} given")
+        else:
+            found = selectKernelStars(
+                objects[0], objects[1], self.config.stars, bbox, kernelSize, self.config.maxKernelSources,
+                self.config.minKernelSources,
+            )
+            self.metadata["kernelStarSelection"] = found.rejected
+            self.metadata["starOffset"] = list(found.offset)
+            self._checkOffset(found)
+            x, y, rating = found.x, found.y, found.rating
+        if len(x) < self.config.minKernelSources:
+            counts = self.metadata.get("kernelStarSelection", {})
+            listed = ", ".join(f"{n} {reason}" for reason, n in counts.items() if n and reason not in ("all", "used"))
+            raise NoDataError(
+                "too few stars to fit the matching kernel",
+                found=f"{len(x)} usable of {counts.get('all', len(x))} objects ({listed}); need {self.config.minKernelSources}",
+                remedy="-c stars.minSignalToNoise=10, a larger -c stars.matchRadius, or give --stars FILE",
+            )
+        return x, y, rating
+
+    def _checkOffset(self, found):
+        if len(found) >= 3 and np.hypot(*found.offset) > self.config.maxOffset:
+            raise MismatchError(
+                "the images are not registered",
+                found=f"median offset of {len(found)} stars: {found.offset[0]:+.2f}, {found.offset[1]:+.2f} px",
+                remedy="register the images first, or raise -c maxOffset",
+            )
+
+    # ---------------------------------------------------------------- products
+
+    def _convolve(self, exposure, kernel):
+        source = exposure.maskedImage
+        out = source.emptyLike()
+        convolve(out, source, kernel, ConvolutionControl(doNormalize=False, doCopyEdge=self.config.doCopyEdge))
+        return out
+
+    def _subtract(self, science, template, matched, fit, scienceConvolved):
+        """The difference, in science units, as an exposure with the science WCS and calibration."""
+        sign = -1.0 if scienceConvolved else 1.0
+        other = template if scienceConvolved else science
+        difference = other.maskedImage.copy()
+        difference -= matched
+        if self.config.subtractBackground:
+            difference.image -= fit.background
+        if scienceConvolved:
+            difference *= sign / fit.kernelSum
+        return Exposure(
+            difference,
+            wcs=science.wcs,
+            photoCalib=science.photoCalib,
+            filter=science.filter,
+            visitInfo=science.visitInfo,
+            detector=science.detector,
+            metadata=science.metadata,
+            id=science.id,
+        )
+
+    def _matchedTemplate(self, science, template, matched, psfs, scienceConvolved):
+        """What was subtracted, on the science grid: the convolved template, or the template itself."""
+        pixels = template.maskedImage if scienceConvolved else matched
+        return Exposure(
+            pixels,
+            wcs=science.wcs,
+            photoCalib=template.photoCalib if scienceConvolved else science.photoCalib,
+            filter=template.filter,
+            psf=psfs[1] if scienceConvolved else psfs[0],
+        )
+
+    def _assess(self, difference, fit, objects):
+        """Noise of the difference against its variance plane, on sky and at the stars."""
+        bad = difference.mask.bitmask(["NO_DATA", "BAD", "SAT", "EDGE", "CR"], ignoreMissing=True)
+        step = max(1, int(np.sqrt(difference.image.array.size / 2e6)))
+        cut = (slice(None, None, step), slice(None, None, step))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            chi = difference.image.array[cut] / np.sqrt(difference.variance.array[cut])
+        chi = np.ascontiguousarray(chi, np.float32)
+        median, mean, sigma, n = clippedStats(chi, np.ascontiguousarray(difference.mask.array[cut]), bad)
+        self.metadata.update(skyChi=float(sigma), skyChiMedian=float(median), nSkyPixels=int(n))
+        if not n:
+            raise NoDataError(
+                "the difference has no usable pixel",
+                found="every pixel is masked after the convolution",
+                remedy="check the masks; -c psfmatch.kernelSizeMax=15 spreads them less",
+            )
+
+
+def _alardLuptonOf(config):
+    """The configuration itself when it is of the Alard-Lupton kind, else a plain one: used for forecasts only."""
+    if config.kernelBasisSet == "alard-lupton":
+        return config
+    from ..psfmatch.config import PsfMatchConfigAL
+
+    return PsfMatchConfigAL()
+
+
+def _checkUnits(science, template):
+    units = [exposure.metadata.get("BUNIT") if exposure.metadata else None for exposure in (science, template)]
+    if all(units) and str(units[0]).strip().lower() != str(units[1]).strip().lower():
+        raise MismatchError(
+            "the images have different units",
+            found=f"science {units[0]}, template {units[1]} (BUNIT)",
+            remedy="calibrate both alike, or remove BUNIT where it is wrong",
+        )
+
+
+def _usable(exposure):
+    bits = exposure.mask.bitmask(["NO_DATA", "BAD"], ignoreMissing=True)
+    variance = exposure.variance.array
+    return ((exposure.mask.array & bits) == 0) & np.isfinite(exposure.image.array) & (variance >= 0) & np.isfinite(variance)
+
+
+def _withoutNan(exposure):
+    """The exposure with every non-finite pixel masked as NO_DATA; a shallow copy unless something changes."""
+    broken = ~np.isfinite(exposure.image.array)
+    broken &= (exposure.mask.array & exposure.mask.bitmask(["NO_DATA"])) == 0
+    if not broken.any():
+        return exposure
+    mended = exposure.copy()
+    mended.mask.array[broken] |= mended.mask.bitmask(["NO_DATA"])
+    return mended
+
+
+def _medianVariance(exposure):
+    step = max(1, int(np.sqrt(exposure.image.array.size / 2.5e5)))
+    variance = exposure.variance.array[::step, ::step]
+    return float(np.median(variance[np.isfinite(variance) & (variance > 0)]))
+
+
+def _fluxRatio(objects):
+    """Median flux of the stars in the science image over that in the template, matched by position; None if none."""
+    from scipy.spatial import cKDTree
+
+    science, template = objects
+    if not len(template) or not len(science):
+        return None
+    distance, partner = cKDTree(np.column_stack([template.x, template.y])).query(np.column_stack([science.x, science.y]))
+    good = (distance < 2) & science.isStar
+    if not good.any():
+        return None
+    return float(np.median(science.flux[good] / template.flux[partner[good]]))

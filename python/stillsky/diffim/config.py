@@ -1,0 +1,110 @@
+"""Configuration of image subtraction as run from the command line and from `stillsky.subtract`."""
+
+from lsst.pex.config import ChoiceField, Config, ConfigField, Field, ListField, RangeField
+
+from ..psfmatch.config import PsfMatchConfigAL, PsfMatchConfigDF
+from ..warp.config import WarperConfig
+
+__all__ = ["KernelFitConfig", "PsfModelConfig", "StarConfig", "SubtractConfig"]
+
+
+class StarConfig(Config):
+    """Which objects count as stars, and which of them carry the kernel fit."""
+
+    minSignalToNoise = RangeField(dtype=float, doc="Smallest signal-to-noise ratio of a star.", default=20.0, min=3.0)
+    maxNumber = RangeField(dtype=int, doc="Largest number of stars kept, brightest first.", default=20000, min=10)
+    saturatedPlanes = ListField(dtype=str, doc="Mask planes that make a star unusable when they touch it.", default=["SAT", "BAD", "NO_DATA", "CR", "EDGE"])
+    isolationRadius = RangeField(
+        dtype=float, doc="A brighter or comparable neighbour within this many FWHM disqualifies a star.", default=2.5, min=0.0
+    )
+    isolationFraction = RangeField(
+        dtype=float, doc="A neighbour counts when it is brighter than this fraction of the star.", default=0.1, min=0.0
+    )
+    sizeTolerance = RangeField(
+        dtype=float, doc="Largest relative deviation from the size locus, added to three measuring errors.", default=0.06, min=0.0
+    )
+    maxEllipticityDeviation = RangeField(
+        dtype=float, doc="Largest deviation of the ellipticity from that of the other stars, beyond three errors.", default=0.15, min=0.0
+    )
+    useGalaxies = ChoiceField(
+        dtype=str,
+        doc="Whether extended objects may carry the kernel fit.",
+        default="auto",
+        allowed={"auto": "only when there are too few stars", "yes": "always", "no": "never"},
+    )
+    maxFluxRatioDeviation = RangeField(
+        dtype=float,
+        doc="An object whose flux ratio between the images deviates by more than this many standard deviations is variable.",
+        default=5.0,
+        min=1.0,
+    )
+    matchRadius = RangeField(dtype=float, doc="Largest distance in pixels between the two images' positions.", default=2.0, min=0.1)
+
+
+class PsfModelConfig(Config):
+    """Empirical PSF of an image that brings none."""
+
+    halfSizeFwhm = RangeField(dtype=float, doc="Half size of the measured stamp in FWHM.", default=4.0, min=1.5)
+    wingsFwhm = RangeField(dtype=float, doc="Half size of the model in FWHM; power-law wings fill the rest.", default=5.0, min=1.5)
+    maxOrder = RangeField(dtype=int, doc="Largest order of the variation over the image.", default=2, min=0)
+    starsPerTerm = RangeField(dtype=int, doc="The order is lowered until there are this many stars per term.", default=3, min=1)
+    maxComponents = RangeField(dtype=int, doc="Largest number of principal components.", default=6, min=1)
+    maxStars = RangeField(dtype=int, doc="Largest number of stars used.", default=500, min=5)
+    rejectionRounds = RangeField(dtype=int, doc="Rounds of rejecting stars that the model does not fit.", default=3, min=0)
+
+
+class KernelFitConfig(PsfMatchConfigAL, PsfMatchConfigDF):
+    """Fields of both basis sets; ``kernelBasisSet`` chooses."""
+
+    def setDefaults(self):
+        super().setDefaults()
+        self.kernelBasisSet = "alard-lupton"
+        self.maxConditionNumber = 5.0e7
+        self.usePcaForSpatialKernel = False
+        self.fitForBackground = True
+        # A fourth, wide Gaussian and a support that reaches the PSFs' wings: without them the kernel sum of Moffat-like
+        # PSFs comes out 0.2 to 0.4 % low.
+        self.alardNGauss = 4
+        self.alardDegGauss = [4, 2, 2, 0]
+        self.alardSigGauss = [0.7, 1.4, 2.8, 5.6]
+        self.kernelSizeFwhmScaling = 4.5
+        self.spatialKernelOrder = 2
+        self.spatialBgOrder = 2
+        self.constantVarianceWeighting = False
+        self.iterateSingleKernel = True
+        self.badMaskPlanes = ["NO_DATA", "EDGE", "SAT", "BAD", "CR"]
+
+
+class SubtractConfig(Config):
+    """Everything that can be set for a subtraction; each field is a ``-c`` key of the command line."""
+
+    convolve = ChoiceField(
+        dtype=str,
+        doc="Which image is convolved.",
+        default="auto",
+        allowed={
+            "auto": "the one that predicts the smaller flux error in the difference",
+            "template": "the template",
+            "science": "the science image",
+        },
+    )
+    stars = ConfigField("Selection of stars.", StarConfig)
+    psf = ConfigField("Empirical PSF.", PsfModelConfig)
+    psfmatch = ConfigField("Fit of the matching kernel.", KernelFitConfig)
+    warp = ConfigField("Resampling of the template.", WarperConfig)
+    requiredTemplateFraction = RangeField(
+        dtype=float, doc="Smallest fraction of the science image that the template must cover.", default=0.1, min=0.0, max=1.0,
+        inclusiveMax=True,
+    )
+    minKernelSources = RangeField(dtype=int, doc="Smallest number of objects to fit the kernel to.", default=3, min=1)
+    maxKernelSources = Field(dtype=int, doc="Largest number of objects, brightest first; 0 or less: all.", default=1000)
+    maxOffset = RangeField(
+        dtype=float, doc="A larger median offset of the stars, in pixels, means that the images are not registered.", default=1.5, min=0.0
+    )
+    subtractBackground = Field(dtype=bool, doc="Subtract the differential background of the fit.", default=True)
+    backgroundBinSize = RangeField(
+        dtype=int, doc="Cell size in pixels of the sky background that is removed while stars are searched.", default=128, min=16
+    )
+    doCopyEdge = Field(
+        dtype=bool, doc="Where the kernel does not fit: copy the convolved image and set EDGE, instead of NO_DATA.", default=False
+    )

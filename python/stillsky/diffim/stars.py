@@ -1,0 +1,322 @@
+"""Stars for the PSF and for the kernel fit, found in the images themselves.
+
+`findObjects` finds and measures everything bright; `classifyStars` marks the isolated unsaturated stars by their size
+locus; `selectKernelStars` keeps what both images agree on.
+"""
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from ..background import fitBackground
+from ..errors import NoDataError
+from ..detection.peaks import findPeaks
+from ..measure import MomentsFlag, adaptiveMoments
+from ..stats import clippedStats
+
+__all__ = ["KernelStars", "Objects", "classifyStars", "findObjects", "selectKernelStars"]
+
+SIGMA_TO_FWHM = 2.354820045
+_GUESS_SIGMA = 1.7  # pixels; the filter of the search, not a result
+_SEARCH_THRESHOLD = 6.0  # significance of objects that count as neighbours
+
+
+@dataclass
+class Objects:
+    """Objects of one image, one array element each, brightest first.
+
+    Attributes
+    ----------
+    x, y : positions in the parent frame, pixels
+    flux, fluxErr : Gaussian-weighted flux and its error, image units
+    ixx, iyy, ixy : adaptive second moments, pixels^2
+    damaged : touches a masked pixel within its core, or lies too near the edge
+    isolated : no comparable neighbour
+    isStar : `damaged` and `isolated` considered, on the size locus
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    flux: np.ndarray
+    fluxErr: np.ndarray
+    ixx: np.ndarray
+    iyy: np.ndarray
+    ixy: np.ndarray
+    damaged: np.ndarray
+    isolated: np.ndarray = None
+    isStar: np.ndarray = None
+    fwhm: float = float("nan")
+    skyLevel: float = 0.0
+    skySigma: float = float("nan")
+    background: np.ndarray = field(default=None, repr=False)
+
+    def __len__(self):
+        return len(self.x)
+
+    @property
+    def signalToNoise(self):
+        return self.flux / self.fluxErr
+
+    @property
+    def size(self):
+        """FWHM of the matched Gaussian, pixels."""
+        return SIGMA_TO_FWHM * np.sqrt(np.maximum(0.5 * (self.ixx + self.iyy), 0))
+
+    def subset(self, index):
+        """The same objects, fewer of them."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Objects(**{k: v[index] if isinstance(v, np.ndarray) and k != "background" else v for k, v in values.items()})
+
+
+def findObjects(maskedImage, config, binSize=128):
+    """Find and measure the bright objects of an image.
+
+    Parameters
+    ----------
+    maskedImage : `stillsky.image.MaskedImage`
+    config : `StarConfig`
+    binSize : `int`
+        Cell size of the sky background, pixels.
+
+    Returns
+    -------
+    objects : `Objects`
+        Empty when nothing stands out; never raises for that.
+    """
+    bad = maskedImage.mask.bitmask(list(config.saturatedPlanes), ignoreMissing=True)
+    noData = maskedImage.mask.bitmask(["NO_DATA", "BAD"], ignoreMissing=True)
+    image, mask, variance = maskedImage.image.array, maskedImage.mask.array, maskedImage.variance.array
+    sky = fitBackground(
+        maskedImage,
+        binSize=min(binSize, max(8, min(image.shape) // 2)),
+        useApprox=False,
+        isNanSafe=True,
+        statisticsProperty="MEDIAN",
+        ignoredPixelMask=["BAD", "EDGE", "NO_DATA"],
+    ).imageArray()
+    flat = image - sky
+    median, _, sigma, _ = clippedStats(flat, mask, noData)
+    peaks = findPeaks(flat, variance, mask, badBits=noData, sigmaPsf=_GUESS_SIGMA, threshold=_SEARCH_THRESHOLD, maxPeaks=config.maxNumber)
+    moments = adaptiveMoments(flat, variance, mask, peaks.x, peaks.y, badBits=noData, guessSigma=_GUESS_SIGMA)
+    failed = (moments.flagBits & MomentsFlag.FAILED) != 0
+    ok = ~failed & (moments.flux > 0) & (moments.fluxErr > 0)
+    x0, y0 = maskedImage.xy0
+    objects = Objects(
+        x=moments.x + x0,
+        y=moments.y + y0,
+        flux=moments.flux,
+        fluxErr=moments.fluxErr,
+        ixx=moments.xx,
+        iyy=moments.yy,
+        ixy=moments.xy,
+        damaged=np.zeros(len(peaks), bool),
+        skyLevel=float(np.median(sky)),
+        skySigma=float(sigma),
+        background=sky,
+    ).subset(ok)
+    objects = objects.subset(np.argsort(-objects.flux, kind="stable"))
+    objects.damaged = _touchesMask(objects, mask, bad, (x0, y0))
+    return objects
+
+
+def _touchesMask(objects, mask, bits, xy0):
+    """Whether a bad pixel lies within 1.5 FWHM (at least 3 pixels) of each object, or the object near the border."""
+    from scipy.ndimage import maximum_filter
+
+    if not len(objects):
+        return np.zeros(0, bool)
+    radius = int(np.clip(1.5 * np.median(objects.size), 3, 15))
+    ix = np.floor(objects.x - xy0[0] + 0.5).astype(int)
+    iy = np.floor(objects.y - xy0[1] + 0.5).astype(int)
+    height, width = mask.shape
+    border = (ix < radius) | (iy < radius) | (ix >= width - radius) | (iy >= height - radius)
+    hit = (mask & bits) != 0
+    if not hit.any():
+        return border
+    near = maximum_filter(hit.view(np.uint8), size=2 * radius + 1)
+    return border | (near[np.clip(iy, 0, height - 1), np.clip(ix, 0, width - 1)] != 0)
+
+
+def classifyStars(objects, config, shape):
+    """Mark isolated objects and stars; sets ``isolated``, ``isStar`` and ``fwhm`` in place.
+
+    The size locus is the mode of the sizes of bright clean objects, followed over the image by a polynomial; stars are
+    the objects whose size agrees with it within the tolerance and three measuring errors.
+
+    Parameters
+    ----------
+    objects : `Objects`
+    config : `StarConfig`
+    shape : (height, width)
+
+    Raises
+    ------
+    NoDataError
+        No clean object is bright enough.
+    """
+    sn = objects.signalToNoise
+    bright = ~objects.damaged & (sn > config.minSignalToNoise) & (objects.size > 0.8)
+    if not bright.any():
+        raise NoDataError(
+            "too few stars to measure the PSF",
+            found=f"{len(objects)} objects, none both clean and above S/N {config.minSignalToNoise:g}",
+            remedy="lower -c stars.minSignalToNoise, give --stars FILE, or check the variance and the mask",
+        )
+    typical = np.median(objects.size[bright])
+    objects.isolated = _isolated(objects, config.isolationRadius * typical, config.isolationFraction)
+    pool = bright & objects.isolated
+    if np.count_nonzero(pool) < 3:
+        pool = bright
+    locus = _sizeLocus(objects, pool, shape)
+    deviation = objects.size / locus - 1
+    allowed = config.sizeTolerance + 3 / np.maximum(sn, 1)
+    round_ = _agreesInShape(objects, pool & (np.abs(deviation) < allowed), config)
+    objects.isStar = bright & objects.isolated & (np.abs(deviation) < allowed) & round_
+    chosen = objects.isStar if objects.isStar.any() else pool
+    objects.fwhm = float(np.median(objects.size[chosen]))
+
+
+def _isolated(objects, radius, fraction):
+    """No neighbour within the radius that is brighter than a fraction of the object."""
+    positions = np.column_stack([objects.x, objects.y])
+    result = np.ones(len(objects), bool)
+    pairs = cKDTree(positions).query_pairs(radius, output_type="ndarray")
+    if len(pairs):
+        a, b = pairs.T
+        result[a[objects.flux[b] > fraction * objects.flux[a]]] = False
+        result[b[objects.flux[a] > fraction * objects.flux[b]]] = False
+    return result
+
+
+def _halfSampleMode(values):
+    """Mode by repeatedly keeping the densest half (Robertson & Cryer 1974)."""
+    values = np.sort(values)
+    while len(values) > 3:
+        n = (len(values) + 1) // 2
+        spread = values[n - 1 :] - values[: len(values) - n + 1]
+        start = int(np.argmin(spread))
+        values = values[start : start + n]
+    return float(np.mean(values)) if len(values) < 3 else float(np.median(values))
+
+
+def _sizeLocus(objects, pool, shape):
+    """Size of a star at the position of every object."""
+    size, sn = objects.size, objects.signalToNoise
+    best = pool & (sn > min(50.0, np.quantile(sn[pool], 0.5)))
+    mode = _halfSampleMode(size[best])
+    u = 2 * (objects.x - objects.x.mean()) / shape[1]
+    v = 2 * (objects.y - objects.y.mean()) / shape[0]
+    locus = np.full(len(objects), mode)
+    near = pool & (np.abs(size / mode - 1) < 0.25)
+    for order in (0, 1, 2):
+        columns = [u**a * v**b for a in range(order + 1) for b in range(order + 1 - a)]
+        if np.count_nonzero(near) < 5 * len(columns):
+            break
+        terms = np.array(columns).T
+        weight = 1 / (0.03 + 1 / sn[near])
+        solution, *_ = np.linalg.lstsq(terms[near] * weight[:, None], size[near] * weight, rcond=None)
+        locus = terms @ solution
+        scatter = 1.4826 * np.median(np.abs(size[near] / locus[near] - 1))
+        near = pool & (np.abs(size / locus - 1) < max(0.05, 3 * scatter))
+    return np.maximum(locus, 0.5)
+
+
+def _agreesInShape(objects, members, config):
+    total = np.maximum(objects.ixx + objects.iyy, 1e-9)
+    e1, e2 = (objects.ixx - objects.iyy) / total, 2 * objects.ixy / total
+    if not members.any():
+        return np.ones(len(objects), bool)
+    distance = np.hypot(e1 - np.median(e1[members]), e2 - np.median(e2[members]))
+    return distance < config.maxEllipticityDeviation + 3 / np.maximum(objects.signalToNoise, 1)
+
+
+@dataclass
+class KernelStars:
+    """Objects that carry the kernel fit, and why the others do not.
+
+    Attributes
+    ----------
+    x, y : positions in the science image, parent frame
+    rating : signal-to-noise ratio, the order of preference
+    rejected : `dict`
+        Counts by reason.
+    offset : (dx, dy)
+        Median science minus template position, pixels.
+    fluxRatio : `float`
+        Median science over template flux.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    rating: np.ndarray
+    rejected: dict
+    offset: tuple
+    fluxRatio: float
+
+    def __len__(self):
+        return len(self.x)
+
+
+def selectKernelStars(science, template, config, bbox, margin, maxNumber, minNumber):
+    """Objects seen in both images, clean in both, not variable, not at the edge.
+
+    Parameters
+    ----------
+    science, template : `Objects`
+        Classified objects on one pixel grid.
+    config : `StarConfig`
+    bbox : `stillsky.geom.Box2I`
+    margin : `int`
+        Half side of a stamp; objects nearer to the border are left out.
+    maxNumber, minNumber : `int`
+        Most objects kept (0 or less: all), and how few make extended objects welcome when ``useGalaxies`` is auto.
+
+    Returns
+    -------
+    stars : `KernelStars`
+        Possibly empty: the caller decides whether that is an error.
+    """
+    rejected = {"all": len(science)}
+    if not len(science) or not len(template):
+        return KernelStars(*(np.zeros(0),) * 3, rejected, (float("nan"),) * 2, float("nan"))
+    distance, partner = cKDTree(np.column_stack([template.x, template.y])).query(np.column_stack([science.x, science.y]))
+    sn = science.signalToNoise
+    use = np.ones(len(science), bool)
+
+    def reject(reason, these):
+        rejected[reason] = int(np.count_nonzero(use & these))
+        use[these] = False
+
+    reject("faint", sn < config.minSignalToNoise)
+    reject("saturated or masked", science.damaged)
+    reject("blended", ~science.isolated)
+    reject("not in the template", distance > config.matchRadius)
+    partner = np.minimum(partner, len(template) - 1)
+    reject("masked in the template", template.damaged[partner])
+    reject(
+        "near the edge",
+        (science.x - margin < bbox.minX) | (science.x + margin > bbox.maxX)
+        | (science.y - margin < bbox.minY) | (science.y + margin > bbox.maxY),
+    )
+    extended = ~science.isStar
+    enough = np.count_nonzero(use & ~extended) >= max(minNumber, 20)
+    if config.useGalaxies == "no" or (config.useGalaxies == "auto" and enough):
+        reject("extended", extended)
+    ratio = science.flux / template.flux[partner]
+    error = ratio * np.hypot(1 / sn, 1 / template.signalToNoise[partner])
+    middle = np.median(ratio[use]) if use.any() else float("nan")
+    scatter = 1.4826 * np.median(np.abs(ratio[use] - middle)) if use.any() else 0.0
+    reject("variable", np.abs(ratio - middle) > config.maxFluxRatioDeviation * np.hypot(error, max(scatter, 0.02 * middle)))
+    chosen = np.flatnonzero(use)
+    chosen = chosen[np.argsort(-sn[chosen], kind="stable")]
+    if maxNumber > 0:
+        rejected["beyond maxKernelSources"] = max(len(chosen) - maxNumber, 0)
+        chosen = chosen[:maxNumber]
+    offset = (float("nan"),) * 2
+    if len(chosen):
+        offset = tuple(
+            float(np.median(getattr(science, axis)[chosen] - getattr(template, axis)[partner[chosen]])) for axis in "xy"
+        )
+    rejected["used"] = len(chosen)
+    return KernelStars(science.x[chosen], science.y[chosen], sn[chosen], rejected, offset, float(middle))

@@ -1,0 +1,145 @@
+"""Fit of a spatially varying matching kernel to two images, from candidate positions to kernel and diagnostics."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import NoDataError
+from ..geom import Box2I, positionToIndex
+from . import KernelCandidate, SpatialCellSet, fitSpatialKernel, makeRegularizationMatrix
+from .settings import makeSettings
+
+__all__ = ["MatchingKernel", "buildCellSet", "fitMatchingKernel", "stampBox"]
+
+
+@dataclass
+class MatchingKernel:
+    """A fitted matching kernel.
+
+    Attributes
+    ----------
+    kernel : `stillsky.kernel.LinearCombinationKernel`
+    background : `stillsky.kernel.Function2`
+        In units of the image that is matched to.
+    kernelSum : `float`
+        At the centre of the region.
+    candidates : `list` of reports
+        One per candidate: position, status, reason of rejection, kernel sum, residuals with its own kernel, with the
+        spatial kernel and with the spatial kernel fitted without it.
+    metadata : `dict`
+        spatialConditionNum, spatialKernelSum and kin, counts.
+    warnings : `list` [`str`]
+    fit : the C++ result
+    """
+
+    kernel: Any
+    background: Any
+    kernelSum: float
+    candidates: list
+    metadata: dict
+    warnings: list = field(default_factory=list)
+    fit: Any = None
+
+
+def stampBox(x, y, kernelSize):
+    """Box of side 2 kernelSize + 1 around the pixel that contains a position."""
+    side = 2 * kernelSize + 1
+    return Box2I((positionToIndex(x) - kernelSize, positionToIndex(y) - kernelSize), (side, side))
+
+
+def buildCellSet(convolved, reference, x, y, ratings, kernelSize, config, settings):
+    """Cells over the common box, filled with one candidate per position whose stamp lies inside both images.
+
+    Parameters
+    ----------
+    convolved, reference : `stillsky.image.MaskedImage`
+        The image that is convolved and the one it is matched to.
+    x, y, ratings : array_like, (n,)
+        Parent positions; a larger rating is preferred.
+    kernelSize : `int`
+    config : `PsfMatchConfig`
+        ``sizeCellX``, ``sizeCellY``.
+    settings : `PsfMatchSettings`
+
+    Returns
+    -------
+    cellSet : `SpatialCellSet`
+    nOutside : `int`
+        Positions left out.
+    """
+    region = convolved.bbox.clipped(reference.bbox)
+    cellSet = SpatialCellSet(region, config.sizeCellX, config.sizeCellY)
+    nOutside = 0
+    for px, py, rating in zip(x, y, ratings):
+        box = stampBox(px, py, kernelSize)
+        if not region.contains(box):
+            nOutside += 1
+            continue
+        cellSet.insertCandidate(
+            KernelCandidate(float(px), float(py), convolved[box], reference[box], settings, float(rating))
+        )
+    return cellSet, nOutside
+
+
+def fitMatchingKernel(convolved, reference, x, y, ratings, basisList, config):
+    """Fit the kernel K and background b of ``reference = K (x) convolved + b`` (Alard & Lupton 1998; Alard 2000).
+
+    Parameters
+    ----------
+    convolved, reference : `stillsky.image.MaskedImage`
+        On one pixel grid; masked pixels carry no weight.
+    x, y, ratings : array_like, (n,)
+        Candidates, parent positions.
+    basisList : `list` [`stillsky.kernel.Kernel`]
+    config : `PsfMatchConfig`
+
+    Returns
+    -------
+    match : `MatchingKernel`
+
+    Raises
+    ------
+    NoDataError
+        No candidate is left (as `NoKernelCandidatesError`).
+    NumericalError
+        The solution is not finite.
+    """
+    settings = makeSettings(config, convolved.mask)
+    size = basisList[0].width
+    cellSet, nOutside = buildCellSet(convolved, reference, x, y, ratings, size, config, settings)
+    if nOutside == len(x):
+        raise NoDataError(
+            "no candidate lies far enough inside the images",
+            found=f"{len(x)} candidates, stamps of {2 * size + 1} pixels, images of {convolved.width}x{convolved.height}",
+            remedy="a smaller kernel, or larger images",
+        )
+    regularization = makeRegularizationMatrix(config) if getattr(config, "useRegularization", False) and (
+        config.kernelBasisSet == "delta-function"
+    ) else None
+    fit = fitSpatialKernel(cellSet, basisList, settings, regularization)
+    return MatchingKernel(
+        fit.kernel, fit.background, fit.kernelSum, list(fit.candidates), fitMetadata(fit), list(fit.warnings), fit
+    )
+
+
+def fitMetadata(fit):
+    """Numbers of a fit under the names of the task metadata."""
+    used = [c for c in fit.candidates if c["usedInFit"]]
+    metadata = {
+        "spatialConditionNum": fit.conditionNumber,
+        "spatialKernelSum": fit.kernelSum,
+        "spatialKernelSumError": fit.kernelSumError,
+        "spatialKernelOrderUsed": fit.spatialKernelOrderUsed,
+        "spatialBgOrderUsed": fit.spatialBgOrderUsed,
+        "nCandidates": fit.nTotal,
+        "nGoodCandidates": fit.nUsed,
+        "nBadCandidates": fit.nBad,
+        "rejectedCandidates": dict(fit.rejected),
+        "converged": fit.converged,
+    }
+    if used:
+        for name in ("spatialRms", "looRms"):
+            values = np.array([c[name] for c in used])
+            metadata[f"{name}Median"] = float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
+    return metadata

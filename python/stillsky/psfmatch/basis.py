@@ -1,0 +1,133 @@
+"""Choice of the kernel's basis functions from the two PSF widths (`psf-matching` rules of Rubin; Israel et al. 2007)."""
+
+import math
+
+from ..errors import DomainError, StillskyError
+from . import makeAlardLuptonBasisList, makeDeltaFunctionBasisList
+
+__all__ = ["BasisChoice", "chooseAlardLuptonBasis", "generateAlardLuptonBasisList", "makeKernelBasisList"]
+
+FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
+
+class BasisChoice(dict):
+    """Metadata of an Alard-Lupton basis: ALBasisNGauss, ALBasisDegGauss, ALBasisSigGauss (pixels), ALKernelSize, ALBasisMode."""
+
+    @property
+    def sigmas(self):
+        return self["ALBasisSigGauss"]
+
+    @property
+    def kernelSize(self):
+        return self["ALKernelSize"]
+
+
+def makeKernelBasisList(
+    config, targetFwhmPix=None, referenceFwhmPix=None, basisDegGauss=None, basisSigmaGauss=None, metadata=None
+):
+    """Basis functions for the configured basis set.
+
+    Parameters
+    ----------
+    config : `PsfMatchConfig`
+        ``kernelBasisSet`` decides; the delta-function basis ignores the widths.
+    targetFwhmPix, referenceFwhmPix : `float`, optional
+        FWHM in pixels of the image that is convolved and of the image that is matched to.
+    basisDegGauss : `list` [`int`], optional
+        Polynomial degrees instead of those of the configuration.
+    basisSigmaGauss : `list` [`float`], optional
+        Widths in pixels instead of those of the configuration, where these would be used.
+    metadata : mapping, optional
+        Gets the keys of `BasisChoice`; earlier values are replaced.
+
+    Returns
+    -------
+    basisList : `list` [`stillsky.kernel.Kernel`]
+
+    Raises
+    ------
+    DomainError
+        Unknown basis set, even kernel size, or list lengths that disagree.
+    """
+    if config.kernelBasisSet == "alard-lupton":
+        return generateAlardLuptonBasisList(
+            config, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, metadata
+        )
+    if config.kernelBasisSet == "delta-function":
+        return makeDeltaFunctionBasisList(config.kernelSize, config.kernelSize)
+    raise DomainError(f"kernelBasisSet: wanted alard-lupton or delta-function, got {config.kernelBasisSet!r}")
+
+
+def generateAlardLuptonBasisList(
+    config, targetFwhmPix=None, referenceFwhmPix=None, basisDegGauss=None, basisSigmaGauss=None, metadata=None
+):
+    """Alard-Lupton functions with the widths of `chooseAlardLuptonBasis`; parameters as `makeKernelBasisList`."""
+    choice = chooseAlardLuptonBasis(config, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss)
+    if metadata is not None:
+        for key, value in choice.items():
+            metadata[key] = value
+    return makeAlardLuptonBasisList(
+        choice.kernelSize // 2, choice["ALBasisNGauss"], choice.sigmas, choice["ALBasisDegGauss"]
+    )
+
+
+def chooseAlardLuptonBasis(config, targetFwhmPix=None, referenceFwhmPix=None, basisDegGauss=None, basisSigmaGauss=None):
+    """Widths, degrees and kernel size of an Alard-Lupton basis.
+
+    With both widths known and ``scaleByFwhm``, the kernel that takes sigma_T to sigma_S has the width
+    sigma_K = max(m, sqrt|sigma_S^2 - sigma_T^2|), m being ``alardMinSig`` or, when the kernel sharpens,
+    ``alardMinSigDeconv``. The first Gaussian has max(m, sigma_K / beta), each next one beta times more. The kernel size
+    is ``kernelSizeFwhmScaling`` times the last width, made odd and clamped.
+
+    Equal widths continue that ladder with sigma_K = m; with ``compat`` they fall back on the configured widths, as the
+    reference does.
+
+    Returns
+    -------
+    choice : `BasisChoice`
+
+    Raises
+    ------
+    StillskyError
+        The configuration asks for another basis set.
+    DomainError
+        Even kernel size, or list lengths that disagree with ``alardNGauss``.
+    """
+    if config.kernelBasisSet != "alard-lupton":
+        raise StillskyError(f"kernelBasisSet: wanted alard-lupton, got {config.kernelBasisSet!r}")
+    degrees = list(config.alardDegGauss if basisDegGauss is None else basisDegGauss)
+    sigmas = [float(sigma) for sigma in (config.alardSigGauss if basisSigmaGauss is None else basisSigmaGauss)]
+    for name, values in (("degrees", degrees), ("widths", sigmas)):
+        if len(values) != config.alardNGauss:
+            raise DomainError(f"basis {name}: wanted {config.alardNGauss} entries (alardNGauss), got {len(values)}")
+    if config.kernelSize % 2 == 0:
+        raise DomainError(f"kernelSize: wanted an odd number, got {config.kernelSize}")
+    size, mode = config.kernelSize, "config"
+    if config.scaleByFwhm and targetFwhmPix is not None and referenceFwhmPix is not None:
+        mode, sigmas, size = _scaledBasis(config, targetFwhmPix / FWHM_PER_SIGMA, referenceFwhmPix / FWHM_PER_SIGMA, sigmas)
+    return BasisChoice(
+        ALBasisNGauss=config.alardNGauss,
+        ALBasisDegGauss=degrees,
+        ALBasisSigGauss=sigmas,
+        ALKernelSize=size,
+        ALBasisMode=mode,
+    )
+
+
+def _scaledBasis(config, targetSigma, referenceSigma, configured):
+    """Mode, widths and size for known PSF widths (sigma, pixels)."""
+    if targetSigma == referenceSigma and config.compat:
+        return "config", configured, _kernelSize(config, configured[-1])
+    sharpens = referenceSigma < targetSigma
+    smallest = config.alardMinSigDeconv if sharpens else config.alardMinSig
+    kernelSigma = max(smallest, math.sqrt(abs(referenceSigma**2 - targetSigma**2)))
+    first = kernelSigma if config.alardNGauss == 1 else max(smallest, kernelSigma / config.alardGaussBeta)
+    sigmas = [first * config.alardGaussBeta**i for i in range(config.alardNGauss)]
+    return "deconvolution" if sharpens else "convolution", sigmas, _kernelSize(config, sigmas[-1])
+
+
+def _kernelSize(config, lastSigma):
+    size = int(config.kernelSizeFwhmScaling * lastSigma)
+    if size % 2 == 0:
+        size += 1
+    return min(config.kernelSizeMax, max(size, config.kernelSizeMin))
