@@ -71,6 +71,14 @@ void subtractModelArrays(py::array const& outImage, py::array const& outMask, py
     subtractModel<T>(out, science, function, constant, invert);
 }
 
+template <typename T>
+void scaledPlusArrays(py::array const& out, double c1, py::array const& in1, double c2, py::array const& in2) {
+    const auto o = viewOf<T>(out, "out");
+    const auto a = viewOf<const T>(in1, "in1"), b = viewOf<const T>(in2, "in2");
+    py::gil_scoped_release release;
+    scaledPlus<T>(o, c1, a, c2, b);
+}
+
 void bindControl(py::module_& m) {
     py::class_<ConvolutionControl>(m, "ConvolutionControl",
                                    "How to convolve. `model`: 'exact', or 'reference' to interpolate a varying kernel "
@@ -131,13 +139,7 @@ void bindConvolve(py::module_& m) {
     }, py::arg("outImage"), py::arg("outMask"), py::arg("outVariance"), py::arg("image"), py::arg("mask"),
        py::arg("variance"), py::arg("background"), py::arg("invert"), py::arg("xy0"));
     m.def("scaledPlusArrays", [](py::array const& out, double c1, py::array const& a, double c2, py::array const& b) {
-        if (isDouble(out)) {
-            scaledPlus<double>(viewOf<double>(out, "out"), c1, viewOf<const double>(a, "in1"), c2,
-                               viewOf<const double>(b, "in2"));
-        } else {
-            scaledPlus<float>(viewOf<float>(out, "out"), c1, viewOf<const float>(a, "in1"), c2,
-                              viewOf<const float>(b, "in2"));
-        }
+        isDouble(out) ? scaledPlusArrays<double>(out, c1, a, c2, b) : scaledPlusArrays<float>(out, c1, a, c2, b);
     }, py::arg("out"), py::arg("c1"), py::arg("in1"), py::arg("c2"), py::arg("in2"));
 }
 

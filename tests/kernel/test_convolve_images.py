@@ -145,8 +145,12 @@ def test_templateWithoutMaskAndVariance(rng):
 
 
 def test_largeKernelsGoThroughTransforms(rng):
+    from stillsky.kernel.fft import isFftSuitable
+
     template, science = maskedImage(rng, (150, 160)), maskedImage(rng, (150, 160))
-    kernel = AnalyticKernel(31, 31, GaussianFunction2(4.0, 6.0))
+    kernel = AnalyticKernel(41, 41, GaussianFunction2(5.0, 7.0))
+    assert isFftSuitable(kernel, PLAIN)
+    assert not isFftSuitable(AnalyticKernel(35, 35, GaussianFunction2(5.0, 7.0)), PLAIN)
     difference = convolveAndSubtract(template, science, kernel, 1.0)
     direct = convolve(MaskedImage.zeros(template.bbox), template, kernel, PLAIN, method="direct")
     expected = science.image.array - direct.image.array - 1

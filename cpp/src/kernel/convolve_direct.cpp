@@ -40,8 +40,9 @@ struct RowBlock {
     int n;  // output pixels in a row
 };
 
-// Numbers stored per tap: coefficients of the powers of t and, for order 1, the change from one vector to the next.
-constexpr int coefficients(int order) { return order == 1 ? 3 : order + 1; }
+// Numbers stored per tap: coefficients of the powers of t, then for order 0 the square of the tap, and for order 1 the
+// change from one vector to the next.
+constexpr int coefficients(int order) { return order < 2 ? order + 2 : order + 1; }
 
 template <typename P, int BYTES>
 struct Vec {
@@ -92,7 +93,7 @@ STILLSKY_INLINE void addTapRow(Sums<P, BYTES, V, ROWS>& sums, typename Vec<P, BY
                     if (ORDER == 1) step[r] = Type{} + c[2];
                 }
                 image[r][v] += k[r] * pixel;
-                if (VARIANCE) variance[r][v] += (k[r] * k[r]) * var;
+                if (VARIANCE) variance[r][v] += (ORDER == 0 ? Type{} + c[1] : k[r] * k[r]) * var;
             }
         }
     }
@@ -378,6 +379,10 @@ private:
                 double const* row = &s_.sumTaps[static_cast<std::size_t>((support.y0 + j) * k.width + support.x0)];
                 for (int i = 0; i < support.width; ++i, q += perTap) taps[static_cast<std::size_t>(q)] = static_cast<P>(row[i]);
             }
+        }
+        for (int q = 0; order_ == 0 && q < n; ++q) {
+            P const tap = taps[static_cast<std::size_t>(2 * q)];
+            taps[static_cast<std::size_t>(2 * q + 1)] = tap * tap;
         }
         if (order_ == 1) {
             const double change = lanes_ / halfWidth();

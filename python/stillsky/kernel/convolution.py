@@ -3,8 +3,8 @@
 import numpy as np
 
 from .. import _core
-from ..errors import DomainError, ShapeError
 from .._core import ConvolutionControl
+from ..errors import DomainError, ShapeError
 from .fft import convolveFft, isFftSuitable
 
 __all__ = ["ConvolutionControl", "convolve", "convolveAndSubtract", "convolveArrays", "scaledPlus"]
@@ -30,7 +30,7 @@ def convolveArrays(image, mask, variance, kernel, control=None, *, xy0=(0, 0), o
     out : `tuple` of three arrays, optional
         Where to write (image, mask, variance); new arrays by default. Must not share memory with the input.
     method : `str`
-        "direct", "fft" (kernels that are polynomials of the position), or "auto": fft for more than 625 taps.
+        "direct", "fft" (kernels that are polynomials of the position), or "auto": fft for more than 35 x 35 taps.
 
     Returns
     -------

@@ -16,8 +16,9 @@ from ..errors import DomainError, NumericalError
 
 __all__ = ["convolveFft", "isFftSuitable"]
 
-# Above this many taps the transforms win over direct sums.
-_DIRECT_TAPS = 25 * 25
+# Above this many taps the transforms win over direct sums. Measured for a masked image and a linear variation on two
+# cores: direct sums take 0.8 to 0.9 s for 35 x 35 taps and 4096^2 pixels, transforms 1.1 s whatever the size.
+_DIRECT_TAPS = 35 * 35
 
 
 def isFftSuitable(kernel, control):
