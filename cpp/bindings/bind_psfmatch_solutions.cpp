@@ -217,6 +217,16 @@ void bindPsfmatchSolutions(py::module_& m) {
     bindStatic(m);
     bindSpatial(m);
     m.def(
+            "spatialLeaveOneOut",
+            [](SpatialKernelSolution const& solution, double x, double y, InputArray const& q, InputArray const& w) {
+                NormalEquations equations;
+                equations.m = matrixOf(q, "q");
+                equations.b = vectorOf(w);
+                return arrayOfVector(solution.leaveOneOut(x, y, equations));
+            },
+            py::arg("solution"), py::arg("x"), py::arg("y"), py::arg("q"), py::arg("w"),
+            "Coefficients at (x, y) of the solution without the constraint (q, w) that was added there.");
+    m.def(
             "convolveWithBasis",
             [](KernelList const& bases, py::object const& image) {
                 const BasisConvolver convolver(bases);
