@@ -163,7 +163,10 @@ KernelCandidate::Prepared KernelCandidate::prepare(BasisConvolver const& bases,
         }
         if (!anyTemplate) input.badTemplate.clear();
     }
-    if (settings_.calculateKernelUncertainty) input.trueVariance = variance;
+    // Constant weights are not the inverse variances: honest errors need the true ones.
+    if (settings_.calculateKernelUncertainty || (settings_.constantVarianceWeighting && !settings_.compat)) {
+        input.trueVariance = variance;
+    }
     if (settings_.constantVarianceWeighting) {
         const double median = finiteMedian(variance);
         std::fill(variance.begin(), variance.end(), median > 0.0 ? median : 1.0);

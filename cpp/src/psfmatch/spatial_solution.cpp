@@ -73,7 +73,8 @@ void SpatialKernelSolution::addConstraint(double x, double y, std::shared_ptr<No
     summed_ = false;
 }
 
-void SpatialKernelSolution::addConstraint(std::shared_ptr<StampMoments const> moments) {
+void SpatialKernelSolution::addConstraint(std::shared_ptr<StampMoments const> moments,
+                                          std::shared_ptr<NormalEquations const> equations) {
     const int k = layout_.maxKernelOrder(), g = layout_.backgroundOrder();
     const bool reaches = moments->kernelDegree >= 2 * k && (!layout_.background || moments->backgroundDegree >= g + std::max(k, g));
     if (!reaches || moments->m.empty() || moments->m[0].rows() != layout_.nColumns()) {
@@ -83,6 +84,7 @@ void SpatialKernelSolution::addConstraint(std::shared_ptr<StampMoments const> mo
     c.x = moments->xCenter;
     c.y = moments->yCenter;
     c.moments = std::move(moments);
+    c.equations = std::move(equations);
     constraints_.push_back(std::move(c));
     summed_ = false;
 }
@@ -97,7 +99,7 @@ void SpatialKernelSolution::accumulate() const {
     rawB_.assign(static_cast<size_t>(n), 0.0);
     bool noisy = false, scattered = !constraints_.empty();
     for (Constraint const& c : constraints_) {
-        noisy = noisy || (c.equations ? !c.equations->noise.empty() : !c.moments->noise.empty());
+        noisy = noisy || (c.moments ? !c.moments->noise.empty() : !c.equations->noise.empty());
         scattered = scattered && c.equations && !c.equations->scatter.empty();
     }
     noise_ = noisy ? DenseMatrix(n, n) : DenseMatrix();
@@ -106,20 +108,21 @@ void SpatialKernelSolution::accumulate() const {
     std::vector<SpatialExpansion> expansions(constraints_.size());
     parallelFor(static_cast<int>(constraints_.size()), [&](int k) {
         Constraint const& c = constraints_[static_cast<size_t>(k)];
-        if (c.equations) {
-            expansions[static_cast<size_t>(k)] = SpatialExpansion(terms(c.x, c.y));
+        if (c.moments) {
+            expansions[static_cast<size_t>(k)] =
+                    SpatialExpansion(*model_, c.moments->xCenter, c.moments->yCenter, c.moments->scale);
         } else {
-            expansions[static_cast<size_t>(k)] = SpatialExpansion(*model_, c.moments->xCenter, c.moments->yCenter, c.moments->scale);
+            expansions[static_cast<size_t>(k)] = SpatialExpansion(terms(c.x, c.y));
         }
     });
     parallelFor(layout_.nColumns(), [&](int i) {
         for (size_t k = 0; k < constraints_.size(); ++k) {
             Constraint const& c = constraints_[k];
             SpatialExpansion const& e = expansions[k];
-            if (c.equations) {
+            if (scattered) SpatialExpansion(terms(c.x, c.y)).addRow(layout_, i, {&c.equations->scatter}, scatter_);
+            if (!c.moments) {
                 e.addRow(layout_, i, {&c.equations->m}, rawM_);
                 if (!c.equations->noise.empty()) e.addRow(layout_, i, {&c.equations->noise}, noise_);
-                if (scattered) e.addRow(layout_, i, {&c.equations->scatter}, scatter_);
                 e.addRight(layout_, i, {&c.equations->b}, rawB_);
             } else {
                 e.addRow(layout_, i, pointersTo(c.moments->m), rawM_);

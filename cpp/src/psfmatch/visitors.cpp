@@ -238,7 +238,8 @@ void BuildSpatialKernelVisitor::solveLinearEquation() {
     for (; nAdded_ < candidates_.size(); ++nAdded_) {
         KernelCandidate const& star = *candidates_[nAdded_];
         if (perPixel_) {
-            solution_->addConstraint(moments[nAdded_]);
+            solution_->addConstraint(moments[nAdded_],
+                                     star.getKernelSolution(KernelCandidate::RECENT)->equations());
         } else {
             solution_->addConstraint(star.xCenter(), star.yCenter(),
                                      star.getKernelSolution(KernelCandidate::RECENT)->equations());

@@ -45,8 +45,10 @@ public:
     void addConstraint(double x, double y, DenseMatrix const& q, std::vector<double> const& w);
     void addConstraint(double x, double y, std::shared_ptr<NormalEquations const> equations);
     // The same with spatial terms evaluated at every pixel. The moments' degrees must reach twice the kernel order,
-    // and the sum of kernel and background order and twice the background order.
-    void addConstraint(std::shared_ptr<StampMoments const> moments);
+    // and the sum of kernel and background order and twice the background order. `equations` of the same stamp, when
+    // given, provide the scatter matrix for the covariance.
+    void addConstraint(std::shared_ptr<StampMoments const> moments,
+                       std::shared_ptr<NormalEquations const> equations = nullptr);
     int nConstraints() const { return static_cast<int>(constraints_.size()); }
 
     // Sum the constraints, remove the template noise (withoutNoise), solve. StillskyError without constraints.
@@ -80,7 +82,7 @@ public:
     std::vector<double> leaveOneOut(double x, double y, NormalEquations const& equations) const;
 
 private:
-    // Either the equations at a position, or the moments.
+    // The equations at a position, or the moments (then the equations serve the covariance alone).
     struct Constraint {
         double x = 0.0, y = 0.0;
         std::shared_ptr<NormalEquations const> equations;
