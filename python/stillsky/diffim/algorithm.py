@@ -10,6 +10,7 @@ with the kernel K and the differential background b of Alard & Lupton (1998, ApJ
 masks are OR-ed.
 """
 
+import copy
 import logging
 import time
 from contextlib import contextmanager
@@ -17,22 +18,27 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..errors import MismatchError, NoDataError
+from ..geom import AffineTransform
 from ..image import Exposure
 from ..kernel import ConvolutionControl, convolve
+from ..psf import GaussianPsf
+from ..psfmatch import makeAlardLuptonBasisList
 from ..psfmatch.algorithm import fitMatchingKernel
 from ..psfmatch.basis import chooseAlardLuptonBasis, makeKernelBasisList
 from ..stats import clippedStats
-from ..warp import alignedWithin, warpExposure
+from ..warp import Warper, alignedWithin, warpMaskedImage
 from .direction import fitKernelToPsfs, forecastDirection
 from .psf_model import estimatePsf
+from .registration import measureShift
 from .result import SubtractResult
-from .stars import classifyStars, findObjects, selectKernelStars
+from .stars import SIGMA_TO_FWHM, classifyStars, findObjects, selectKernelStars
 
 __all__ = ["subtract"]
 
 _log = logging.getLogger("stillsky.diffim")
 _ALIGNED_WITHIN = 0.02  # pixels at the corners: resampling would only add noise
 _PREFER_TEMPLATE = 1.005  # the science image is convolved only when that wins by more than 0.5 %
+_SMALLEST_KERNEL = 11  # pixels; small images are matched with smaller kernels down to this
 _SHARPENING = 1.5  # a larger kernel transform means deconvolution
 
 
@@ -108,6 +114,7 @@ class _Job:
             self._checkCoverage(science, template)
         with self.stage("stars"):
             objects = [self._findStars(exposure, name) for exposure, name in ((science, "science"), (template, "template"))]
+            template, objects[1] = self._register(science, template, objects)
             psfs = [
                 self._psf(exposure, found, name)
                 for exposure, found, name in zip((science, template), objects, ("science", "template"))
@@ -123,6 +130,7 @@ class _Job:
         with self.stage("subtract"):
             difference = self._subtract(science, template, matched, fit, scienceConvolved)
             difference.psf = psfs[1] if scienceConvolved else psfs[0]
+            _describe(difference.metadata, fit, scienceConvolved)
             self._assess(difference, fit, objects[0])
         matchedTemplate = self._matchedTemplate(science, template, matched, psfs, scienceConvolved)
         return SubtractResult(
@@ -150,7 +158,11 @@ class _Job:
         if same and alignedWithin(science.wcs, template.wcs, science.bbox, _ALIGNED_WITHIN):
             self.decide("template: already aligned with the science image")
             return template
-        warped, nGood = warpExposure(science, template, self.config.warp)
+        template.mask.addPlane("NO_DATA")
+        warped = Warper.fromConfig(self.config.warp).warpExposure(
+            science.wcs, template, destBBox=science.bbox, warpPsf=template.psf is not None
+        )
+        nGood = np.count_nonzero(~warped.mask.isSet("NO_DATA"))
         if nGood == 0:
             raise MismatchError(
                 "the template does not overlap the science image",
@@ -173,6 +185,35 @@ class _Job:
             template = Exposure(template.maskedImage[template.bbox], psf=template.psf, photoCalib=template.photoCalib)
             template.maskedImage.xy0 = science.xy0
         return template
+
+    def _register(self, science, template, objects):
+        """Without a WCS: move the template by the shift that the images show, when their objects do not meet in place."""
+        if _fractionMatched(objects, self.config.stars.matchRadius) >= 0.5:
+            return template, objects[1]
+        shift = measureShift(science.image.array, template.image.array, ~_usable(science), ~_usable(template))
+        if shift is None or np.hypot(*shift) < self.config.maxOffset:
+            return template, objects[1]
+        found = f"{shift[0]:+.2f}, {shift[1]:+.2f} px"
+        if science.wcs is not None and template.wcs is not None:
+            raise MismatchError(
+                "the images are not registered: their WCS contradict the pixels",
+                found=f"the template is shifted by {found}",
+                remedy="correct the WCS of one of them",
+            )
+        self.warn("W-SHIFT", f"no common WCS, and the template is shifted by {found}: moved by that much")
+        template = self._moved(template, shift)
+        self._checkCoverage(science, template)
+        return template, self._findStars(template, "template")
+
+    def _moved(self, template, shift):
+        """The template resampled so that what was at x - dx is at x."""
+        source = template.maskedImage
+        source.mask.addPlane("NO_DATA")
+        target = source.emptyLike()
+        target.mask.set(0)
+        mapping = AffineTransform(((1, 0), (0, 1)), (-shift[0], -shift[1]))
+        warpMaskedImage(target, source, mapping, Warper.fromConfig(self.config.warp).control)
+        return Exposure(target, psf=template.psf, photoCalib=template.photoCalib, filter=template.filter)
 
     def _checkCoverage(self, science, template):
         for exposure, name in ((science, "science image"), (template, "template")):
@@ -203,6 +244,8 @@ class _Job:
     def _findStars(self, exposure, name):
         objects = findObjects(exposure.maskedImage, self.config.stars, self.config.backgroundBinSize)
         classifyStars(objects, self.config.stars, exposure.image.array.shape)
+        if objects.threshold < self.config.stars.minSignalToNoise:
+            self.decide(f"{name} stars: few, so that objects from S/N {objects.threshold:g} are used")
         self.metadata[f"{name}Stars"] = int(np.count_nonzero(objects.isStar))
         self.metadata[f"{name}SkySigma"] = objects.skySigma
         return objects
@@ -212,10 +255,18 @@ class _Job:
         if exposure.psf is not None:
             psf, source = exposure.psf, "from the file"
         else:
-            chosen = np.flatnonzero(objects.isStar)[: self.config.psf.maxStars]
-            if not len(chosen):
-                chosen = np.flatnonzero(~objects.damaged)[:5]
-            x0, y0 = exposure.xy0
+            psf, source = self._empiricalPsf(exposure, objects)
+        objects.background = None  # not needed any more: a plane of memory
+        fwhm = psf.fwhm(exposure.bbox.center)
+        self.metadata[f"{name}PsfSize"] = float(fwhm)
+        self.decide(f"{name} PSF: FWHM {fwhm:.2f} px ({source})")
+        return psf
+
+    def _empiricalPsf(self, exposure, objects):
+        """PSF from the stars, or a Gaussian of their width when they are too faint for more."""
+        chosen = np.flatnonzero(objects.isStar)[: self.config.psf.maxStars]
+        x0, y0 = exposure.xy0
+        if np.sqrt(np.sum(objects.signalToNoise[chosen] ** 2)) >= self.config.psf.minSignalToNoise:
             model = estimatePsf(
                 exposure.image.array - objects.background,
                 exposure.variance.array,
@@ -227,12 +278,9 @@ class _Job:
                 self.config.psf,
                 (objects.x - x0, objects.y - y0),
             )
-            psf, source = model.psf, f"{np.count_nonzero(model.used)} stars, order {model.order}"
-        objects.background = None  # not needed any more: a plane of memory
-        fwhm = psf.fwhm(exposure.bbox.center)
-        self.metadata[f"{name}PsfSize"] = float(fwhm)
-        self.decide(f"{name} PSF: FWHM {fwhm:.2f} px ({source})")
-        return psf
+            return model.psf, f"{np.count_nonzero(model.used)} stars, order {model.order}"
+        size = 2 * int(np.ceil(self.config.psf.wingsFwhm * objects.fwhm)) + 1
+        return GaussianPsf(size, size, objects.fwhm / SIGMA_TO_FWHM), "Gaussian of the objects' median width: stars too faint for more"
 
     # --------------------------------------------------------------- direction
 
@@ -246,8 +294,6 @@ class _Job:
         forecasts = {}
         for name, c, r in (("template", 1, 0), ("science", 0, 1)):
             basis = chooseAlardLuptonBasis(_alardLuptonOf(self.config.psfmatch), fwhms[c], fwhms[r])
-            from ..psfmatch import makeAlardLuptonBasisList
-
             functions = makeAlardLuptonBasisList(
                 basis.kernelSize // 2, basis["ALBasisNGauss"], basis.sigmas, basis["ALBasisDegGauss"]
             )
@@ -278,17 +324,9 @@ class _Job:
     def _fit(self, convolved, reference, psfs, objects, stars, bbox):
         config = self.config.psfmatch
         fwhms = [psf.fwhm(bbox.center) for psf in psfs]
-        basisMetadata = {}
-        basis = makeKernelBasisList(config, fwhms[0], fwhms[1], metadata=basisMetadata)
-        self.metadata.update(basisMetadata)
+        basis, basisMetadata, positions = self._basisAndStars(config, fwhms, objects, stars, bbox)
         size = basis[0].width
-        if size > min(bbox.width, bbox.height):
-            raise MismatchError(
-                "the kernel is larger than the image",
-                found=f"kernel of {size} pixels, image of {bbox.width}x{bbox.height}",
-                remedy="a smaller -c psfmatch.kernelSizeMin and kernelSizeMax",
-            )
-        x, y, rating = self._kernelStars(objects, stars, bbox, size)
+        x, y, rating = positions
         fit = fitMatchingKernel(convolved.maskedImage, reference.maskedImage, x, y, rating, basis, config)
         self.metadata.update(fit.metadata)
         for warning in fit.warnings:
@@ -299,6 +337,31 @@ class _Job:
             + f"; {fit.metadata['nGoodCandidates']} of {len(x)} stars; sum {fit.metadata['spatialKernelSum']:.4f}"
         )
         return fit
+
+    def _basisAndStars(self, config, fwhms, objects, stars, bbox):
+        """Basis functions and stars; the kernel shrinks while its stamps leave too few stars inside a small image."""
+        largest = config.kernelSizeMax
+        while True:
+            metadata = {}
+            basis = makeKernelBasisList(config, *fwhms, metadata=metadata)
+            size = basis[0].width
+            if size > min(bbox.width, bbox.height):
+                raise MismatchError(
+                    "the kernel is larger than the image",
+                    found=f"kernel of {size} pixels, image of {bbox.width}x{bbox.height}",
+                    remedy="a smaller -c psfmatch.kernelSizeMin and kernelSizeMax",
+                )
+            try:
+                positions = self._kernelStars(objects, stars, bbox, size)
+            except NoDataError:
+                if not metadata or size <= _SMALLEST_KERNEL or config.kernelSizeMax <= _SMALLEST_KERNEL:
+                    raise
+                config = _withKernelSize(config, max(size - 4, _SMALLEST_KERNEL))
+                continue
+            self.metadata.update(metadata)
+            if config.kernelSizeMax < largest:
+                self.decide(f"kernel: size lowered to {size} px, so that more stars lie far enough inside the image")
+            return basis, metadata, positions
 
     def _kernelStars(self, objects, stars, bbox, kernelSize):
         """Positions and ratings of the fit's candidates."""
@@ -337,6 +400,8 @@ class _Job:
 
     def _convolve(self, exposure, kernel):
         source = exposure.maskedImage
+        for plane in ("NO_DATA", "EDGE"):
+            source.mask.addPlane(plane)
         out = source.emptyLike()
         convolve(out, source, kernel, ConvolutionControl(doNormalize=False, doCopyEdge=self.config.doCopyEdge))
         return out
@@ -346,6 +411,8 @@ class _Job:
         sign = -1.0 if scienceConvolved else 1.0
         other = template if scienceConvolved else science
         difference = other.maskedImage.copy()
+        difference.mask.conformTo(difference.mask.schema.merged(matched.mask.schema))
+        matched.mask.conformTo(difference.mask.schema)
         difference -= matched
         if self.config.subtractBackground:
             difference.image -= fit.background
@@ -358,7 +425,7 @@ class _Job:
             filter=science.filter,
             visitInfo=science.visitInfo,
             detector=science.detector,
-            metadata=science.metadata,
+            metadata=copy.deepcopy(science.metadata),
             id=science.id,
         )
 
@@ -391,6 +458,14 @@ class _Job:
             )
 
 
+def _describe(header, fit, scienceConvolved):
+    """Cards that say what the difference is."""
+    header.set("DIFFSIGN", "SCI-TMPL", "science minus template")
+    header.set("CONVOLVD", "science" if scienceConvolved else "template", "image that was convolved")
+    header.set("FLUXREF", "science", "image whose flux scale the pixels have")
+    header.set("KSUM", float(fit.kernelSum), "kernel sum at the centre of the image")
+
+
 def _alardLuptonOf(config):
     """The configuration itself when it is of the Alard-Lupton kind, else a plain one: used for forecasts only."""
     if config.kernelBasisSet == "alard-lupton":
@@ -398,6 +473,13 @@ def _alardLuptonOf(config):
     from ..psfmatch.config import PsfMatchConfigAL
 
     return PsfMatchConfigAL()
+
+
+def _withKernelSize(config, size):
+    """A copy of the configuration with a smaller kernel."""
+    smaller = config.copy()
+    smaller.update(kernelSizeMin=min(config.kernelSizeMin, size), kernelSizeMax=size, kernelSize=min(config.kernelSize, size))
+    return smaller
 
 
 def _checkUnits(science, template):
@@ -419,11 +501,11 @@ def _usable(exposure):
 def _withoutNan(exposure):
     """The exposure with every non-finite pixel masked as NO_DATA; a shallow copy unless something changes."""
     broken = ~np.isfinite(exposure.image.array)
-    broken &= (exposure.mask.array & exposure.mask.bitmask(["NO_DATA"])) == 0
+    broken &= ~exposure.mask.isSet("NO_DATA")
     if not broken.any():
         return exposure
     mended = exposure.copy()
-    mended.mask.array[broken] |= mended.mask.bitmask(["NO_DATA"])
+    mended.mask.array[broken] |= 1 << mended.mask.addPlane("NO_DATA")
     return mended
 
 
@@ -431,6 +513,18 @@ def _medianVariance(exposure):
     step = max(1, int(np.sqrt(exposure.image.array.size / 2.5e5)))
     variance = exposure.variance.array[::step, ::step]
     return float(np.median(variance[np.isfinite(variance) & (variance > 0)]))
+
+
+def _fractionMatched(objects, radius):
+    """Fraction of the undamaged science objects above the threshold that have a template object within the radius."""
+    from scipy.spatial import cKDTree
+
+    science, template = objects
+    use = ~science.damaged & (science.signalToNoise > science.threshold)
+    if not use.any() or not len(template):
+        return 0.0
+    distance, _ = cKDTree(np.column_stack([template.x, template.y])).query(np.column_stack([science.x[use], science.y[use]]))
+    return float(np.mean(distance < radius))
 
 
 def _fluxRatio(objects):

@@ -12,6 +12,9 @@ class StarConfig(Config):
     """Which objects count as stars, and which of them carry the kernel fit."""
 
     minSignalToNoise = RangeField(dtype=float, doc="Smallest signal-to-noise ratio of a star.", default=20.0, min=3.0)
+    lowestSignalToNoise = RangeField(
+        dtype=float, doc="minSignalToNoise is halved, but not below this, while fewer than five objects pass.", default=5.0, min=3.0
+    )
     maxNumber = RangeField(dtype=int, doc="Largest number of stars kept, brightest first.", default=20000, min=10)
     saturatedPlanes = ListField(dtype=str, doc="Mask planes that make a star unusable when they touch it.", default=["SAT", "BAD", "NO_DATA", "CR", "EDGE"])
     isolationRadius = RangeField(
@@ -46,6 +49,9 @@ class PsfModelConfig(Config):
 
     halfSizeFwhm = RangeField(dtype=float, doc="Half size of the measured stamp in FWHM.", default=4.0, min=1.5)
     wingsFwhm = RangeField(dtype=float, doc="Half size of the model in FWHM; power-law wings fill the rest.", default=5.0, min=1.5)
+    minSignalToNoise = RangeField(
+        dtype=float, doc="Stars with a smaller joint signal-to-noise ratio give a Gaussian of their median width only.", default=60.0, min=0.0
+    )
     maxOrder = RangeField(dtype=int, doc="Largest order of the variation over the image.", default=2, min=0)
     starsPerTerm = RangeField(dtype=int, doc="The order is lowered until there are this many stars per term.", default=3, min=1)
     maxComponents = RangeField(dtype=int, doc="Largest number of principal components.", default=6, min=1)

@@ -56,6 +56,63 @@ class SubtractResult:
             f"{sum(self.timings.values()):.1f} s"
         )
 
+    def write(self, prefix, *, overwrite=False, compress="none", summary=True, picture=True):
+        """Write the files of the command line.
+
+        Parameters
+        ----------
+        prefix : `str`
+            Files are ``prefix.diff.fits``, ``prefix.matched.fits``, ``prefix.kernel.fits``, ``prefix.json`` and
+            ``prefix.png``. Each appears complete or not at all.
+        overwrite : `bool`
+            Replace existing files; otherwise FileExistsError before anything is written.
+        compress : {"none", "lossless", "lossy"}
+            Of the two exposures.
+        summary, picture : `bool`
+            Whether to write the JSON summary and the picture.
+
+        Returns
+        -------
+        written : `list` [`str`]
+        """
+        from pathlib import Path
+
+        from ..fits import writeExposure, writeKernel
+
+        names = [f"{prefix}{suffix}" for suffix in (".diff.fits", ".matched.fits", ".kernel.fits")]
+        extra = [f"{prefix}.json"] * summary + [f"{prefix}.png"] * picture
+        present = [name for name in names + extra if Path(name).exists()]
+        if present and not overwrite:
+            raise FileExistsError(f"output exists already: {', '.join(present)}")
+        writeExposure(self.difference, names[0], overwrite=overwrite, compress=compress)
+        writeExposure(self.matchedTemplate, names[1], overwrite=overwrite, compress=compress)
+        writeKernel(self.kernel, names[2], self.background, convolved=self.convolved, overwrite=overwrite)
+        if summary:
+            self._writeSummary(f"{prefix}.json", names + extra)
+        if picture:
+            from ..report import savePng, subtractFigure
+
+            savePng(subtractFigure(self), f"{prefix}.png")
+        return names + extra
+
+    def _writeSummary(self, path, products):
+        import json
+
+        from .._version import __version__
+
+        document = {
+            "version": __version__,
+            "convolved": self.convolved,
+            "metadata": self.metadata,
+            "decisions": self.decisions,
+            "warnings": [{"code": code, "message": sentence} for code, sentence in self.warnings],
+            "timings": self.timings,
+            "products": products,
+        }
+        with open(path, "w", encoding="utf-8") as stream:
+            json.dump(_finite(document), stream, indent=2, allow_nan=False)
+            stream.write("\n")
+
     def __str__(self):
         lines = [f"SubtractResult: {self.summary()}"]
         lines += [f"  {sentence}" for sentence in self.decisions]
@@ -67,3 +124,16 @@ class SubtractResult:
 
         rows = "".join(f"<tr><td>{escape(sentence)}</td></tr>" for sentence in self.decisions)
         return f"<table><tr><th>{escape(self.summary())}</th></tr>{rows}</table>"
+
+
+def _finite(value):
+    """The same document with NaN and infinity, which JSON lacks, as null."""
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and value - value != 0:
+        return None
+    return value

@@ -18,7 +18,10 @@ from ..stats import clippedStats
 __all__ = ["KernelStars", "Objects", "classifyStars", "findObjects", "selectKernelStars"]
 
 SIGMA_TO_FWHM = 2.354820045
-_GUESS_SIGMA = 1.7  # pixels; the filter of the search, not a result
+_SEARCH_SIGMAS = (1.7, 3.4, 6.8)  # pixels; widths of the search filter, wider ones only when the first finds little
+_SMALLEST = 0.8  # pixels; anything narrower is a cosmic ray or a noise peak
+_FEW = 5  # bright objects below which moments are given up for mere peaks
+_ENOUGH = 20  # bright objects at which no wider filter is tried
 _SEARCH_THRESHOLD = 6.0  # significance of objects that count as neighbours
 
 
@@ -34,6 +37,7 @@ class Objects:
     damaged : touches a masked pixel within its core, or lies too near the edge
     isolated : no comparable neighbour
     isStar : `damaged` and `isolated` considered, on the size locus
+    threshold : signal-to-noise ratio from which objects were considered
     """
 
     x: np.ndarray
@@ -47,6 +51,7 @@ class Objects:
     isolated: np.ndarray = None
     isStar: np.ndarray = None
     fwhm: float = float("nan")
+    threshold: float = float("nan")
     skyLevel: float = 0.0
     skySigma: float = float("nan")
     background: np.ndarray = field(default=None, repr=False)
@@ -97,10 +102,7 @@ def findObjects(maskedImage, config, binSize=128):
     ).imageArray()
     flat = image - sky
     median, _, sigma, _ = clippedStats(flat, mask, noData)
-    peaks = findPeaks(flat, variance, mask, badBits=noData, sigmaPsf=_GUESS_SIGMA, threshold=_SEARCH_THRESHOLD, maxPeaks=config.maxNumber)
-    moments = adaptiveMoments(flat, variance, mask, peaks.x, peaks.y, badBits=noData, guessSigma=_GUESS_SIGMA)
-    failed = (moments.flagBits & MomentsFlag.FAILED) != 0
-    ok = ~failed & (moments.flux > 0) & (moments.fluxErr > 0)
+    moments = _measureAtBestScale(flat, variance, mask, noData, config)
     x0, y0 = maskedImage.xy0
     objects = Objects(
         x=moments.x + x0,
@@ -110,14 +112,62 @@ def findObjects(maskedImage, config, binSize=128):
         ixx=moments.xx,
         iyy=moments.yy,
         ixy=moments.xy,
-        damaged=np.zeros(len(peaks), bool),
+        damaged=np.zeros(len(moments), bool),
         skyLevel=float(np.median(sky)),
         skySigma=float(sigma),
         background=sky,
-    ).subset(ok)
+    )
     objects = objects.subset(np.argsort(-objects.flux, kind="stable"))
     objects.damaged = _touchesMask(objects, mask, bad, (x0, y0))
     return objects
+
+
+def _measureAtBestScale(flat, variance, mask, badBits, config):
+    """Adaptive moments of the peaks found with the filter that gives the most bright objects; failures are left out."""
+    best = faint = None
+    for sigma in _SEARCH_SIGMAS:
+        if 10 * sigma > min(flat.shape):
+            break
+        peaks = findPeaks(
+            flat, variance, mask, badBits=badBits, sigmaPsf=sigma, threshold=_SEARCH_THRESHOLD, maxPeaks=config.maxNumber
+        )
+        moments = adaptiveMoments(
+            flat, variance, mask, peaks.x, peaks.y, badBits=badBits, guessSigma=sigma, maxShift=max(5.0, 2 * sigma)
+        )
+        good = ((moments.flagBits & MomentsFlag.FAILED) == 0) & (moments.flux > 0) & (moments.fluxErr > 0)
+        strength = np.sum(peaks.significance[:_FEW])
+        if faint is None or strength > faint[0]:
+            faint = strength, _unmeasured(moments, peaks, sigma)
+        moments = _withoutTwins(moments[good], sigma)
+        nBright = np.count_nonzero((moments.flux > config.minSignalToNoise * moments.fluxErr) & (moments.xx > _SMALLEST**2 / 5))
+        if best is None or nBright > best[0]:
+            best = nBright, moments
+        if nBright >= _ENOUGH:
+            break
+    if best is None:
+        raise NoDataError("the image is too small to look for stars", found=f"{flat.shape[1]}x{flat.shape[0]} pixels")
+    return best[1] if best[0] >= _FEW or len(faint[1]) <= len(best[1]) else faint[1]
+
+
+def _unmeasured(moments, peaks, sigma):
+    """The peaks themselves, as round Gaussians of the filter's width: for images too faint or crowded for moments."""
+    moments = moments.copy()
+    moments.x, moments.y = peaks.x, peaks.y
+    moments.xx = moments.yy = sigma**2
+    moments.xy = 0.0
+    moments.flux = peaks.value
+    moments.fluxErr = peaks.value / peaks.significance
+    return _withoutTwins(moments, 2 * sigma)
+
+
+def _withoutTwins(moments, sigma):
+    """One of every group of peaks whose moments converged to the same place."""
+    keep = np.ones(len(moments), bool)
+    pairs = cKDTree(np.column_stack([moments.x, moments.y])).query_pairs(sigma, output_type="ndarray")
+    if len(pairs):
+        weaker = np.where(moments.flux[pairs[:, 0]] < moments.flux[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
+        keep[weaker] = False
+    return moments[keep]
 
 
 def _touchesMask(objects, mask, bits, xy0):
@@ -126,7 +176,7 @@ def _touchesMask(objects, mask, bits, xy0):
 
     if not len(objects):
         return np.zeros(0, bool)
-    radius = int(np.clip(1.5 * np.median(objects.size), 3, 15))
+    radius = int(np.clip(1.5 * np.median(objects.size), 3, 25))
     ix = np.floor(objects.x - xy0[0] + 0.5).astype(int)
     iy = np.floor(objects.y - xy0[1] + 0.5).astype(int)
     height, width = mask.shape
@@ -156,12 +206,13 @@ def classifyStars(objects, config, shape):
         No clean object is bright enough.
     """
     sn = objects.signalToNoise
-    bright = ~objects.damaged & (sn > config.minSignalToNoise) & (objects.size > 0.8)
+    objects.threshold = _lowestThreshold(objects, config)
+    bright = ~objects.damaged & (sn > objects.threshold) & (objects.size > _SMALLEST)
     if not bright.any():
         raise NoDataError(
             "too few stars to measure the PSF",
-            found=f"{len(objects)} objects, none both clean and above S/N {config.minSignalToNoise:g}",
-            remedy="lower -c stars.minSignalToNoise, give --stars FILE, or check the variance and the mask",
+            found=f"{len(objects)} objects, none both clean and above S/N {objects.threshold:g}",
+            remedy="check the variance, the mask and the saturation level with stillsky info FILE",
         )
     typical = np.median(objects.size[bright])
     objects.isolated = _isolated(objects, config.isolationRadius * typical, config.isolationFraction)
@@ -175,6 +226,15 @@ def classifyStars(objects, config, shape):
     objects.isStar = bright & objects.isolated & (np.abs(deviation) < allowed) & round_
     chosen = objects.isStar if objects.isStar.any() else pool
     objects.fwhm = float(np.median(objects.size[chosen]))
+
+
+def _lowestThreshold(objects, config):
+    """The configured signal-to-noise ratio, halved (not below the lowest allowed) while fewer than five objects pass."""
+    clean = ~objects.damaged & (objects.size > _SMALLEST)
+    threshold = config.minSignalToNoise
+    while threshold > config.lowestSignalToNoise and np.count_nonzero(clean & (objects.signalToNoise > threshold)) < 5:
+        threshold = max(threshold / 2, config.lowestSignalToNoise)
+    return threshold
 
 
 def _isolated(objects, radius, fraction):
@@ -288,7 +348,7 @@ def selectKernelStars(science, template, config, bbox, margin, maxNumber, minNum
         rejected[reason] = int(np.count_nonzero(use & these))
         use[these] = False
 
-    reject("faint", sn < config.minSignalToNoise)
+    reject("faint", (sn < science.threshold) | (science.size <= _SMALLEST))
     reject("saturated or masked", science.damaged)
     reject("blended", ~science.isolated)
     reject("not in the template", distance > config.matchRadius)

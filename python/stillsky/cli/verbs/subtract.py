@@ -108,7 +108,9 @@ def noteResult(run, result):
 def writeProducts(run, result, output, suffixes):
     """Write everything under the staging prefix; the summary names the final files."""
     with run.timed("write"):
-        written = result.write(output.prefix, overwrite=True, compress=run.option("compress", "none"))
+        written = result.write(
+            output.prefix, overwrite=True, compress=run.option("compress", "none"), summary=False, picture=False
+        )
         if ".png" in suffixes:
             from ...report import savePng, subtractFigure
 
