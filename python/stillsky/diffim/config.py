@@ -13,8 +13,9 @@ class StarConfig(Config):
 
     minSignalToNoise = RangeField(dtype=float, doc="Smallest signal-to-noise ratio of a star.", default=20.0, min=3.0)
     lowestSignalToNoise = RangeField(
-        dtype=float, doc="minSignalToNoise is halved, but not below this, while fewer than five objects pass.", default=5.0, min=3.0
+        dtype=float, doc="minSignalToNoise is halved, but not below this, while fewer than wantedNumber objects pass.", default=5.0, min=3.0
     )
+    wantedNumber = RangeField(dtype=int, doc="Number of objects below which fainter ones are used too.", default=10, min=1)
     maxNumber = RangeField(dtype=int, doc="Largest number of stars kept, brightest first.", default=20000, min=10)
     saturatedPlanes = ListField(dtype=str, doc="Mask planes that make a star unusable when they touch it.", default=["SAT", "BAD", "NO_DATA", "CR", "EDGE"])
     isolationRadius = RangeField(

@@ -229,10 +229,10 @@ def classifyStars(objects, config, shape):
 
 
 def _lowestThreshold(objects, config):
-    """The configured signal-to-noise ratio, halved (not below the lowest allowed) while fewer than five objects pass."""
+    """The configured signal-to-noise ratio, halved (not below the lowest allowed) while too few objects pass."""
     clean = ~objects.damaged & (objects.size > _SMALLEST)
     threshold = config.minSignalToNoise
-    while threshold > config.lowestSignalToNoise and np.count_nonzero(clean & (objects.signalToNoise > threshold)) < 5:
+    while threshold > config.lowestSignalToNoise and np.count_nonzero(clean & (objects.signalToNoise > threshold)) < config.wantedNumber:
         threshold = max(threshold / 2, config.lowestSignalToNoise)
     return threshold
 
