@@ -38,12 +38,12 @@ from .._core import (
     makeDeltaFunctionBasisList,
     makeFiniteDifferenceRegularization,
     makeForwardDifferenceMatrix,
-    makeRegularizationMatrix,
     pseudoInverse,
     renormalizeKernelList,
 )
 from .candidates import KernelCandidateD, KernelCandidateF, makeKernelCandidate
 from .errors import NoKernelCandidatesError
+from .regularize import makeRegularizationMatrix
 from .statistics import ImageStatistics, ImageStatisticsD, ImageStatisticsF, ImageStatisticsI
 
 # Names that carry a pixel type elsewhere; here one class serves all pixel types.

@@ -11,10 +11,17 @@ from ..warp.config import WarperConfig
 
 __all__ = [
     "DetectionConfig",
+    "ImagePsfMatchConfig",
+    "MakeKernelConfig",
     "MatchDetectionConfig",
+    "MatchMeasurementConfig",
+    "ModelPsfMatchConfig",
     "PsfMatchConfig",
     "PsfMatchConfigAL",
     "PsfMatchConfigDF",
+    "SnapPsfMatchConfig",
+    "SnapPsfMatchConfigAL",
+    "SnapPsfMatchConfigDF",
     "makeKernelChoice",
 ]
 
@@ -326,3 +333,121 @@ def makeKernelChoice(*names, default="AL"):
         typemap={name: both[name] for name in names or both},
         default=default,
     )
+
+
+class MatchMeasurementConfig(Config):
+    """Measurements of the sources that become candidates."""
+
+    plugins = ListField(
+        dtype=str,
+        doc="Measurements, in this order.",
+        default=["SdssCentroid", "PsfFlux", "PixelFlags", "SdssShape", "GaussianFlux", "SkyCoord"],
+    )
+
+
+class ImagePsfMatchConfig(Config):
+    """Configuration of ImagePsfMatchTask."""
+
+    kernel = makeKernelChoice()
+    selectDetection = ConfigField("Detection of the candidates.", MatchDetectionConfig)
+    selectMeasurement = ConfigField("Measurement of the candidates.", MatchMeasurementConfig)
+
+    def setDefaults(self):
+        super().setDefaults()
+        self.selectDetection.reEstimateBackground = False
+        self.selectDetection.thresholdValue = 10.0
+
+
+class MakeKernelConfig(PsfMatchConfig):
+    """Configuration of MakeKernelTask.
+
+    Of the fields inherited from `PsfMatchConfig`, ``badMaskPlanes`` alone is used, to refuse candidates; the fit reads
+    ``kernel``.
+    """
+
+    kernel = makeKernelChoice()
+    selectDetection = ConfigField("Detection of the candidates.", MatchDetectionConfig)
+    selectMeasurement = ConfigField("Measurement of the candidates.", MatchMeasurementConfig)
+    fwhmExposureGrid = RangeField(
+        dtype=int, doc="Positions along each axis at which the PSF is evaluated when it is not defined at its average position.",
+        default=10, min=1,
+    )
+    fwhmExposureBuffer = RangeField(
+        dtype=float, doc="Fraction of the extent left out on every side of that grid.", default=0.05, min=0.0, max=0.5
+    )
+
+    def setDefaults(self):
+        super().setDefaults()
+        self.selectDetection.reEstimateBackground = False
+        self.selectDetection.thresholdValue = 10.0
+        self.selectDetection.excludeMaskPlanes = ["EDGE"]
+
+
+class ModelPsfMatchConfig(Config):
+    """Configuration of ModelPsfMatchTask."""
+
+    kernel = makeKernelChoice("AL")
+    doAutoPadPsf = Field(
+        dtype=bool, doc="Pad the PSF images with zeros until they are autoPadPsfTo times the kernel.", default=True
+    )
+    autoPadPsfTo = RangeField(
+        dtype=float, doc="Width of the padded PSF image over that of the kernel.", default=1.4, min=1.0, max=2.0,
+        inclusiveMax=True,
+    )
+    padPsfBy = Field(dtype=int, doc="Pixels added to the width of the PSF images, without doAutoPadPsf; even.", default=0)
+
+    def setDefaults(self):
+        super().setDefaults()
+        kernel = self.kernel["AL"]
+        # PSF models have no noise and no outliers: nothing to clip, and all cells weigh the same.
+        kernel.singleKernelClipping = False
+        kernel.kernelSumClipping = False
+        kernel.spatialKernelClipping = False
+        kernel.checkConditionNumber = False
+        kernel.constantVarianceWeighting = True
+        kernel.scaleByFwhm = False
+        kernel.correctTemplateNoise = False
+        # A model image is the PSF at one position, at all of its pixels.
+        kernel.perPixelSpatialTerms = False
+
+
+def _snapDefaults(config):
+    """Two exposures taken in a row differ little, and equally over the field."""
+    config.spatialKernelOrder = 0
+    config.fitForBackground = False
+    config.kernelSize = 7
+    config.spatialKernelClipping = False
+
+
+class SnapPsfMatchConfigDF(PsfMatchConfigDF):
+    """Delta-function kernel between two snaps of a visit."""
+
+    def setDefaults(self):
+        super().setDefaults()
+        _snapDefaults(self)
+        self.useRegularization = False
+        self.usePcaForSpatialKernel = True
+        self.subtractMeanForPca = True
+        self.numPrincipalComponents = 5
+
+
+class SnapPsfMatchConfigAL(PsfMatchConfigAL):
+    """Alard-Lupton kernel between two snaps of a visit."""
+
+    def setDefaults(self):
+        super().setDefaults()
+        _snapDefaults(self)
+        self.alardNGauss = 2
+        self.alardDegGauss = [4, 2]
+        self.alardSigGauss = [1.0, 2.5]
+
+
+class SnapPsfMatchConfig(ImagePsfMatchConfig):
+    """Configuration of SnapPsfMatchTask."""
+
+    kernel = ConfigChoiceField(
+        doc="Basis set of the matching kernel, with its configuration.",
+        typemap={"AL": SnapPsfMatchConfigAL, "DF": SnapPsfMatchConfigDF},
+        default="AL",
+    )
+    doWarping = Field(dtype=bool, doc="Warp the template onto the science image.", default=False)

@@ -1,0 +1,298 @@
+"""ImagePsfMatchTask: match the PSFs of two exposures or masked images, and subtract them."""
+
+import lsst.pipe.base as pipeBase
+from lsst.pex.config import makeRegistry
+
+from ..errors import ShapeError, StillskyError
+from ..image import Exposure
+from ..kernel import ConvolutionControl, convolve
+from ..warp import Warper
+from . import SpatialCellSet
+from .basis_selection import NbasisEvaluator
+from .candidates_selection import asSources, requireStamps, stampsOnSky
+from .config import ImagePsfMatchConfig
+from .difference import evaluateOnBox, kernelSumFunction
+from .make_kernel import logAndMakeBasisList, makeStampCandidate
+from .psf_fwhm import getPsfFwhm
+from .registration import isRegistered, registerTemplate
+from .source_selection import selectSources
+from .task import PsfMatchTask
+
+__all__ = ["ImagePsfMatchConfig", "ImagePsfMatchTask", "subtractAlgorithmRegistry"]
+
+subtractAlgorithmRegistry = makeRegistry("Tasks that subtract a template from a science exposure")
+
+
+class ImagePsfMatchTask(PsfMatchTask):
+    """Match the PSF of one image to that of another with stars of both (Alard & Lupton 1998).
+
+    Attributes
+    ----------
+    warper : `stillsky.warp.Warper`
+        Brings the template onto the science grid.
+    """
+
+    ConfigClass = ImagePsfMatchConfig
+    _DefaultName = "imagePsfMatch"
+    _debugName = "lsst.ip.diffim.imagePsfMatch"
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.warper = Warper.fromConfig(self.kConfig.warpingConfig)
+
+    # ------------------------------------------------------------------ exposures
+
+    def matchExposures(
+        self,
+        templateExposure,
+        scienceExposure,
+        templateFwhmPix=None,
+        scienceFwhmPix=None,
+        candidateList=None,
+        doWarping=True,
+        convolveTemplate=True,
+    ):
+        """Warp the template onto the science grid if needed, and match the PSFs.
+
+        Parameters
+        ----------
+        templateExposure, scienceExposure : `stillsky.image.Exposure`
+            Background subtracted, or ``fitForBackground``. Not modified.
+        templateFwhmPix, scienceFwhmPix : `float`, optional
+            FWHM in pixels; default: from the PSFs, where there are any.
+        candidateList : `astropy.table.Table` or sequence of source records, optional
+            Default: sources detected on the science exposure.
+        doWarping : `bool`
+            False: exposures on different grids are an error.
+        convolveTemplate : `bool`
+            False: the science exposure is convolved.
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            matchedImage (`MaskedImage`, the convolved one), psfMatchingKernel, backgroundModel (to be added to the
+            matched image), kernelCellSet, warpedExposure (template on the science grid), matchedExposure (the matched
+            image with the science WCS and PhotoCalib and the filter of the convolved exposure; no PSF).
+
+        Raises
+        ------
+        MismatchError
+            Not registered and ``doWarping`` is False, or no overlap.
+        InvalidPsfError
+            The template must be warped and has no PSF.
+        NoKernelCandidatesError
+            No candidate survives the fit.
+        """
+        warped = registerTemplate(templateExposure, scienceExposure, self.kConfig.warpingConfig, doWarping)
+        templateFwhmPix = self._fwhm(warped, templateFwhmPix, "template")
+        scienceFwhmPix = self._fwhm(scienceExposure, scienceFwhmPix, "science")
+        convolved, reference = (warped, scienceExposure) if convolveTemplate else (scienceExposure, warped)
+        widths = (templateFwhmPix, scienceFwhmPix) if convolveTemplate else (scienceFwhmPix, templateFwhmPix)
+        kernelSize = self.makeKernelBasisList(*widths)[0].width
+        candidateList = self.makeCandidateList(warped, scienceExposure, kernelSize, candidateList)
+        result = self.matchMaskedImages(
+            convolved.maskedImage, reference.maskedImage, candidateList, widths[0], widths[1]
+        )
+        matchedExposure = Exposure(
+            result.matchedImage,
+            wcs=scienceExposure.wcs,
+            photoCalib=scienceExposure.photoCalib,
+            filter=convolved.filter,
+        )
+        return pipeBase.Struct(**result.getDict(), warpedExposure=warped, matchedExposure=matchedExposure)
+
+    def subtractExposures(
+        self,
+        templateExposure,
+        scienceExposure,
+        templateFwhmPix=None,
+        scienceFwhmPix=None,
+        candidateList=None,
+        doWarping=True,
+        convolveTemplate=True,
+    ):
+        """Match the PSFs and subtract: science minus template, on the science flux scale.
+
+        Parameters
+        ----------
+        templateExposure, scienceExposure, templateFwhmPix, scienceFwhmPix, candidateList, doWarping, convolveTemplate
+            As for `matchExposures`.
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            subtractedExposure and the items of `matchExposures`. With the science exposure convolved, the difference is
+            divided by the kernel sum at each pixel and has the PSF of the warped template.
+        """
+        result = self.matchExposures(
+            templateExposure, scienceExposure, templateFwhmPix, scienceFwhmPix, candidateList, doWarping, convolveTemplate
+        )
+        if convolveTemplate:
+            psf = scienceExposure.psf
+            difference = self._subtract(scienceExposure.maskedImage, result.matchedImage, result.backgroundModel)
+        else:
+            psf = result.warpedExposure.psf
+            difference = self._subtract(result.warpedExposure.maskedImage, result.matchedImage, result.backgroundModel)
+            sums = evaluateOnBox(kernelSumFunction(result.psfMatchingKernel), difference.bbox)
+            difference.image.array[...] /= -sums
+            difference.variance.array[...] /= sums**2
+        subtracted = Exposure(difference, scienceExposure.info, psf=psf)
+        return pipeBase.Struct(subtractedExposure=subtracted, **result.getDict())
+
+    def _fwhm(self, exposure, given, which):
+        if given is not None:
+            return given
+        if exposure.psf is None:
+            self.log.warning("No estimate of the PSF width of the %s exposure", which)
+            return None
+        return getPsfFwhm(exposure.psf)
+
+    # ------------------------------------------------------------------ masked images
+
+    def matchMaskedImages(
+        self, templateMaskedImage, scienceMaskedImage, candidateList, templateFwhmPix=None, scienceFwhmPix=None
+    ):
+        """Match the PSF of a template to that of a science image of equal dimensions.
+
+        Parameters
+        ----------
+        templateMaskedImage, scienceMaskedImage : `stillsky.image.MaskedImage`
+            The first is convolved.
+        candidateList : `list` [`CandidateStamp`]
+            As returned by `makeCandidateList`.
+        templateFwhmPix, scienceFwhmPix : `float`, optional
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            matchedImage, psfMatchingKernel, backgroundModel, kernelCellSet.
+
+        Raises
+        ------
+        StillskyError
+            No candidates.
+        ShapeError
+            The dimensions differ.
+        """
+        if not candidateList:
+            raise StillskyError("candidateList: wanted the stamps made by makeCandidateList, got none")
+        if tuple(templateMaskedImage.dimensions) != tuple(scienceMaskedImage.dimensions):
+            raise ShapeError(
+                "matchMaskedImages: wanted images of equal dimensions, got"
+                f" {tuple(templateMaskedImage.dimensions)} and {tuple(scienceMaskedImage.dimensions)}"
+            )
+        kernelCellSet = self._buildCellSet(templateMaskedImage, scienceMaskedImage, candidateList)
+        degrees = self._chooseDegrees(kernelCellSet, templateFwhmPix, scienceFwhmPix)
+        basisList = self.makeKernelBasisList(
+            templateFwhmPix, scienceFwhmPix, basisDegGauss=degrees, metadata=self.metadata
+        )
+        _, kernel, background = self._solve(kernelCellSet, basisList)
+        matched = templateMaskedImage.emptyLike()
+        convolve(matched, templateMaskedImage, kernel, ConvolutionControl(doNormalize=False))
+        return pipeBase.Struct(
+            matchedImage=matched, psfMatchingKernel=kernel, backgroundModel=background, kernelCellSet=kernelCellSet
+        )
+
+    def subtractMaskedImages(
+        self, templateMaskedImage, scienceMaskedImage, candidateList, templateFwhmPix=None, scienceFwhmPix=None
+    ):
+        """Match as `matchMaskedImages` and subtract: science minus (matched template plus background).
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            subtractedMaskedImage and the items of `matchMaskedImages`.
+        """
+        if not candidateList:
+            raise StillskyError("candidateList: wanted the stamps made by makeCandidateList, got none")
+        result = self.matchMaskedImages(
+            templateMaskedImage, scienceMaskedImage, candidateList, templateFwhmPix, scienceFwhmPix
+        )
+        difference = self._subtract(scienceMaskedImage, result.matchedImage, result.backgroundModel)
+        return pipeBase.Struct(subtractedMaskedImage=difference, **result.getDict())
+
+    def _subtract(self, reference, matched, background):
+        """reference - matched - background: masks ORed, variances added."""
+        difference = reference.copy()
+        difference -= matched
+        difference.image.array[...] -= evaluateOnBox(background, difference.bbox)
+        return difference
+
+    # ------------------------------------------------------------------ candidates
+
+    def getSelectSources(self, exposure, sigma=None, doSmooth=True, idFactory=None):
+        """Sources detected on an exposure, which stays as it is.
+
+        Returns
+        -------
+        sources : `astropy.table.Table`
+            See `stillsky.psfmatch.source_selection.selectSources`.
+        """
+        return selectSources(
+            exposure, self.config.selectDetection, self.kConfig.afwBackgroundConfig, sigma, doSmooth, idFactory, self.log
+        )
+
+    def makeCandidateList(self, templateExposure, scienceExposure, kernelSize, candidateList=None):
+        """Stamps of the sources that both exposures show undamaged.
+
+        Parameters
+        ----------
+        templateExposure, scienceExposure : `stillsky.image.Exposure`
+            Registered.
+        kernelSize : `int`
+            Pixels.
+        candidateList : optional
+            As for `matchExposures`.
+
+        Returns
+        -------
+        stamps : `list` [`CandidateStamp`]
+
+        Raises
+        ------
+        StillskyError
+            The list is empty, of mixed types, or holds no source records.
+        NoDataError
+            No source is fit to be a candidate.
+        """
+        if candidateList is None:
+            candidateList = self.getSelectSources(scienceExposure)
+        sources = asSources(candidateList)
+        stamps = self.sourceToFootprintList(sources, templateExposure, scienceExposure, kernelSize)
+        return requireStamps(stamps, sources)
+
+    def sourceToFootprintList(self, candidateInList, templateExposure, scienceExposure, kernelSize):
+        """Stamps around sources, those that are damaged or too near an edge left out; may be empty."""
+        stamps = stampsOnSky(
+            candidateInList, templateExposure, scienceExposure, kernelSize, self.kConfig.detectionConfig
+        )
+        self.log.info("Selected %d / %d sources as kernel candidates", len(stamps), len(candidateInList))
+        return stamps
+
+    def makeKernelBasisList(
+        self, targetFwhmPix=None, referenceFwhmPix=None, basisDegGauss=None, basisSigmaGauss=None, metadata=None
+    ):
+        """Basis functions of the active configuration; see `stillsky.psfmatch.basis.makeKernelBasisList`."""
+        return logAndMakeBasisList(self, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, metadata)
+
+    def _chooseDegrees(self, kernelCellSet, templateFwhmPix, scienceFwhmPix):
+        """Degrees by the candidates' vote, or None for those of the configuration."""
+        if not (self.kConfig.useBicForKernelBasis and self.kConfig.kernelBasisSet == "alard-lupton"):
+            return None
+        evaluator = NbasisEvaluator(self.kConfig, templateFwhmPix, scienceFwhmPix)
+        return evaluator(kernelCellSet, self._settings(kernelCellSet=kernelCellSet), self.log)
+
+    def _buildCellSet(self, templateMaskedImage, scienceMaskedImage, candidateList):
+        """Cells over the template's box, with one candidate per stamp."""
+        cellSet = SpatialCellSet(templateMaskedImage.bbox, self.kConfig.sizeCellX, self.kConfig.sizeCellY)
+        settings = self._settings(scienceMaskedImage.mask)
+        for stamp in candidateList:
+            cellSet.insertCandidate(makeStampCandidate(stamp, templateMaskedImage, scienceMaskedImage, settings))
+        return cellSet
+
+    def _validateWcs(self, templateExposure, scienceExposure):
+        """Whether the exposures lie on one pixel grid."""
+        return isRegistered(templateExposure, scienceExposure)
+
+
+subtractAlgorithmRegistry.register("al", ImagePsfMatchTask)
