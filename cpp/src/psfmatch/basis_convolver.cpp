@@ -130,15 +130,16 @@ bool BasisConvolver::findSeparable(int i, Form& form) {
 }
 
 int BasisConvolver::rowFilterIndex(std::vector<double> const& filter) {
-    for (std::size_t k = 0; k < rowFilters_.size(); ++k) {
+    for (int k = 0; k < nRowFilters(); ++k) {
         double difference = 0.0;
-        for (std::size_t x = 0; x < filter.size(); ++x) {
-            difference = std::max(difference, std::fabs(filter[x] - rowFilters_[k][x]));
+        for (int x = 0; x < width_; ++x) {
+            difference = std::max(difference, std::fabs(filter[static_cast<std::size_t>(x)] -
+                                                        rowFilters_[static_cast<std::size_t>(k * width_ + x)]));
         }
-        if (difference < 1e-14) return static_cast<int>(k);
+        if (difference < 1e-14) return k;
     }
-    rowFilters_.push_back(filter);
-    return static_cast<int>(rowFilters_.size()) - 1;
+    rowFilters_.insert(rowFilters_.end(), filter.begin(), filter.end());
+    return nRowFilters() - 1;
 }
 
 void BasisConvolver::convolve(View2<const double> stamp, double* columns, std::ptrdiff_t stride,
@@ -158,11 +159,9 @@ void BasisConvolver::convolve(View2<const double> stamp, double* columns, std::p
     }
     double const* input = scratch.input.data();
     const std::size_t plane = static_cast<std::size_t>(length) * static_cast<std::size_t>(stamp.height);
-    scratch.rows.resize(plane * rowFilters_.size());
-    for (std::size_t f = 0; f < rowFilters_.size(); ++f) {
-        stamp_loops::correlateRows(input, inputStride, rowFilters_[f].data(), width_, &scratch.rows[f * plane], length,
-                                   gw, stamp.height);
-    }
+    scratch.rows.resize(plane * static_cast<std::size_t>(nRowFilters()));
+    stamp_loops::correlateRows(input, inputStride, rowFilters_.data(), width_, nRowFilters(), scratch.rows.data(), length,
+                               static_cast<std::ptrdiff_t>(plane), gw, stamp.height);
     const int n = length * gh;
     for (int i = 0; i < nBases(); ++i) {
         Form const& form = forms_[static_cast<std::size_t>(i)];

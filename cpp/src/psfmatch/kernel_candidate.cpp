@@ -55,12 +55,22 @@ double finiteMedian(std::vector<double> values) {
 }
 
 // Rows of `values` with zeros behind them, for the vector loops.
-std::vector<double> paddedRows(std::vector<double> const& values, int width, int height, std::ptrdiff_t stride) {
-    std::vector<double> out(static_cast<size_t>(stride * height), 0.0);
+AlignedVector<double> paddedRows(std::vector<double> const& values, int width, int height, std::ptrdiff_t stride) {
+    AlignedVector<double> out(static_cast<size_t>(stride * height), 0.0);
     for (int y = 0; y < height; ++y) {
         std::copy_n(&values[static_cast<size_t>(y) * static_cast<size_t>(width)], width, &out[static_cast<size_t>(y * stride)]);
     }
     return out;
+}
+
+STILLSKY_SIMD
+void subtractRow(double const* STILLSKY_RESTRICT science, double const* STILLSKY_RESTRICT matched, double background,
+                 VariancePixel const* STILLSKY_RESTRICT scienceVariance, double const* STILLSKY_RESTRICT matchedVariance,
+                 double* STILLSKY_RESTRICT image, VariancePixel* STILLSKY_RESTRICT variance, int n) {
+    for (int k = 0; k < n; ++k) image[k] = science[k] - matched[k] - background;
+    for (int k = 0; k < n; ++k) {
+        variance[k] = static_cast<VariancePixel>(static_cast<double>(scienceVariance[k]) + matchedVariance[k]);
+    }
 }
 
 // OR of the mask over the kernel's pixels that are not exactly zero.
@@ -303,23 +313,23 @@ MaskedImage<double> KernelCandidate::differenceImage(double const* kernel, int k
     const bool masked = std::any_of(maskT.data, maskT.data + maskT.size(), [](MaskPixel m) { return m != 0; });
     const std::vector<double> science = pixelsOf(science_);
     MaskedImage<double> out(stampBBox());
-    std::fill_n(out.image().view().data, out.bbox().area(), kNaN);
-    std::fill_n(out.variance().view().data, out.bbox().area(), noDataVariancePixel());
+    const auto outImage = out.image().view();
+    const auto outMask = out.mask().view();
+    const auto outVariance = out.variance().view();
+    std::fill_n(outImage.data, outImage.size(), kNaN);
+    std::fill_n(outVariance.data, outVariance.size(), noDataVariancePixel());
+    for (long long k = 0; k < outMask.size(); ++k) outMask.data[k] = maskS.data[k] | mask_planes::NO_DATA;
     const int cx = (kw - 1) / 2, cy = (kh - 1) / 2;
-    for (int y = 0; y < h; ++y) {
-        for (int x = 0; x < w; ++x) {
-            const int gx = x - cx, gy = y - cy;
-            if (gx < 0 || gy < 0 || gx >= gw || gy >= gh) {
-                out.mask()(x, y) = maskS(x, y) | mask_planes::NO_DATA;
-                continue;
-            }
-            const size_t k = static_cast<size_t>(gy) * static_cast<size_t>(length) + static_cast<size_t>(gx);
-            const double value = science[static_cast<size_t>(y) * static_cast<size_t>(w) + static_cast<size_t>(x)] - image[k] - background;
-            out.image()(x, y) = value;
-            out.variance()(x, y) = static_cast<VariancePixel>(varS(x, y) + variance[k]);
-            out.mask()(x, y) = maskS(x, y) | (masked ? maskUnderKernel(maskT, kernel, kw, kh, gx, gy) : 0);
+    for (int gy = 0; gy < gh; ++gy) {
+        const size_t from = static_cast<size_t>(gy + cy) * static_cast<size_t>(w) + static_cast<size_t>(cx);
+        subtractRow(&science[from], &image[static_cast<size_t>(gy) * static_cast<size_t>(length)], background,
+                    varS.data + from, &variance[static_cast<size_t>(gy) * static_cast<size_t>(length)],
+                    outImage.data + from, outVariance.data + from, gw);
+        for (int gx = 0; gx < gw; ++gx) {
+            const size_t k = from + static_cast<size_t>(gx);
+            outMask.data[k] = maskS.data[k] | (masked ? maskUnderKernel(maskT, kernel, kw, kh, gx, gy) : 0);
             // What weighed nothing in the fit does not count in its statistics either.
-            if (settings_.maskWeights && !std::isfinite(value)) out.mask()(x, y) |= mask_planes::NO_DATA;
+            if (settings_.maskWeights && !std::isfinite(outImage.data[k])) outMask.data[k] |= mask_planes::NO_DATA;
         }
     }
     return out;

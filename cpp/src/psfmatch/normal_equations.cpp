@@ -96,10 +96,10 @@ void NormalEquationsBuilder::fillColumns(BasisConvolver const& bases, FitPixels 
     if (background) std::fill_n(columns_.data() + stride_ * (p - 1), stride_, 1.0);
 }
 
-DenseMatrix NormalEquationsBuilder::gram(std::vector<double> const& weight, int p) {
+DenseMatrix NormalEquationsBuilder::gram(double const* weight, int p) {
     DenseMatrix out(p, p);
     const int n = static_cast<int>(stride_);
-    stamp_loops::weightColumns(columns_.data(), stride_, weight.data(), weighted_.data(), n, p);
+    stamp_loops::weightColumns(columns_.data(), stride_, weight, weighted_.data(), n, p);
     stamp_loops::gramUpper(columns_.data(), weighted_.data(), stride_, n, p, out.data());
     out.mirrorUpper();
     return out;
@@ -108,7 +108,7 @@ DenseMatrix NormalEquationsBuilder::gram(std::vector<double> const& weight, int 
 // sum_u B_i(u) B_j(u) V(u) with V(u) = sum_x w(x) v(x+u): first V, the size of a kernel, then a weighted Gram matrix
 // of the basis images.
 DenseMatrix NormalEquationsBuilder::noiseMatrix(BasisConvolver const& bases, FitPixels const& pixels,
-                                                std::vector<double> const& weight, int p) {
+                                                double const* weight, int p) {
     const int kw = bases.width(), kh = bases.height(), nb = bases.nBases();
     const int length = simd::padded(kw);
     // The correlation's "kernel" is the weight image: its footprint of goodWidth x goodHeight slides kw x kh times.
@@ -120,7 +120,7 @@ DenseMatrix NormalEquationsBuilder::noiseMatrix(BasisConvolver const& bases, Fit
                     &padded_[static_cast<size_t>(y * inStride)]);
     }
     shared_.assign(static_cast<size_t>(length * kh), 0.0);
-    stamp_loops::correlate(padded_.data(), inStride, weight.data(), rowLength_, goodWidth_, goodHeight_, shared_.data(),
+    stamp_loops::correlate(padded_.data(), inStride, weight, rowLength_, goodWidth_, goodHeight_, shared_.data(),
                            length, kw, kh);
     const int n = simd::padded(kw * kh);
     basisWeighted_.assign(static_cast<size_t>(2 * n) * static_cast<size_t>(nb), 0.0);
@@ -152,7 +152,7 @@ NormalEquations NormalEquationsBuilder::build(BasisConvolver const& bases, FitPi
     fillColumns(bases, pixels, background);
     const int p = bases.nBases() + (background ? 1 : 0), n = static_cast<int>(stride_);
     NormalEquations out;
-    out.m = gram(pixels.weight, p);
+    out.m = gram(pixels.weight.data(), p);
     out.b.resize(static_cast<size_t>(p));
     stamp_loops::dotColumns(weighted_.data(), stride_, pixels.y.data(), n, p, out.b.data());
     for (int k = 0; k < n; ++k) {
@@ -160,13 +160,13 @@ NormalEquations NormalEquationsBuilder::build(BasisConvolver const& bases, FitPi
         out.yy += pixels.weight[static_cast<size_t>(k)] * y * y;
     }
     out.nPixels = pixels.nPixels;
-    if (!pixels.templateVariance.empty()) out.noise = noiseMatrix(bases, pixels, pixels.weight, p);
+    if (!pixels.templateVariance.empty()) out.noise = noiseMatrix(bases, pixels, pixels.weight.data(), p);
     if (!pixels.variance.empty()) {
         momentWeight_.resize(static_cast<size_t>(n));
         for (size_t k = 0; k < momentWeight_.size(); ++k) {
             momentWeight_[k] = pixels.weight[k] * pixels.weight[k] * pixels.variance[k];
         }
-        out.scatter = gram(momentWeight_, p);
+        out.scatter = gram(momentWeight_.data(), p);
     }
     return out;
 }
@@ -199,7 +199,7 @@ StampMoments NormalEquationsBuilder::buildMoments(BasisConvolver const& bases, F
         DenseMatrix m(p, p);
         std::vector<double> b(static_cast<size_t>(p));
         if (complete) {
-            m = gram(momentWeight_, p);
+            m = gram(momentWeight_.data(), p);
         } else {
             stamp_loops::weightColumns(columns_.data(), stride_, momentWeight_.data(), weighted_.data(), n, p);
             std::vector<double> last(static_cast<size_t>(p));
@@ -208,7 +208,7 @@ StampMoments NormalEquationsBuilder::buildMoments(BasisConvolver const& bases, F
         }
         stamp_loops::dotColumns(weighted_.data(), stride_, pixels.y.data(), n, p, b.data());
         if (complete && !pixels.templateVariance.empty()) {
-            out.noise.push_back(noiseMatrix(bases, pixels, momentWeight_, p));
+            out.noise.push_back(noiseMatrix(bases, pixels, momentWeight_.data(), p));
         }
         out.m.push_back(std::move(m));
         out.b.push_back(std::move(b));

@@ -2,10 +2,39 @@
 
 #include <algorithm>
 
+#include "stillsky/core/config.hpp"
+
 namespace stillsky {
 namespace {
 
 using std::size_t;
+
+// Blocks of N terms: block[j][k] += value[j] * c[k].
+template <int N>
+STILLSKY_INLINE void addBlocks(double const* STILLSKY_RESTRICT value, double const* STILLSKY_RESTRICT c, int nBlocks,
+                               double* STILLSKY_RESTRICT to) {
+    for (int j = 0; j < nBlocks; ++j) {
+        for (int k = 0; k < N; ++k) to[j * N + k] += value[j] * c[k];
+    }
+}
+
+STILLSKY_SIMD
+void addEqualBlocks(double const* value, double const* c, int n, int nBlocks, double* to) {
+    switch (n) {
+        case 1:
+            return addBlocks<1>(value, c, nBlocks, to);
+        case 3:
+            return addBlocks<3>(value, c, nBlocks, to);
+        case 6:
+            return addBlocks<6>(value, c, nBlocks, to);
+        case 10:
+            return addBlocks<10>(value, c, nBlocks, to);
+        default:
+            for (int j = 0; j < nBlocks; ++j) {
+                for (int k = 0; k < n; ++k) to[j * n + k] += value[j] * c[k];
+            }
+    }
+}
 
 // Coefficients in powers of t of the factors f_0..f_order of a variable u = origin + step * t, for Chebyshev
 // polynomials (u already scaled) or powers: row d holds the coefficients of f_d.
@@ -86,10 +115,12 @@ void SpatialExpansion::addRow(SpatialLayout const& layout, int i, std::vector<De
         for (int m = 0; m < rows; ++m) {
             double* to = target.row(row0 + m);
             double const* c = product + m * nTerms_;
-            for (int j = i; j < layout.nColumns(); ++j) {
-                const int n = layout.nTermsOf(j);
-                double* block = to + layout.offsets[static_cast<size_t>(j)];
-                for (int k = 0; k < n; ++k) block[k] += value[j] * c[k];
+            // Columns of equal order stand side by side: runs of equal blocks.
+            for (int j = i; j < layout.nColumns();) {
+                int last = j + 1;
+                while (last < layout.nColumns() && layout.orders[static_cast<size_t>(last)] == layout.orders[static_cast<size_t>(j)]) ++last;
+                addEqualBlocks(value + j, c, layout.nTermsOf(j), last - j, to + layout.offsets[static_cast<size_t>(j)]);
+                j = last;
             }
         }
     }

@@ -105,9 +105,10 @@ void SpatialKernelSolution::accumulate() const {
     noise_ = noisy ? DenseMatrix(n, n) : DenseMatrix();
     scatter_ = scattered ? DenseMatrix(n, n) : DenseMatrix();
     inverse_ = DenseMatrix();
-    std::vector<SpatialExpansion> expansions(constraints_.size());
+    std::vector<SpatialExpansion> expansions(constraints_.size()), constant(scattered ? constraints_.size() : 0);
     parallelFor(static_cast<int>(constraints_.size()), [&](int k) {
         Constraint const& c = constraints_[static_cast<size_t>(k)];
+        if (scattered) constant[static_cast<size_t>(k)] = SpatialExpansion(terms(c.x, c.y));
         if (c.moments) {
             expansions[static_cast<size_t>(k)] =
                     SpatialExpansion(*model_, c.moments->xCenter, c.moments->yCenter, c.moments->scale);
@@ -119,7 +120,7 @@ void SpatialKernelSolution::accumulate() const {
         for (size_t k = 0; k < constraints_.size(); ++k) {
             Constraint const& c = constraints_[k];
             SpatialExpansion const& e = expansions[k];
-            if (scattered) SpatialExpansion(terms(c.x, c.y)).addRow(layout_, i, {&c.equations->scatter}, scatter_);
+            if (scattered) constant[k].addRow(layout_, i, {&c.equations->scatter}, scatter_);
             if (!c.moments) {
                 e.addRow(layout_, i, {&c.equations->m}, rawM_);
                 if (!c.equations->noise.empty()) e.addRow(layout_, i, {&c.equations->noise}, noise_);

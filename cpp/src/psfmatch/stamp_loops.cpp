@@ -13,23 +13,54 @@ using simd::V8;
 
 constexpr int kRows = 4;  // output rows that share each load
 
-// One tile of NX vectors by NY rows: every input vector feeds NY accumulators.
-template <int NX, int NY>
+// Rows jj of the input, each loaded once and used by the output rows FIRST..LAST of the tile (those whose kernel
+// reaches it). `kernel` points at the tap of output row 0 for input row jj.
+template <int NX, int FIRST, int LAST>
+STILLSKY_INLINE void useRow(double const* in, double const* kernel, std::ptrdiff_t kernelStride, V8 (*acc)[NX]) {
+    V8 value[NX];
+    for (int v = 0; v < NX; ++v) value[v] = load(in + v * kLanes);
+    for (int r = FIRST; r <= LAST; ++r) {
+        const double tap = kernel[-r * kernelStride];
+        for (int v = 0; v < NX; ++v) acc[r][v] += tap * value[v];
+    }
+}
+
+// NX vectors by kRows rows, kh >= kRows: the first and last rows of the input reach part of the tile only.
+template <int NX>
 STILLSKY_INLINE void correlateTile(double const* in, std::ptrdiff_t inStride, double const* kernel,
                                    std::ptrdiff_t kernelStride, int kw, int kh, double* out,
                                    std::ptrdiff_t outStride) {
-    V8 acc[NY][NX] = {};
+    V8 acc[kRows][NX] = {};
+    for (int i = 0; i < kw; ++i) {
+        double const* p = in + i;
+        double const* k = kernel + i;
+        useRow<NX, 0, 0>(p, k, kernelStride, acc);
+        useRow<NX, 0, 1>(p + inStride, k + kernelStride, kernelStride, acc);
+        useRow<NX, 0, 2>(p + 2 * inStride, k + 2 * kernelStride, kernelStride, acc);
+        for (int jj = kRows - 1; jj < kh; ++jj) {
+            useRow<NX, 0, 3>(p + jj * inStride, k + jj * kernelStride, kernelStride, acc);
+        }
+        useRow<NX, 1, 3>(p + kh * inStride, k + kh * kernelStride, kernelStride, acc);
+        useRow<NX, 2, 3>(p + (kh + 1) * inStride, k + (kh + 1) * kernelStride, kernelStride, acc);
+        useRow<NX, 3, 3>(p + (kh + 2) * inStride, k + (kh + 2) * kernelStride, kernelStride, acc);
+    }
+    for (int r = 0; r < kRows; ++r) {
+        for (int v = 0; v < NX; ++v) at(out + r * outStride + v * kLanes) = acc[r][v];
+    }
+}
+
+// One output row.
+template <int NX>
+STILLSKY_INLINE void correlateRow(double const* in, std::ptrdiff_t inStride, double const* kernel,
+                                  std::ptrdiff_t kernelStride, int kw, int kh, double* out) {
+    V8 acc[NX] = {};
     for (int j = 0; j < kh; ++j) {
         for (int i = 0; i < kw; ++i) {
             const double tap = kernel[j * kernelStride + i];
-            for (int r = 0; r < NY; ++r) {
-                for (int v = 0; v < NX; ++v) acc[r][v] += tap * load(in + (j + r) * inStride + i + v * kLanes);
-            }
+            for (int v = 0; v < NX; ++v) acc[v] += tap * load(in + j * inStride + i + v * kLanes);
         }
     }
-    for (int r = 0; r < NY; ++r) {
-        for (int v = 0; v < NX; ++v) at(out + r * outStride + v * kLanes) = acc[r][v];
-    }
+    for (int v = 0; v < NX; ++v) at(out + v * kLanes) = acc[v];
 }
 
 template <int NX>
@@ -37,12 +68,43 @@ STILLSKY_INLINE void correlateStrip(double const* in, std::ptrdiff_t inStride, d
                                     std::ptrdiff_t kernelStride, int kw, int kh, double* out,
                                     std::ptrdiff_t outStride, int outH) {
     int y = 0;
-    for (; y + kRows <= outH; y += kRows) {
-        correlateTile<NX, kRows>(in + y * inStride, inStride, kernel, kernelStride, kw, kh, out + y * outStride,
-                                 outStride);
+    for (; kh >= kRows && y + kRows <= outH; y += kRows) {
+        correlateTile<NX>(in + y * inStride, inStride, kernel, kernelStride, kw, kh, out + y * outStride, outStride);
     }
     for (; y < outH; ++y) {
-        correlateTile<NX, 1>(in + y * inStride, inStride, kernel, kernelStride, kw, kh, out + y * outStride, outStride);
+        correlateRow<NX>(in + y * inStride, inStride, kernel, kernelStride, kw, kh, out + y * outStride);
+    }
+}
+
+// NF row filters on NX vectors: every input vector feeds NF accumulators.
+template <int NX, int NF>
+STILLSKY_INLINE void rowFilters(double const* in, double const* taps, int n, double* out, std::ptrdiff_t plane) {
+    V8 acc[NF][NX] = {};
+    for (int i = 0; i < n; ++i) {
+        V8 value[NX];
+        for (int v = 0; v < NX; ++v) value[v] = load(in + i + v * kLanes);
+        for (int f = 0; f < NF; ++f) {
+            for (int v = 0; v < NX; ++v) acc[f][v] += taps[f * n + i] * value[v];
+        }
+    }
+    for (int f = 0; f < NF; ++f) {
+        for (int v = 0; v < NX; ++v) at(out + f * plane + v * kLanes) = acc[f][v];
+    }
+}
+
+template <int NX>
+STILLSKY_INLINE void rowFilterStrip(double const* in, std::ptrdiff_t inStride, double const* taps, int n, int nFilters,
+                                    double* out, std::ptrdiff_t outStride, std::ptrdiff_t plane, int height) {
+    int f = 0;
+    for (; f + 4 <= nFilters; f += 4) {
+        for (int y = 0; y < height; ++y) {
+            rowFilters<NX, 4>(in + y * inStride, taps + f * n, n, out + f * plane + y * outStride, plane);
+        }
+    }
+    for (; f < nFilters; ++f) {
+        for (int y = 0; y < height; ++y) {
+            rowFilters<NX, 1>(in + y * inStride, taps + f * n, n, out + f * plane + y * outStride, plane);
+        }
     }
 }
 
@@ -74,9 +136,16 @@ void correlate(double const* in, std::ptrdiff_t inStride, double const* kernel, 
     if (left == 1) correlateStrip<1>(in + x, inStride, kernel, kernelStride, kw, kh, out + x, outStride, outH);
 }
 
-void correlateRows(double const* in, std::ptrdiff_t inStride, double const* taps, int n, double* out,
-                   std::ptrdiff_t outStride, int outW, int outH) {
-    correlate(in, inStride, taps, n, n, 1, out, outStride, outW, outH);
+STILLSKY_SIMD
+void correlateRows(double const* in, std::ptrdiff_t inStride, double const* taps, int n, int nFilters, double* out,
+                   std::ptrdiff_t outStride, std::ptrdiff_t plane, int outW, int outH) {
+    int left = simd::padded(outW) / kLanes;
+    int x = 0;
+    for (; left >= 3; left -= 3, x += 3 * kLanes) {
+        rowFilterStrip<3>(in + x, inStride, taps, n, nFilters, out + x, outStride, plane, outH);
+    }
+    if (left == 2) rowFilterStrip<2>(in + x, inStride, taps, n, nFilters, out + x, outStride, plane, outH);
+    if (left == 1) rowFilterStrip<1>(in + x, inStride, taps, n, nFilters, out + x, outStride, plane, outH);
 }
 
 void correlateColumns(double const* in, std::ptrdiff_t inStride, double const* taps, int n, double* out,

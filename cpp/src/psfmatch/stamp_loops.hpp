@@ -13,9 +13,9 @@ namespace stamp_loops {
 void correlate(double const* in, std::ptrdiff_t inStride, double const* kernel, std::ptrdiff_t kernelStride, int kw,
                int kh, double* out, std::ptrdiff_t outStride, int outW, int outH);
 
-// out[y][x] = sum_i taps[i] in[y][x+i]: rows alone.
-void correlateRows(double const* in, std::ptrdiff_t inStride, double const* taps, int n, double* out,
-                   std::ptrdiff_t outStride, int outW, int outH);
+// out[f * plane][y][x] = sum_i taps[f * n + i] in[y][x+i]: rows alone, several filters of n taps at once.
+void correlateRows(double const* in, std::ptrdiff_t inStride, double const* taps, int n, int nFilters, double* out,
+                   std::ptrdiff_t outStride, std::ptrdiff_t plane, int outW, int outH);
 
 // out[y][x] = sum_j taps[j] in[y+j][x]: columns alone.
 void correlateColumns(double const* in, std::ptrdiff_t inStride, double const* taps, int n, double* out,

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "stillsky/core/aligned.hpp"
 #include "stillsky/core/view.hpp"
 #include "stillsky/kernel/kernel.hpp"
 
@@ -20,7 +21,7 @@ class BasisConvolver {
 public:
     // Work space of one thread; grows as needed.
     struct Scratch {
-        std::vector<double> input, rows, first;
+        AlignedVector<double> input, rows;
     };
 
     // DomainError for an empty list, functions that differ in size, or one that varies over the image.
@@ -35,7 +36,7 @@ public:
     double const* pixels(int i) const { return &pixels_[static_cast<std::size_t>(i) * width_ * height_]; }
     double sum(int i) const { return sums_[static_cast<std::size_t>(i)]; }
     int nSeparable() const;
-    int nRowFilters() const { return static_cast<int>(rowFilters_.size()); }
+    int nRowFilters() const { return static_cast<int>(rowFilters_.size()) / width_; }
     bool isDeltaFunctionBasis() const { return allDelta_; }
 
     // Layout of a column: rows of the good region (stamp size + 1 - kernel size), each padded to rowLength(...)
@@ -74,7 +75,7 @@ private:
     int width_ = 0, height_ = 0;
     std::vector<double> pixels_, sums_;
     std::vector<Form> forms_;
-    std::vector<std::vector<double>> rowFilters_;
+    std::vector<double> rowFilters_;  // one after the other, width taps each
     bool firstSeparable_ = false, allDelta_ = false;
 };
 

@@ -76,12 +76,11 @@ public:
 
 private:
     void fillColumns(BasisConvolver const& bases, FitPixels const& pixels, bool background);
-    DenseMatrix gram(std::vector<double> const& weight, int p);
-    DenseMatrix noiseMatrix(BasisConvolver const& bases, FitPixels const& pixels, std::vector<double> const& weight,
-                            int p);
+    DenseMatrix gram(double const* weight, int p);
+    DenseMatrix noiseMatrix(BasisConvolver const& bases, FitPixels const& pixels, double const* weight, int p);
 
     BasisConvolver::Scratch scratch_;
-    std::vector<double> columns_, weighted_, momentWeight_, padded_, shared_, basisWeighted_;
+    AlignedVector<double> columns_, weighted_, momentWeight_, padded_, shared_, basisWeighted_;
     std::ptrdiff_t stride_ = 0;
     int rowLength_ = 0, goodWidth_ = 0, goodHeight_ = 0;
 };
