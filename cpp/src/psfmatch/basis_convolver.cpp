@@ -69,8 +69,8 @@ BasisConvolver::BasisConvolver(KernelList const& bases) : bases_(bases) {
     if (bases.empty()) throw DomainError("BasisConvolver: the basis list is empty");
     width_ = bases[0]->width();
     height_ = bases[0]->height();
-    const int n = width_ * height_;
-    pixels_.resize(static_cast<std::size_t>(n) * bases.size());
+    const std::size_t n = static_cast<std::size_t>(pixelStride());
+    pixels_.resize(n * bases.size());
     allDelta_ = true;
     for (std::size_t i = 0; i < bases.size(); ++i) {
         if (bases[i]->width() != width_ || bases[i]->height() != height_) {
@@ -79,7 +79,7 @@ BasisConvolver::BasisConvolver(KernelList const& bases) : bases_(bases) {
         if (bases[i]->isSpatiallyVarying()) {
             throw DomainError("BasisConvolver: basis function " + std::to_string(i) + " varies over the image");
         }
-        sums_.push_back(bases[i]->computeImage(View2<double>(&pixels_[i * static_cast<std::size_t>(n)], width_, height_), false));
+        sums_.push_back(bases[i]->computeImage(View2<double>(&pixels_[i * n], width_, height_), false));
         allDelta_ = allDelta_ && std::dynamic_pointer_cast<DeltaFunctionKernel>(bases[i]) != nullptr;
     }
     forms_.resize(bases.size());

@@ -93,6 +93,7 @@ void NormalEquationsBuilder::fillColumns(BasisConvolver const& bases, FitPixels 
     columns_.resize(static_cast<size_t>(stride_) * static_cast<size_t>(p));
     weighted_.resize(columns_.size());
     bases.convolve(pixels.stamp, columns_.data(), stride_, scratch_);
+    padVariance(bases, pixels);
     if (background) std::fill_n(columns_.data() + stride_ * (p - 1), stride_, 1.0);
 }
 
@@ -105,43 +106,46 @@ DenseMatrix NormalEquationsBuilder::gram(double const* weight, int p) {
     return out;
 }
 
+std::ptrdiff_t NormalEquationsBuilder::noiseStride(BasisConvolver const& bases) const {
+    return simd::padded(simd::padded(bases.width()) + goodWidth_ - 1);
+}
+
+// The template's variance with room behind each row for whole vectors.
+void NormalEquationsBuilder::padVariance(BasisConvolver const& bases, FitPixels const& pixels) {
+    if (pixels.templateVariance.empty()) return;
+    const std::ptrdiff_t stride = noiseStride(bases);
+    const int width = pixels.stamp.width, height = pixels.stamp.height;
+    padded_.assign(static_cast<size_t>(stride * height), 0.0);
+    for (int y = 0; y < height; ++y) {
+        std::copy_n(&pixels.templateVariance[static_cast<size_t>(y) * static_cast<size_t>(width)], width,
+                    &padded_[static_cast<size_t>(y * stride)]);
+    }
+}
+
 // sum_u B_i(u) B_j(u) V(u) with V(u) = sum_x w(x) v(x+u): first V, the size of a kernel, then a weighted Gram matrix
 // of the basis images.
-DenseMatrix NormalEquationsBuilder::noiseMatrix(BasisConvolver const& bases, FitPixels const& pixels,
-                                                double const* weight, int p) {
+DenseMatrix NormalEquationsBuilder::noiseMatrix(BasisConvolver const& bases, double const* weight, int p) {
     const int kw = bases.width(), kh = bases.height(), nb = bases.nBases();
     const int length = simd::padded(kw);
     // The correlation's "kernel" is the weight image: its footprint of goodWidth x goodHeight slides kw x kh times.
-    const std::ptrdiff_t inStride = simd::padded(length + goodWidth_ - 1);
-    const int stampWidth = pixels.stamp.width, stampHeight = pixels.stamp.height;
-    padded_.assign(static_cast<size_t>(inStride * stampHeight), 0.0);
-    for (int y = 0; y < stampHeight; ++y) {
-        std::copy_n(&pixels.templateVariance[static_cast<size_t>(y) * static_cast<size_t>(stampWidth)], stampWidth,
-                    &padded_[static_cast<size_t>(y * inStride)]);
-    }
-    shared_.assign(static_cast<size_t>(length * kh), 0.0);
+    const std::ptrdiff_t inStride = noiseStride(bases);
+    shared_.resize(static_cast<size_t>(length * kh));
     stamp_loops::correlate(padded_.data(), inStride, weight, rowLength_, goodWidth_, goodHeight_, shared_.data(),
                            length, kw, kh);
-    const int n = simd::padded(kw * kh);
-    basisWeighted_.assign(static_cast<size_t>(2 * n) * static_cast<size_t>(nb), 0.0);
-    double* plain = basisWeighted_.data();
-    double* times = plain + static_cast<std::ptrdiff_t>(n) * nb;
-    for (int i = 0; i < nb; ++i) {
-        double const* b = bases.pixels(i);
-        for (int y = 0; y < kh; ++y) {
-            for (int x = 0; x < kw; ++x) {
-                plain[i * n + y * kw + x] = b[y * kw + x];
-                times[i * n + y * kw + x] = b[y * kw + x] * shared_[static_cast<size_t>(y * length + x)];
-            }
-        }
+    const int n = static_cast<int>(bases.pixelStride());
+    flat_.assign(static_cast<size_t>(n), 0.0);
+    for (int y = 0; y < kh; ++y) {
+        std::copy_n(&shared_[static_cast<size_t>(y * length)], kw, &flat_[static_cast<size_t>(y * kw)]);
     }
     DenseMatrix part(nb, nb), out(p, p);
     if (bases.isDeltaFunctionBasis()) {  // no two delta functions overlap
         for (int i = 0; i < nb; ++i) {
-            for (int k = 0; k < kw * kh; ++k) part(i, i) += plain[i * n + k] * times[i * n + k];
+            for (int k = 0; k < kw * kh; ++k) part(i, i) += bases.pixels(i)[k] * flat_[static_cast<size_t>(k)];
         }
     } else {
-        stamp_loops::gramUpper(plain, times, n, n, nb, part.data());
+        basisWeighted_.resize(static_cast<size_t>(n) * static_cast<size_t>(nb));
+        stamp_loops::weightColumns(bases.pixels(0), n, flat_.data(), basisWeighted_.data(), n, nb);
+        stamp_loops::gramUpper(bases.pixels(0), basisWeighted_.data(), n, n, nb, part.data());
     }
     part.mirrorUpper();
     for (int i = 0; i < nb; ++i) std::copy_n(part.row(i), nb, out.row(i));
@@ -160,7 +164,7 @@ NormalEquations NormalEquationsBuilder::build(BasisConvolver const& bases, FitPi
         out.yy += pixels.weight[static_cast<size_t>(k)] * y * y;
     }
     out.nPixels = pixels.nPixels;
-    if (!pixels.templateVariance.empty()) out.noise = noiseMatrix(bases, pixels, pixels.weight.data(), p);
+    if (!pixels.templateVariance.empty()) out.noise = noiseMatrix(bases, pixels.weight.data(), p);
     if (!pixels.variance.empty()) {
         momentWeight_.resize(static_cast<size_t>(n));
         for (size_t k = 0; k < momentWeight_.size(); ++k) {
@@ -208,7 +212,7 @@ StampMoments NormalEquationsBuilder::buildMoments(BasisConvolver const& bases, F
         }
         stamp_loops::dotColumns(weighted_.data(), stride_, pixels.y.data(), n, p, b.data());
         if (complete && !pixels.templateVariance.empty()) {
-            out.noise.push_back(noiseMatrix(bases, pixels, momentWeight_.data(), p));
+            out.noise.push_back(noiseMatrix(bases, momentWeight_.data(), p));
         }
         out.m.push_back(std::move(m));
         out.b.push_back(std::move(b));

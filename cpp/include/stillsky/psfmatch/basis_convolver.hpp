@@ -32,8 +32,10 @@ public:
     int width() const { return width_; }
     int height() const { return height_; }
     Point2I center() const { return {(width_ - 1) / 2, (height_ - 1) / 2}; }
-    // Pixels of function i, row by row, and their sum.
-    double const* pixels(int i) const { return &pixels_[static_cast<std::size_t>(i) * width_ * height_]; }
+    // Pixels of function i, row by row, and their sum. The functions follow each other at pixelStride(), a multiple of
+    // 8, with zeros between.
+    double const* pixels(int i) const { return pixels_.data() + i * pixelStride(); }
+    std::ptrdiff_t pixelStride() const { return (width_ * height_ + 7) / 8 * 8; }
     double sum(int i) const { return sums_[static_cast<std::size_t>(i)]; }
     int nSeparable() const;
     int nRowFilters() const { return static_cast<int>(rowFilters_.size()) / width_; }
@@ -73,7 +75,8 @@ private:
 
     KernelList bases_;
     int width_ = 0, height_ = 0;
-    std::vector<double> pixels_, sums_;
+    AlignedVector<double> pixels_;
+    std::vector<double> sums_;
     std::vector<Form> forms_;
     std::vector<double> rowFilters_;  // one after the other, width taps each
     bool firstSeparable_ = false, allDelta_ = false;

@@ -77,10 +77,12 @@ public:
 private:
     void fillColumns(BasisConvolver const& bases, FitPixels const& pixels, bool background);
     DenseMatrix gram(double const* weight, int p);
-    DenseMatrix noiseMatrix(BasisConvolver const& bases, FitPixels const& pixels, double const* weight, int p);
+    std::ptrdiff_t noiseStride(BasisConvolver const& bases) const;
+    void padVariance(BasisConvolver const& bases, FitPixels const& pixels);
+    DenseMatrix noiseMatrix(BasisConvolver const& bases, double const* weight, int p);
 
     BasisConvolver::Scratch scratch_;
-    AlignedVector<double> columns_, weighted_, momentWeight_, padded_, shared_, basisWeighted_;
+    AlignedVector<double> columns_, weighted_, momentWeight_, padded_, shared_, flat_, basisWeighted_;
     std::ptrdiff_t stride_ = 0;
     int rowLength_ = 0, goodWidth_ = 0, goodHeight_ = 0;
 };
