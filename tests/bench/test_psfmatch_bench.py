@@ -38,8 +38,14 @@ def pair():
 
 
 def _threeIterations(perPixel):
-    return settings(spatialKernelOrder=1, spatialBgOrder=1, fitForBackground=True, nStarPerCell=300,
-                    perPixelSpatialTerms=perPixel, maxSpatialIterations=3)  # fmt: skip
+    return settings(
+        spatialKernelOrder=1,
+        spatialBgOrder=1,
+        fitForBackground=True,
+        nStarPerCell=300,
+        perPixelSpatialTerms=perPixel,
+        maxSpatialIterations=3,
+    )
 
 
 def _cells(pair, fields):
@@ -71,8 +77,10 @@ def testSolveOf300Candidates(benchmark, pair, perPixel):
     benchmark.pedantic(lambda *a: fits.append(fitSpatialKernel(*a)), setup=setup, rounds=7, warmup_rounds=1)
     seconds, factor, bar = benchmark.stats.stats.min, _machineFactor(), 0.35 if perPixel else 0.2
     stages = [h["stage"] for h in fits[-1].history]
-    print(f"\nperPixel={perPixel}: best {seconds:.3f} s, mean {benchmark.stats.stats.mean:.3f} s; bar {bar} s x machine "
-          f"factor {factor:.2f} = {bar * factor:.3f} s; {fits[-1].nUsed} stars, stages {stages}")  # fmt: skip
+    print(
+        f"\nperPixel={perPixel}: best {seconds:.3f} s, mean {benchmark.stats.stats.mean:.3f} s; bar {bar} s x machine "
+        f"factor {factor:.2f} = {bar * factor:.3f} s; {fits[-1].nUsed} stars, stages {stages}"
+    )
     benchmark.extra_info.update(machineFactor=factor, bar=bar, stages=stages)
 
 

@@ -1,4 +1,4 @@
-"""Scenes for the tests of this room: stamps as light objects, and the pair of which the reference's answers are stored."""
+"""Scenes for the tests of this room: stamps as light objects, and the pair whose reference answers are stored."""
 
 import hashlib
 import json

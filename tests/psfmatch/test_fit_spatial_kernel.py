@@ -2,7 +2,18 @@
 
 import numpy as np
 import pytest
-from psfmatch_scenes import NO_DATA, SAT, cellSetOf, compatible, correlate, defaultBasis, images, settings, simulatePair, stamp
+from psfmatch_scenes import (
+    NO_DATA,
+    SAT,
+    cellSetOf,
+    compatible,
+    correlate,
+    defaultBasis,
+    images,
+    settings,
+    simulatePair,
+    stamp,
+)
 
 import stillsky
 from stillsky.psfmatch import (
@@ -59,8 +70,13 @@ def testResidualsAreChiDistributedAndLeaveOneOutIsFreeOfOverfitting(pair):
 
 
 def testLeaveOneOutDiagnosticEqualsARealFitWithoutTheStar(pair):
-    fields = compatible(spatialKernelOrder=1, singleKernelClipping=False, kernelSumClipping=False, spatialKernelClipping=False,
-                        nStarPerCell=-1)  # fmt: skip
+    fields = compatible(
+        spatialKernelOrder=1,
+        singleKernelClipping=False,
+        kernelSumClipping=False,
+        spatialKernelClipping=False,
+        nStarPerCell=-1,
+    )
     positions, _, arrays = pair
     full, candidates, _ = _fit(pair, fields)
     star = 20
@@ -92,7 +108,9 @@ def testAVariableStarGivesItsPlaceToItsSuccessor():
                 s[10:33, 10:33] = correlate(t, kernel) * (2 if (cx, cy, k) == (1, 1, 0) else 1)
                 sigma = flux / 100 / 12
                 stamps = [stamp(t, 0.0), stamp(s + sigma * rng.normal(size=s.shape), sigma**2)]
-                candidate = KernelCandidate(100 * cx + 50 + k, 100 * cy + 50, *stamps, fields, flux * (2 if (cx, cy, k) == (1, 1, 0) else 1))
+                candidate = KernelCandidate(
+                    100 * cx + 50 + k, 100 * cy + 50, *stamps, fields, flux * (2 if (cx, cy, k) == (1, 1, 0) else 1)
+                )
                 cellSet.insertCandidate(candidate)
                 table[cx, cy, k] = candidate
     fit = fitSpatialKernel(cellSet, basis, fields)
@@ -223,8 +241,14 @@ def testNonFinitePixelsHaveOneFate(pair):
 def testDeltaFunctionsWithRegularisation(pca):
     pair = simulatePair(256, 9, 5)
     h = np.asarray(makeRegularizationMatrix("centralDifference", 11, 11, fitForBackground=False))
-    fields = settings(kernelBasisSet="delta-function", spatialKernelOrder=1, usePcaForSpatialKernel=pca,
-                      useRegularization=True, numPrincipalComponents=3, candidateResidualStdMax=3.0)  # fmt: skip
+    fields = settings(
+        kernelBasisSet="delta-function",
+        spatialKernelOrder=1,
+        usePcaForSpatialKernel=pca,
+        useRegularization=True,
+        numPrincipalComponents=3,
+        candidateResidualStdMax=3.0,
+    )
     fit, candidates, _ = _fit(pair, fields, makeDeltaFunctionBasisList(11, 11), h)
     assert fit.kernelSum == pytest.approx(1.0, abs=0.02)
     parameters = fit.kernel.spatialParameters

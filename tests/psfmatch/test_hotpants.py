@@ -6,7 +6,13 @@ import pytest
 from psfmatch_scenes import FIELDS, stamp
 
 from stillsky.kernel import FixedKernel
-from stillsky.psfmatch import KernelCandidate, PsfMatchSettings, SpatialKernelSolution, convolveWithBasis, makeAlardLuptonBasisList
+from stillsky.psfmatch import (
+    KernelCandidate,
+    PsfMatchSettings,
+    SpatialKernelSolution,
+    convolveWithBasis,
+    makeAlardLuptonBasisList,
+)
 
 pytestmark = pytest.mark.shared
 

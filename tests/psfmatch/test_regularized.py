@@ -5,7 +5,12 @@ import pytest
 from psfmatch_scenes import gaussian, settings, stamp
 
 import stillsky
-from stillsky.psfmatch import KernelCandidate, RegularizedKernelSolution, makeDeltaFunctionBasisList, makeRegularizationMatrix
+from stillsky.psfmatch import (
+    KernelCandidate,
+    RegularizedKernelSolution,
+    makeDeltaFunctionBasisList,
+    makeRegularizationMatrix,
+)
 
 INFINITE = float("inf")
 
@@ -34,8 +39,9 @@ def testTraces(system):
     assert np.trace(_solution(system).getM(False)) == pytest.approx(7.9593932356e6, rel=1e-9)
 
 
-@pytest.mark.parametrize("value, wanted", [(0.0, (0.99316912, 0.16758272, 0.00731274)),
-                                           (0.2, (0.99316549, 0.16702865, 0.00727982))])  # fmt: skip
+@pytest.mark.parametrize(
+    "value, wanted", [(0.0, (0.99316912, 0.16758272, 0.00731274)), (0.2, (0.99316549, 0.16702865, 0.00727982))]
+)
 def testAbsoluteLambda(system, value, wanted):
     solution = _solution(system, lambdaType="absolute", lambdaValue=value)
     image = solution.makeKernelImage()
@@ -51,14 +57,22 @@ def testRelativeLambdaUsesItsScaling(system):
 
 def testRiskAgreesWithItsFormula(system):
     solution = _solution(system)
-    wanted = {0.1: -0.0212997271, 1: -0.0307853413, 10: -0.0513039730, 100: -0.0620089082, 10**2.5: -0.0632550322,
-              1000: -0.0628653368}  # fmt: skip
+    wanted = {
+        0.1: -0.0212997271,
+        1: -0.0307853413,
+        10: -0.0513039730,
+        100: -0.0620089082,
+        10**2.5: -0.0632550322,
+        1000: -0.0628653368,
+    }
     for lam, risk in wanted.items():
         assert solution.risk(lam, INFINITE) == pytest.approx(risk, abs=1e-8)
     m, b, h = solution.getM(False), solution.getB(), system[2]
     inverse = np.linalg.inv(m + 3.0 * h)
     a = inverse @ b
-    assert solution.risk(3.0, INFINITE) == pytest.approx(a @ a + 2 * (np.trace(inverse) - a @ np.linalg.solve(m, b)), abs=1e-8)
+    assert solution.risk(3.0, INFINITE) == pytest.approx(
+        a @ a + 2 * (np.trace(inverse) - a @ np.linalg.solve(m, b)), abs=1e-8
+    )
 
 
 @pytest.mark.parametrize("kind", ["minimizeBiasedRisk", "minimizeUnbiasedRisk"])

@@ -144,7 +144,9 @@ def testVarianceThatIsNotPositive(pair):
     for bad in (0.0, -1.0):
         variance = np.ones(t.shape, np.float32)
         variance[3, 4] = bad
-        candidate = KernelCandidate(21, 21, stamp(t, 0.0), stamp(s, variance), settings(constantVarianceWeighting=False))
+        candidate = KernelCandidate(
+            21, 21, stamp(t, 0.0), stamp(s, variance), settings(constantVarianceWeighting=False)
+        )
         with pytest.raises(stillsky.NumericalError):
             candidate.build(defaultBasis())
         assert not candidate.isInitialized()
@@ -441,8 +443,14 @@ def testSettingsAreCheckedWhenTheyAreMade():
             PsfMatchSettings({**FIELDS, field: value})
     with pytest.raises(TypeError):
         PsfMatchSettings({**FIELDS, "conditionNumberType": "GUESS"})
-    for field, value in [("spatialModelType", "spline"), ("kernelBasisSet", "wavelets"), ("lambdaType", "any"),
-                         ("lambdaStepType", "cubic"), ("spatialKernelOrder", -1), ("maxSpatialIterations", 0)]:
+    for field, value in [
+        ("spatialModelType", "spline"),
+        ("kernelBasisSet", "wavelets"),
+        ("lambdaType", "any"),
+        ("lambdaStepType", "cubic"),
+        ("spatialKernelOrder", -1),
+        ("maxSpatialIterations", 0),
+    ]:
         with pytest.raises(stillsky.DomainError, match=field):
             PsfMatchSettings({**FIELDS, field: value})
     assert PsfMatchSettings({**FIELDS, "badMaskPlanes": ["SAT", "NO_SUCH"]}).badMask == SAT

@@ -58,8 +58,14 @@ def _cell(ratings):
 def testRegionOf501By501IsCutIntoSixLabelledCells():
     cells = SpatialCellSet((0, 0, 501, 501), 260, 200).cells
     boxes = [str(c).split(": bbox=")[1].split(", ignoreBad")[0] for c in cells]
-    wanted = [(0, 0, 260, 200), (260, 0, 241, 200), (0, 200, 260, 200), (260, 200, 241, 200),
-              (0, 400, 260, 101), (260, 400, 241, 101)]
+    wanted = [
+        (0, 0, 260, 200),
+        (260, 0, 241, 200),
+        (0, 200, 260, 200),
+        (260, 200, 241, 200),
+        (0, 400, 260, 101),
+        (260, 400, 241, 101),
+    ]
     assert boxes == [f"(corner=({x}, {y}), dimensions=({w}, {h}))" for x, y, w, h in wanted]
     assert [c.label for c in cells] == ["Cell 0x0", "Cell 1x0", "Cell 0x1", "Cell 1x1", "Cell 0x2", "Cell 1x2"]
 

@@ -97,9 +97,11 @@ def testPlantedChebyshevModelIsRecovered(planted, dtype, tolerance):
 
 def testTheCompactFormOfTheSpatialSystem(rng, planted):
     """A = sum D^T Q D with D the map from spatial to stamp coefficients, for both kinds of first term."""
-    for first, fields in ((1, settings(fitForBackground=True, spatialBgOrder=2)),
-                          (6, settings(fitForBackground=True, spatialBgOrder=2, kernelBasisSet="delta-function")),
-                          (3, settings(fitForBackground=True, spatialBgOrder=2, spatialPhotometricOrder=1))):
+    for first, fields in (
+        (1, settings(fitForBackground=True, spatialBgOrder=2)),
+        (6, settings(fitForBackground=True, spatialBgOrder=2, kernelBasisSet="delta-function")),
+        (3, settings(fitForBackground=True, spatialBgOrder=2, spatialPhotometricOrder=1)),
+    ):
         bases = makeAlardLuptonBasisList(3, 1, [1.0], [1])
         solution = SpatialKernelSolution(bases, REGION, fields)
         n = first + 2 * 6 + 6
@@ -123,8 +125,16 @@ def testTheCompactFormOfTheSpatialSystem(rng, planted):
             solution.addConstraint(1, 1, np.eye(3), np.ones(3))
 
 
-GRADIENT = np.array([(1, 0, 0), (0.005, -1e-6, 1e-6), (0.005328, 4e-6, 4e-6), (-0.001, -3e-5, 3e-5),
-                     (0.00023, 1.5e-5, 1.5e-5), (-0.005, -5e-5, 5e-5)])  # fmt: skip
+GRADIENT = np.array(
+    [
+        (1, 0, 0),
+        (0.005, -1e-6, 1e-6),
+        (0.005328, 4e-6, 4e-6),
+        (-0.001, -3e-5, 3e-5),
+        (0.00023, 1.5e-5, 1.5e-5),
+        (-0.005, -5e-5, 5e-5),
+    ]
+)
 
 
 @pytest.fixture(scope="module")
@@ -159,10 +169,17 @@ def testStampConstantTermsAreBiasedByAGradient(gradientStars):
 @pytest.mark.parametrize("model", ["polynomial", "chebyshev1"])
 def testTermsAtEveryPixelRecoverAGradient(gradientStars, model):
     bases, stars = gradientStars
-    for fields in (settings(spatialModelType=model, spatialKernelOrder=1),
-                   settings(spatialModelType=model, spatialKernelOrder=1, scaledPolynomials=False),
-                   settings(spatialModelType=model, spatialKernelOrder=1, correctTemplateNoise=False,
-                            fitForBackground=True, spatialBgOrder=2)):  # fmt: skip
+    for fields in (
+        settings(spatialModelType=model, spatialKernelOrder=1),
+        settings(spatialModelType=model, spatialKernelOrder=1, scaledPolynomials=False),
+        settings(
+            spatialModelType=model,
+            spatialKernelOrder=1,
+            correctTemplateNoise=False,
+            fitForBackground=True,
+            spatialBgOrder=2,
+        ),
+    ):
         cut = settings(spatialModelType=model, spatialKernelOrder=1)
         cut.correctTemplateNoise = False
         fields.correctTemplateNoise = False
@@ -180,8 +197,13 @@ def testPerPixelSystemEqualsTheDirectDesignMatrix(rng):
     bases = makeAlardLuptonBasisList(4, 1, [1.2], [1])
     region = (-20, 30, 300, 250)
     for bgOrder, order in ((2, 1), (0, 2), (1, 1)):
-        fields = settings(fitForBackground=True, spatialBgOrder=bgOrder, spatialKernelOrder=order,
-                          constantVarianceWeighting=False, correctTemplateNoise=False)  # fmt: skip
+        fields = settings(
+            fitForBackground=True,
+            spatialBgOrder=bgOrder,
+            spatialKernelOrder=order,
+            constantVarianceWeighting=False,
+            correctTemplateNoise=False,
+        )
         visitor = BuildSpatialKernelVisitor(bases, region, fields, True)
         cell = SpatialCell("all", region)
         rows, values = [], []
@@ -191,7 +213,9 @@ def testPerPixelSystemEqualsTheDirectDesignMatrix(rng):
             mask = np.zeros(t.shape, np.int32)
             mask[5:8, 20:22] = 2
             x0, y0 = int(x) - 13, int(y) - 12
-            candidate = KernelCandidate(x, y, stamp(t, 0.0, 0, (x0, y0)), stamp(s, variance, mask, (x0, y0)), fields, 1.0)
+            candidate = KernelCandidate(
+                x, y, stamp(t, 0.0, 0, (x0, y0)), stamp(s, variance, mask, (x0, y0)), fields, 1.0
+            )
             candidate.build(bases)
             cell.insertCandidate(candidate)
             c = design(bases, t, True)
@@ -218,8 +242,9 @@ def testShapesOfTheSolution(planted, order, model):
     _, _, stars = planted
     n = (order + 1) * (order + 2) // 2
     for fitBackground in (False, True):
-        fields = settings(spatialModelType=model, spatialKernelOrder=order, spatialBgOrder=order,
-                          fitForBackground=fitBackground)  # fmt: skip
+        fields = settings(
+            spatialModelType=model, spatialKernelOrder=order, spatialBgOrder=order, fitForBackground=fitBackground
+        )
         kernel, background = _fit(stars, fields).getSolutionPair()
         parameters = kernel.spatialParameters
         if order == 0:
@@ -234,8 +259,10 @@ def testShapesOfTheSolution(planted, order, model):
 
 def testModelsOfOrderOneAgreeAndFollowTheOrigin(planted):
     _, _, stars = planted
-    fields = {model: compatible(spatialModelType=model, spatialKernelOrder=1, fitForBackground=True)
-              for model in ("chebyshev1", "polynomial")}  # fmt: skip
+    fields = {
+        model: compatible(spatialModelType=model, spatialKernelOrder=1, fitForBackground=True)
+        for model in ("chebyshev1", "polynomial")
+    }
     fits = {model: _fit(stars, f) for model, f in fields.items()}
     kernels = {model: f.getSolutionPair() for model, f in fits.items()}
     a, b = kernels["chebyshev1"], kernels["polynomial"]
@@ -256,7 +283,9 @@ def testScaledPolynomialsReproduceTheChebyshevKernel(rng):
     """Order 2 over 4096 pixels, where raw powers are numerically singular."""
     bases = defaultBasis()
     region = (0, 0, 4096, 4096)
-    models = {m: SpatialKernelSolution(bases, region, settings(spatialModelType=m)) for m in ("chebyshev1", "polynomial")}
+    models = {
+        m: SpatialKernelSolution(bases, region, settings(spatialModelType=m)) for m in ("chebyshev1", "polynomial")
+    }
     for x, y in rng.uniform(0, 4096, (60, 2)):
         root = rng.normal(size=(27, 40))
         q, w = root @ root.T, rng.normal(size=27)
@@ -292,8 +321,15 @@ def testOrderOfCandidatesAndThreadsDoNotMatter(rng, planted):
 
 def testBeforeSolvingEverythingRaises():
     solution = SpatialKernelSolution(defaultBasis(), REGION, settings())
-    for call in (solution.solve, solution.getM, solution.getKernel, solution.getBackground, solution.getSolutionPair,
-                 solution.getKsum, lambda: solution.makeKernelImage((1, 1))):  # fmt: skip
+    for call in (
+        solution.solve,
+        solution.getM,
+        solution.getKernel,
+        solution.getBackground,
+        solution.getSolutionPair,
+        solution.getKsum,
+        lambda: solution.makeKernelImage((1, 1)),
+    ):
         with pytest.raises(stillsky.StillskyError):
             call()
 

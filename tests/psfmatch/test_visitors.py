@@ -146,17 +146,24 @@ def _sums(values, fields):
     return visitor, [v for v, c in zip(values, candidates) if c.isBad()]
 
 
-@pytest.mark.parametrize("values, mean, std, n, bad", [
-    ([1, 1, 1, 1, 2, 3, 4], 1.8571428571, 1.2149857926, 7, []),
-    ([1, 1, 1, 1, 2, 3, 4, 50], 1.8571428571, 1.2149857926, 8, [50]),
-    ([1] * 8 + [100], 1.0, 0.0, 9, [100]),
-    ([0.98, 1, 1.01, 1.02, 0.99, 1.5], 1.0, 0.0158113883, 6, [1.5]),
-    ([2.5], 2.5, 0.0, 1, []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "values, mean, std, n, bad",
+    [
+        ([1, 1, 1, 1, 2, 3, 4], 1.8571428571, 1.2149857926, 7, []),
+        ([1, 1, 1, 1, 2, 3, 4, 50], 1.8571428571, 1.2149857926, 8, [50]),
+        ([1] * 8 + [100], 1.0, 0.0, 9, [100]),
+        ([0.98, 1, 1.01, 1.02, 0.99, 1.5], 1.0, 0.0158113883, 6, [1.5]),
+        ([2.5], 2.5, 0.0, 1, []),
+    ],
+)
 def testKernelSumsAreClipped(values, mean, std, n, bad):
     fields = compatible(**FIELDS)
     visitor, rejected = _sums(values, fields)
-    assert (visitor.kSumMean, visitor.kSumStd, visitor.kSumNpts) == (pytest.approx(mean), pytest.approx(std, abs=1e-7), n)
+    assert (visitor.kSumMean, visitor.kSumStd, visitor.kSumNpts) == (
+        pytest.approx(mean),
+        pytest.approx(std, abs=1e-7),
+        n,
+    )
     assert visitor.dkSumMax == pytest.approx(3 * std, abs=1e-7)
     assert rejected == bad and visitor.nRejected == len(bad)
     assert _sums(values, compatible(**{**FIELDS, "kernelSumClipping": False}))[1] == []
@@ -177,8 +184,9 @@ def testKernelSumLimitIsNeverBelowRoundingAndGrowsWithTheNumber():
 
 def _spatialSetup():
     """Two renormalised Gaussians, the second rotated, varying with position."""
-    bases = renormalizeKernelList([AnalyticKernel(21, 21, GaussianFunction2(2, 2, 0)),
-                                   AnalyticKernel(21, 21, GaussianFunction2(5, 3, np.pi / 2))])  # fmt: skip
+    bases = renormalizeKernelList(
+        [AnalyticKernel(21, 21, GaussianFunction2(2, 2, 0)), AnalyticKernel(21, 21, GaussianFunction2(5, 3, np.pi / 2))]
+    )
     function = [PolynomialFunction2([1.0, 0, 0, 0, 0, 0]), PolynomialFunction2([0.01 * k for k in range(1, 7)])]
     return LinearCombinationKernel(bases, function)
 

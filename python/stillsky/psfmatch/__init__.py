@@ -41,6 +41,7 @@ from .._core import (
     pseudoInverse,
     renormalizeKernelList,
 )
+from ..kernel import convolve, convolveAndSubtract
 from .candidates import KernelCandidateD, KernelCandidateF, makeKernelCandidate
 from .errors import NoKernelCandidatesError
 from .regularize import makeRegularizationMatrix
@@ -109,6 +110,8 @@ __all__ = [
     "SymmetricSolver",
     "clippedMoments",
     "conditionNumber",
+    "convolve",
+    "convolveAndSubtract",
     "convolveWithBasis",
     "createPcaBasis",
     "fitSpatialKernel",
