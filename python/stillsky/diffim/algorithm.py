@@ -19,8 +19,8 @@ import numpy as np
 
 from ..errors import MismatchError, NoDataError
 from ..geom import AffineTransform
-from ..image import Exposure
-from ..kernel import ConvolutionControl, convolve
+from ..image import Exposure, Mask, MaskedImage
+from ..kernel import ConvolutionControl, convolve, subtractModel
 from ..psf import GaussianPsf
 from ..psfmatch import makeAlardLuptonBasisList
 from ..psfmatch.algorithm import fitMatchingKernel
@@ -109,8 +109,8 @@ class _Job:
 
     def run(self, science, template, stars):
         with self.stage("align"):
-            template = self._align(science, template)
-            science, template = _withoutNan(science), _withoutNan(template)
+            template = self._align(science, _withOwnSchema(template))
+            science, template = (_withoutNan(_withOwnSchema(exposure)) for exposure in (science, template))
             self._checkCoverage(science, template)
         with self.stage("stars"):
             objects = [self._findStars(exposure, name) for exposure, name in ((science, "science"), (template, "template"))]
@@ -216,16 +216,16 @@ class _Job:
         return Exposure(target, psf=template.psf, photoCalib=template.photoCalib, filter=template.filter)
 
     def _checkCoverage(self, science, template):
+        fractions = {}
         for exposure, name in ((science, "science image"), (template, "template")):
-            usable = _usable(exposure)
-            if not usable.any():
+            fractions[name] = _usableFraction(exposure)
+            if not fractions[name]:
                 raise NoDataError(
                     f"the {name} has no usable pixel",
                     found="every pixel is NaN, masked as NO_DATA or BAD, or without variance",
                     remedy="check the mask, the variance plane and the extension",
                 )
-            if name == "template":
-                fraction = float(usable.mean())
+        fraction = fractions["template"]
         self.metadata["templateCoveragePercent"] = 100 * fraction
         if fraction < self.config.requiredTemplateFraction:
             raise NoDataError(
@@ -233,8 +233,7 @@ class _Job:
                 found=f"{100 * fraction:.1f} % covered, {100 * self.config.requiredTemplateFraction:.1f} % required",
                 remedy="another template, or a lower -c requiredTemplateFraction",
             )
-        if not (np.nansum(np.where(np.isfinite(science.variance.array), science.variance.array, 0)) > 0
-                or np.nansum(np.where(np.isfinite(template.variance.array), template.variance.array, 0)) > 0):
+        if not (_hasVariance(science) or _hasVariance(template)):
             raise NoDataError(
                 "no pixel has a positive variance",
                 found="the variance planes of both images are zero or not finite",
@@ -408,16 +407,15 @@ class _Job:
 
     def _subtract(self, science, template, matched, fit, scienceConvolved):
         """The difference, in science units, as an exposure with the science WCS and calibration."""
-        sign = -1.0 if scienceConvolved else 1.0
-        other = template if scienceConvolved else science
-        difference = other.maskedImage.copy()
-        difference.mask.conformTo(difference.mask.schema.merged(matched.mask.schema))
-        matched.mask.conformTo(difference.mask.schema)
-        difference -= matched
-        if self.config.subtractBackground:
-            difference.image -= fit.background
+        other = (template if scienceConvolved else science).maskedImage
+        # the planes of the other image keep their bits: its mask is an input and must not change
+        other.mask.schema = other.mask.schema.merged(matched.mask.schema)
+        matched.mask.conformTo(other.mask.schema)
+        difference = matched.copy()
+        background = fit.background if self.config.subtractBackground else 0.0
+        subtractModel(difference, other, background, invert=not scienceConvolved)
         if scienceConvolved:
-            difference *= sign / fit.kernelSum
+            difference /= fit.kernelSum
         return Exposure(
             difference,
             wcs=science.wcs,
@@ -492,14 +490,38 @@ def _checkUnits(science, template):
         )
 
 
-def _usable(exposure):
+def _usable(exposure, step=1):
+    """Pixels with a finite value, a finite variance that is not negative, and neither NO_DATA nor BAD set."""
     bits = exposure.mask.bitmask(["NO_DATA", "BAD"], ignoreMissing=True)
+    image, mask, variance = (plane.array[::step, ::step] for plane in exposure.maskedImage.planes)
+    return ((mask & bits) == 0) & np.isfinite(image) & (variance >= 0) & np.isfinite(variance)
+
+
+def _usableFraction(exposure):
+    """Fraction of usable pixels, from every fourth row and column of a large image unless that finds none."""
+    for step in (4, 1) if exposure.image.array.size > 2**20 else (1,):
+        usable = _usable(exposure, step)
+        if usable.any():
+            return float(usable.mean())
+    return 0.0
+
+
+def _hasVariance(exposure):
     variance = exposure.variance.array
-    return ((exposure.mask.array & bits) == 0) & np.isfinite(exposure.image.array) & (variance >= 0) & np.isfinite(variance)
+    return bool(np.any((variance[::4, ::4] > 0) & np.isfinite(variance[::4, ::4])) or np.any((variance > 0) & np.isfinite(variance)))
+
+
+def _withOwnSchema(exposure):
+    """The same pixels under a mask whose planes can be named anew without touching the caller's."""
+    pixels = exposure.maskedImage
+    mask = Mask(pixels.mask.array, pixels.xy0, pixels.mask.schema)
+    return Exposure(MaskedImage(pixels.image, mask, pixels.variance), exposure.info)
 
 
 def _withoutNan(exposure):
     """The exposure with every non-finite pixel masked as NO_DATA; a shallow copy unless something changes."""
+    if np.isfinite(np.dot(exposure.image.array.ravel(), exposure.image.array.ravel())):
+        return exposure  # one pass: any NaN or infinity would show in the sum of squares
     broken = ~np.isfinite(exposure.image.array)
     broken &= ~exposure.mask.isSet("NO_DATA")
     if not broken.any():

@@ -104,7 +104,7 @@ class SubtractConfig(Config):
         inclusiveMax=True,
     )
     minKernelSources = RangeField(dtype=int, doc="Smallest number of objects to fit the kernel to.", default=3, min=1)
-    maxKernelSources = Field(dtype=int, doc="Largest number of objects, brightest first; 0 or less: all.", default=1000)
+    maxKernelSources = Field(dtype=int, doc="Largest number of objects, brightest first; 0 or less: all.", default=600)
     maxOffset = RangeField(
         dtype=float, doc="A larger median offset of the stars, in pixels, means that the images are not registered.", default=1.5, min=0.0
     )

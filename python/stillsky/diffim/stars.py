@@ -113,7 +113,7 @@ def findObjects(maskedImage, config, binSize=128):
         iyy=moments.yy,
         ixy=moments.xy,
         damaged=np.zeros(len(moments), bool),
-        skyLevel=float(np.median(sky)),
+        skyLevel=float(np.median(sky[::16, ::16])),
         skySigma=float(sigma),
         background=sky,
     )
@@ -172,20 +172,20 @@ def _withoutTwins(moments, sigma):
 
 def _touchesMask(objects, mask, bits, xy0):
     """Whether a bad pixel lies within 1.5 FWHM (at least 3 pixels) of each object, or the object near the border."""
-    from scipy.ndimage import maximum_filter
-
     if not len(objects):
         return np.zeros(0, bool)
     radius = int(np.clip(1.5 * np.median(objects.size), 3, 25))
     ix = np.floor(objects.x - xy0[0] + 0.5).astype(int)
     iy = np.floor(objects.y - xy0[1] + 0.5).astype(int)
     height, width = mask.shape
-    border = (ix < radius) | (iy < radius) | (ix >= width - radius) | (iy >= height - radius)
-    hit = (mask & bits) != 0
-    if not hit.any():
-        return border
-    near = maximum_filter(hit.view(np.uint8), size=2 * radius + 1)
-    return border | (near[np.clip(iy, 0, height - 1), np.clip(ix, 0, width - 1)] != 0)
+    damaged = (ix < radius) | (iy < radius) | (ix >= width - radius) | (iy >= height - radius)
+    inside = np.flatnonzero(~damaged)
+    if min(mask.shape) > 2 * radius:
+        windows = np.lib.stride_tricks.sliding_window_view(mask, (2 * radius + 1, 2 * radius + 1))
+        for start in range(0, len(inside), 1000):  # a thousand windows at a time: bounded memory
+            some = inside[start : start + 1000]
+            damaged[some] = ((windows[iy[some] - radius, ix[some] - radius] & bits) != 0).any(axis=(1, 2))
+    return damaged
 
 
 def classifyStars(objects, config, shape):

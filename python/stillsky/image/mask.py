@@ -114,10 +114,11 @@ class Mask(Plane):
         for name in self._schema:
             target = target.add(name, self._schema.doc(name))
         named = self._schema.bitmask(list(self._schema))
-        unnamed = self._array & np.int32(~named)
-        if unnamed.any():
-            _log.warning("mask bits without a name dropped: 0x%x", int(np.bitwise_or.reduce(unnamed, axis=None)) & 0xFFFFFFFF)
-        if unnamed.any() or any(target.bit(name) != bit for name, bit in self._schema.items()):
+        present = int(np.bitwise_or.reduce(self._array, axis=None)) if self._array.size else 0
+        unnamed = present & ~named
+        if unnamed:
+            _log.warning("mask bits without a name dropped: 0x%x", unnamed & 0xFFFFFFFF)
+        if unnamed or any(present >> bit & 1 and target.bit(name) != bit for name, bit in self._schema.items()):
             old = self._array.copy()
             self._array[...] = 0
             for name, bit in self._schema.items():

@@ -21,7 +21,7 @@ from .._core import (
     polynomialTerms,
     subregionLengths,
 )
-from .convolution import ConvolutionControl, convolve, convolveAndSubtract, convolveArrays, scaledPlus
+from .convolution import ConvolutionControl, convolve, convolveAndSubtract, convolveArrays, scaledPlus, subtractModel
 
 __all__ = [
     "AnalyticKernel",

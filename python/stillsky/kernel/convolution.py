@@ -7,7 +7,7 @@ from .._core import ConvolutionControl
 from ..errors import DomainError, ShapeError
 from .fft import convolveFft, isFftSuitable
 
-__all__ = ["ConvolutionControl", "convolve", "convolveAndSubtract", "convolveArrays", "scaledPlus"]
+__all__ = ["ConvolutionControl", "convolve", "convolveAndSubtract", "convolveArrays", "scaledPlus", "subtractModel"]
 
 
 def convolveArrays(image, mask, variance, kernel, control=None, *, xy0=(0, 0), out=None, method="auto"):
@@ -196,8 +196,26 @@ def convolveAndSubtract(templateImage, scienceMaskedImage, kernel, background=0.
         _markEdges(out, kernel, control.noDataBit)
     else:
         convolveArrays(*template[:3], kernel, control, xy0=science[3], out=out[:3])
-    _core.subtractModelArrays(*out[:3], *science[:3], background, invert, science[3])
+    subtractModel(difference, scienceMaskedImage, background, invert)
     return difference
+
+
+def subtractModel(model, science, background=0.0, invert=True):
+    """The last step of a difference, in place: ``model`` becomes ``science - (model + background)``.
+
+    Parameters
+    ----------
+    model : `MaskedImage`
+        The convolved template; overwritten. Masks are OR-ed, variances add.
+    science : `MaskedImage`
+        With the same mask planes.
+    background : `float` or `Function2`
+        Evaluated at parent positions.
+    invert : `bool`
+        With False the negative.
+    """
+    out, planes = _planes(model), _planes(science)
+    _core.subtractModelArrays(*out[:3], *planes[:3], background, invert, planes[3])
 
 
 def _markEdges(planes, kernel, noDataBit):
