@@ -267,13 +267,12 @@ class _Job:
         x0, y0 = exposure.xy0
         if np.sqrt(np.sum(objects.signalToNoise[chosen] ** 2)) >= self.config.psf.minSignalToNoise:
             model = estimatePsf(
-                exposure.image.array - objects.background,
-                exposure.variance.array,
-                ~_usable(exposure),
+                exposure.maskedImage,
+                objects.background,
+                exposure.mask.bitmask(["NO_DATA", "BAD", "SAT", "CR"], ignoreMissing=True),
                 objects.x[chosen] - x0,
                 objects.y[chosen] - y0,
                 objects.fwhm,
-                exposure.bbox,
                 self.config.psf,
                 (objects.x - x0, objects.y - y0),
             )

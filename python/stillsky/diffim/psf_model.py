@@ -43,21 +43,21 @@ class PsfModel:
     wingSlope: float
 
 
-def estimatePsf(image, variance, bad, x, y, fwhm, bbox, config, neighbours=None):
+def estimatePsf(maskedImage, sky, badBits, x, y, fwhm, config, neighbours=None):
     """Model the PSF of an image from its stars.
 
     Parameters
     ----------
-    image, variance : `numpy.ndarray`, (h, w)
-        Sky-subtracted pixels and their variance.
-    bad : `numpy.ndarray` of bool, (h, w)
-        Pixels without value.
+    maskedImage : `stillsky.image.MaskedImage`
+        Only the pixels around the stars are read.
+    sky : `numpy.ndarray`, (h, w), or `float`
+        Background to subtract.
+    badBits : `int`
+        Mask bits of pixels without value; non-finite pixels and variances that are not positive count as well.
     x, y : `numpy.ndarray`, (n,)
         Positions of the stars, array indices.
     fwhm : `float`
         Typical width in pixels.
-    bbox : `stillsky.geom.Box2I`
-        Box of the image in the parent frame.
     config : `PsfModelConfig`
     neighbours : pair of `numpy.ndarray`, optional
         Positions of all objects; pixels nearer to another object than to the star get no weight.
@@ -76,31 +76,37 @@ def estimatePsf(image, variance, bad, x, y, fwhm, bbox, config, neighbours=None)
     Cost: 500 stars of 35 x 35 pixels at order 2 take about 0.1 s. Memory: three such cubes in double.
     """
     half = int(np.ceil(config.halfSizeFwhm * fwhm))
-    stamps, weights, inside = _centredStamps(image, variance, bad, x, y, half, neighbours)
+    stamps, weights, inside = _centredStamps(maskedImage, sky, badBits, x, y, half, neighbours)
     if not inside.any():
         raise NoDataError("estimatePsf: no star has a usable stamp", found=f"{len(x)} stars, none inside the image")
-    terms, order = _spatialTerms(x[inside], y[inside], image.shape, len(np.flatnonzero(inside)), config)
+    terms, order = _spatialTerms(x[inside], y[inside], maskedImage.image.array.shape, len(np.flatnonzero(inside)), config)
     coefficients, keep = _fitPixels(stamps, weights, terms, fwhm, config.rejectionRounds)
     used = np.zeros(len(x), bool)
     used[np.flatnonzero(inside)[keep]] = True
     coefficients, slope = _addWings(coefficients, half, int(np.ceil(config.wingsFwhm * fwhm)), fwhm)
     basis, loadings = _principalComponents(coefficients, config.maxComponents)
-    psf = PcaPsf(basis, loadings, bbox)
-    return PsfModel(psf, float(psf.fwhm(bbox.center)), used, order, slope)
+    psf = PcaPsf(basis, loadings, maskedImage.bbox)
+    return PsfModel(psf, float(psf.fwhm(maskedImage.bbox.center)), used, order, slope)
 
 
-def _centredStamps(image, variance, bad, x, y, half, neighbours):
+def _centredStamps(maskedImage, sky, badBits, x, y, half, neighbours):
     """Unit-flux stamps shifted to their centres, with weights; stars too near the edge are left out."""
+    image, mask, variance = (plane.array for plane in maskedImage.planes)
     margin = half + _TAPS
     ix, iy = np.floor(x + 0.5).astype(int), np.floor(y + 0.5).astype(int)
     inside = (ix >= margin) & (iy >= margin) & (ix + margin < image.shape[1]) & (iy + margin < image.shape[0])
     ix, iy = ix[inside], iy[inside]
     size = 2 * margin + 1
-    windows = np.lib.stride_tricks.sliding_window_view
-    rows, columns = iy - margin, ix - margin
-    pixels = windows(image, (size, size))[rows, columns].astype(float)
-    noise = windows(variance, (size, size))[rows, columns].astype(float)
-    unusable = windows(bad, (size, size))[rows, columns] | ~np.isfinite(pixels) | ~(noise > 0) | ~np.isfinite(noise)
+    if not inside.any():
+        return np.zeros((0, 2 * half + 1, 2 * half + 1)), np.zeros((0, 2 * half + 1, 2 * half + 1)), inside
+
+    def windows(plane):
+        return np.lib.stride_tricks.sliding_window_view(plane, (size, size))[iy - margin, ix - margin]
+
+    pixels = windows(image) - (windows(sky) if np.ndim(sky) else sky)
+    pixels = pixels.astype(float)
+    noise = windows(variance).astype(float)
+    unusable = ((windows(mask) & badBits) != 0) | ~np.isfinite(pixels) | ~(noise > 0) | ~np.isfinite(noise)
     if neighbours is not None:
         unusable |= _nearerToOther(x[inside], y[inside], ix, iy, margin, neighbours)
     pixels[unusable] = 0.0

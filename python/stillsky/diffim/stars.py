@@ -132,7 +132,17 @@ def _measureAtBestScale(flat, variance, mask, badBits, config):
             flat, variance, mask, badBits=badBits, sigmaPsf=sigma, threshold=_SEARCH_THRESHOLD, maxPeaks=config.maxNumber
         )
         moments = adaptiveMoments(
-            flat, variance, mask, peaks.x, peaks.y, badBits=badBits, guessSigma=sigma, maxShift=max(5.0, 2 * sigma)
+            flat,
+            variance,
+            mask,
+            peaks.x,
+            peaks.y,
+            badBits=badBits,
+            guessSigma=sigma,
+            maxShift=max(5.0, 2 * sigma),
+            maxSigma=6 * sigma,  # what is wider is no star, and costs most
+            tolerance=1e-3,
+            maxIter=40,
         )
         good = ((moments.flagBits & MomentsFlag.FAILED) == 0) & (moments.flux > 0) & (moments.fluxErr > 0)
         strength = np.sum(peaks.significance[:_FEW])
