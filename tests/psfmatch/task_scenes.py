@@ -13,7 +13,14 @@ SCALE = np.radians(0.2 / 3600)
 def starGrid(size, step, margin=40):
     """Positions on a grid with fractional offsets, (n, 2)."""
     centres = np.arange(margin, size - margin + 1, step)
-    return np.array([(x + 0.3 * ((i % 3) - 1), y - 0.25 * ((j % 3) - 1)) for j, y in enumerate(centres) for i, x in enumerate(centres)], float)
+    return np.array(
+        [
+            (x + 0.3 * ((i % 3) - 1), y - 0.25 * ((j % 3) - 1))
+            for j, y in enumerate(centres)
+            for i, x in enumerate(centres)
+        ],
+        float,
+    )
 
 
 def wcsAt(offset=(0.0, 0.0), size=256, ra=150.0):
@@ -54,8 +61,13 @@ def starPair(rng, size=256, step=48, sigmas=(1.5, 2.0), scale=1.0, variance=1.0,
     """Template and science exposure of the same stars, and their catalogue."""
     positions = starGrid(size, step)
     fluxes = flux * (1 + 0.1 * np.arange(len(positions)))
-    template = toExposure(render(size, positions, fluxes, sigmas[0], rng, variance), sigmas[0], variance=variance, wcs=wcsAt(size=size))
+    template = toExposure(
+        render(size, positions, fluxes, sigmas[0], rng, variance), sigmas[0], variance=variance, wcs=wcsAt(size=size)
+    )
     science = toExposure(
-        render(size, positions, scale * fluxes, sigmas[1], rng, variance, background), sigmas[1], variance=variance, wcs=wcsAt(size=size)
+        render(size, positions, scale * fluxes, sigmas[1], rng, variance, background),
+        sigmas[1],
+        variance=variance,
+        wcs=wcsAt(size=size),
     )
     return template, science, starTable(positions, fluxes)

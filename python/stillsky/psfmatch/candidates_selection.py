@@ -91,7 +91,9 @@ def asSources(candidateList):
         items = [item.getSource() for item in items]
     bad = next((item for item in items if not _isRecord(item)), None)
     if bad is not None:
-        raise StillskyError(f"candidateList: wanted source records or objects with getSource(), got {type(bad).__name__}")
+        raise StillskyError(
+            f"candidateList: wanted source records or objects with getSource(), got {type(bad).__name__}"
+        )
     return items
 
 

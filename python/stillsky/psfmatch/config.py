@@ -369,8 +369,10 @@ class MakeKernelConfig(PsfMatchConfig):
     selectDetection = ConfigField("Detection of the candidates.", MatchDetectionConfig)
     selectMeasurement = ConfigField("Measurement of the candidates.", MatchMeasurementConfig)
     fwhmExposureGrid = RangeField(
-        dtype=int, doc="Positions along each axis at which the PSF is evaluated when it is not defined at its average position.",
-        default=10, min=1,
+        dtype=int,
+        doc="Positions along each axis at which the PSF is evaluated where it is not defined at its average position.",
+        default=10,
+        min=1,
     )
     fwhmExposureBuffer = RangeField(
         dtype=float, doc="Fraction of the extent left out on every side of that grid.", default=0.05, min=0.0, max=0.5
@@ -394,7 +396,9 @@ class ModelPsfMatchConfig(Config):
         dtype=float, doc="Width of the padded PSF image over that of the kernel.", default=1.4, min=1.0, max=2.0,
         inclusiveMax=True,
     )
-    padPsfBy = Field(dtype=int, doc="Pixels added to the width of the PSF images, without doAutoPadPsf; even.", default=0)
+    padPsfBy = Field(
+        dtype=int, doc="Pixels added to the width of the PSF images, without doAutoPadPsf; even.", default=0
+    )
 
     def setDefaults(self):
         super().setDefaults()

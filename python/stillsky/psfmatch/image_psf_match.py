@@ -125,7 +125,13 @@ class ImagePsfMatchTask(PsfMatchTask):
             divided by the kernel sum at each pixel and has the PSF of the warped template.
         """
         result = self.matchExposures(
-            templateExposure, scienceExposure, templateFwhmPix, scienceFwhmPix, candidateList, doWarping, convolveTemplate
+            templateExposure,
+            scienceExposure,
+            templateFwhmPix,
+            scienceFwhmPix,
+            candidateList,
+            doWarping,
+            convolveTemplate,
         )
         if convolveTemplate:
             psf = scienceExposure.psf
@@ -229,7 +235,13 @@ class ImagePsfMatchTask(PsfMatchTask):
             See `stillsky.psfmatch.source_selection.selectSources`.
         """
         return selectSources(
-            exposure, self.config.selectDetection, self.kConfig.afwBackgroundConfig, sigma, doSmooth, idFactory, self.log
+            exposure,
+            self.config.selectDetection,
+            self.kConfig.afwBackgroundConfig,
+            sigma,
+            doSmooth,
+            idFactory,
+            self.log,
         )
 
     def makeCandidateList(self, templateExposure, scienceExposure, kernelSize, candidateList=None):

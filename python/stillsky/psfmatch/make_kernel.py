@@ -26,9 +26,7 @@ class MakeKernelTask(PsfMatchTask):
     _DefaultName = "makeALKernel"
     _debugName = "lsst.ip.diffim.makeKernel"
 
-    def run(
-        self, template, science, kernelSources, preconvolved=False, templateFwhmPix=None, scienceFwhmPix=None
-    ):
+    def run(self, template, science, kernelSources, preconvolved=False, templateFwhmPix=None, scienceFwhmPix=None):
         """Fit the kernel.
 
         Parameters
@@ -91,12 +89,16 @@ class MakeKernelTask(PsfMatchTask):
     def getSelectSources(self, exposure, sigma=None, doSmooth=True, idFactory=None):
         """Sources detected on an exposure, which stays as it is; see `stillsky.psfmatch.source_selection`."""
         return selectSources(
-            exposure, self.config.selectDetection, self.kConfig.afwBackgroundConfig, sigma, doSmooth, idFactory, self.log
+            exposure,
+            self.config.selectDetection,
+            self.kConfig.afwBackgroundConfig,
+            sigma,
+            doSmooth,
+            idFactory,
+            self.log,
         )
 
-    def makeCandidateList(
-        self, convolved, reference, kernelSize, candidateList=None, preconvolved=False, sigma=None
-    ):
+    def makeCandidateList(self, convolved, reference, kernelSize, candidateList=None, preconvolved=False, sigma=None):
         """Sources whose square of side ``2 kernelSize + 1`` lies in both exposures without a bad plane in either.
 
         Parameters
@@ -128,8 +130,12 @@ class MakeKernelTask(PsfMatchTask):
         self.log.info("%d of %d sources are fit to be kernel candidates", len(stamps), len(sources))
         requireStamps(stamps, sources)
         table = _sourceTable([stamp.source for stamp in stamps])
-        table["stampMinX"] = Table.Column([s.box.minX for s in stamps], description="candidate box, first x", unit="pix")
-        table["stampMinY"] = Table.Column([s.box.minY for s in stamps], description="candidate box, first y", unit="pix")
+        table["stampMinX"] = Table.Column(
+            [s.box.minX for s in stamps], description="candidate box, first x", unit="pix"
+        )
+        table["stampMinY"] = Table.Column(
+            [s.box.minY for s in stamps], description="candidate box, first y", unit="pix"
+        )
         table["stampSize"] = Table.Column([s.box.width for s in stamps], description="candidate box, side", unit="pix")
         return table
 
@@ -150,9 +156,7 @@ class MakeKernelTask(PsfMatchTask):
         -------
         basisList : `list` [`stillsky.kernel.Kernel`]
         """
-        return logAndMakeBasisList(
-            self, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, metadata
-        )
+        return logAndMakeBasisList(self, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, metadata)
 
     def _checkPsfWidths(self, template, science, preconvolved, templateFwhmPix, scienceFwhmPix):
         """Both widths in pixels; if either is missing, both from the PSFs."""

@@ -85,7 +85,7 @@ def evaluateMeanPsfFwhm(exposure, fwhmExposureBuffer, fwhmExposureGrid):
 
 
 def psfWidths(convolved, reference, buffer, grid):
-    """Widths of two exposures' PSFs, both by `getPsfFwhm` or, if that fails for either, both by the mean over a grid."""
+    """Widths of two exposures' PSFs, both by `getPsfFwhm` or, where either fails, both by the mean over a grid."""
     try:
         return getPsfFwhm(convolved.psf), getPsfFwhm(reference.psf)
     except (StillskyError, ValueError, NumericalError):

@@ -26,5 +26,11 @@ class SnapPsfMatchTask(ImagePsfMatchTask):
         """As `ImagePsfMatchTask.subtractExposures`; ``doWarping`` is by default that of the configuration."""
         doWarping = self.config.doWarping if doWarping is None else doWarping
         return super().subtractExposures(
-            templateExposure, scienceExposure, templateFwhmPix, scienceFwhmPix, candidateList, doWarping, convolveTemplate
+            templateExposure,
+            scienceExposure,
+            templateFwhmPix,
+            scienceFwhmPix,
+            candidateList,
+            doWarping,
+            convolveTemplate,
         )

@@ -90,8 +90,10 @@ def _copyForDetection(exposure):
 def _detect(exposure, detection, sigma, doSmooth):
     """Footprints above the threshold, their planes set on the exposure's mask; and the width used, in pixels."""
     sigma = exposure.psf.determinantRadius() if sigma is None else float(sigma)
-    image, variance = _matchedFilter(exposure, sigma, detection.excludeMaskPlanes) if doSmooth else (
-        exposure.image, exposure.variance
+    image, variance = (
+        _matchedFilter(exposure, sigma, detection.excludeMaskPlanes)
+        if doSmooth
+        else (exposure.image, exposure.variance)
     )
     found = []
     for polarity, plane in ((True, "DETECTED"), (False, "DETECTED_NEGATIVE")):
@@ -146,9 +148,7 @@ def _measure(exposure, footprintSets, sigma, idFactory):
         table["coord_ra"] = Table.Column(np.atleast_1d(ra), unit=u.rad, description="right ascension, ICRS")
         table["coord_dec"] = Table.Column(np.atleast_1d(dec), unit=u.rad, description="declination, ICRS")
     fluxes = [_psfFlux(exposure, x, y, m, bad) for x, y, m in zip(table["x"], table["y"], moments, strict=True)]
-    for i, (name, text) in enumerate(
-        (("psfFlux", "flux of a point source"), ("psfFluxErr", "its standard deviation"))
-    ):
+    for i, (name, text) in enumerate((("psfFlux", "flux of a point source"), ("psfFluxErr", "its standard deviation"))):
         table[name] = Table.Column(np.array([f[i] for f in fluxes], float), description=f"{text}, image units")
     table["pixelFlag"] = Table.Column(
         np.array([f[2] for f in fluxes], bool), description="a bad, saturated or missing pixel near the centre"
