@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from task_scenes import render, starGrid, starPair, starTable, toExposure, wcsAt
 
-from stillsky.errors import InvalidPsfError, MismatchError, NoDataError, ShapeError, StillskyError
+from stillsky.errors import DomainError, InvalidPsfError, MismatchError, NoDataError, ShapeError, StillskyError
 from stillsky.kernel import Chebyshev1Function2, LinearCombinationKernel
 from stillsky.psfmatch import SpatialCellSet
+from stillsky.psfmatch.difference import evaluateOnBox, kernelSumFunction
 from stillsky.psfmatch.image_psf_match import ImagePsfMatchConfig, ImagePsfMatchTask, subtractAlgorithmRegistry
 from stillsky.psfmatch.snap_psf_match import SnapPsfMatchConfig, SnapPsfMatchTask
 
@@ -103,6 +104,8 @@ def testConvolvingTheScienceImageGivesADifferenceOnTheScienceScale(rng):
     result = task.subtractExposures(template, science, candidateList=stars, convolveTemplate=False)
     difference = result.subtractedExposure
     assert difference.psf is template.psf
+    assert task.metadata["convolvedExposure"] == "Science" and not result.convolveTemplate
+    assert result.scienceBackground(128.0, 128.0) == pytest.approx(7.0, abs=0.3)
     assert difference.image.array[97:128, 97:128].sum() == pytest.approx(flux, rel=0.03)
     outside = np.hypot(x - 112, y - 112) > 15
     good = outside & np.isfinite(difference.image.array)
@@ -292,3 +295,38 @@ def testDegreesAreChosenByTheCandidatesVote(rng):
     assert all(1 <= d <= limit for d, limit in zip(degrees, [3, 2, 1], strict=True))
     # Round Gaussians need no high degrees: the penalty must have lowered them.
     assert sum(degrees) < 6
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "expected"),
+    [((1.5, 2.0), {"Template"}), ((2.0, 1.5), {"Science"}), ((1.7, 1.72), {"Template", "Science"})],
+)
+def testTheSharperExposureIsConvolvedByItself(rng, sigmas, expected):
+    template, science, stars = starPair(rng, step=64, sigmas=sigmas, scale=1.1)
+    task = makeTask(spatialKernelOrder=0)
+    result = task.subtractExposures(template, science, candidateList=stars, convolveTemplate="auto")
+    assert task.metadata["convolvedExposure"] in expected
+    assert result.convolveTemplate is (task.metadata["convolvedExposure"] == "Template")
+    # The metadata are those of the kernel that was returned.
+    assert task.metadata["spatialKernelSum"] == pytest.approx(result.psfMatchingKernel.sumAt(127.5, 127.5), rel=1e-9)
+    assert np.std(chi(result.subtractedExposure)) == pytest.approx(1.0, abs=0.05)
+
+
+def testAnUnknownDirectionIsRefused(rng):
+    template, science, stars = starPair(rng, step=96)
+    with pytest.raises(DomainError, match="convolveTemplate"):
+        makeTask().matchExposures(template, science, candidateList=stars, convolveTemplate="both")
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def testDividingByAVaryingKernelSum(rng, order):
+    template, science, stars = starPair(rng, sigmas=(2.0, 1.5), scale=1.25, background=7.0)
+    task = makeTask(fitForBackground=True, spatialKernelOrder=1, spatialPhotometricOrder=order)
+    result = task.subtractExposures(template, science, candidateList=stars, convolveTemplate=False)
+    assert result.scienceBackground(128.0, 128.0) == pytest.approx(7.0, abs=0.4)
+    kernel = result.psfMatchingKernel
+    sums = evaluateOnBox(kernelSumFunction(kernel), science.bbox)
+    for x, y in ((20, 30), (200, 100)):
+        value = sums if np.ndim(sums) == 0 else sums[y, x]
+        assert value == pytest.approx(kernel.imageAt(float(x), float(y)).sum(), rel=1e-9)
+    assert (np.ndim(sums) == 0) == (order == 0)

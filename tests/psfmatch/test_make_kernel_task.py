@@ -185,3 +185,32 @@ def testABackgroundThatCannotBeFittedIsReplacedByTheMedian(rng, caplog):
     sources = MakeKernelTask(config=config).getSelectSources(exposure)
     assert "median" in caplog.text
     assert len(sources) == len(positions)
+
+
+def testTheConfiguredMeasurementsAreMade(rng):
+    _, science, stars = starPair(rng, step=96)
+    y, x = np.mgrid[:256, :256]
+    science.image.array[...] += 60.0 * np.exp(-((x - 88) ** 2 + (y - 88) ** 2) / (2 * 6.0**2))  # a galaxy
+    config = MakeKernelConfig()
+    sources = MakeKernelTask(config=config).getSelectSources(science)
+    galaxy = np.argmin(np.hypot(sources["x"] - 88, sources["y"] - 88))
+    isStar = np.arange(len(sources)) != galaxy
+    assert sources["sizeExtendedness"][galaxy] > 0.99
+    assert np.all(np.asarray(sources["sizeExtendedness"])[isStar] < 0.05)
+    np.testing.assert_allclose(sources["gaussianFlux"][isStar], sources["psfFlux"][isStar], rtol=0.02)
+    np.testing.assert_allclose(sources["xx"][isStar], 4.0, rtol=0.05)
+    assert not sources["pixelFlag"].any()
+    config.selectMeasurement.plugins = ["PixelFlags"]
+    science.mask.array[int(stars["y"][0]), int(stars["x"][0]) + 2] |= science.mask.bitmask("SAT")
+    few = MakeKernelTask(config=config).getSelectSources(science)
+    assert few.colnames == ["id", "x", "y", "pixelFlag"]
+    assert few["pixelFlag"][np.argmin(np.hypot(few["x"] - stars["x"][0], few["y"] - stars["y"][0]))]
+    config.selectMeasurement.plugins = ["Astrology"]
+    with pytest.raises(DomainError, match="Astrology"):
+        MakeKernelTask(config=config).getSelectSources(science)
+
+
+def testAnImageWithoutSourcesGivesAnEmptyTable(rng):
+    exposure = toExposure(rng.normal(0.0, 1.0, (128, 128)), 2.0, wcs=wcsAt(size=128))
+    sources = makeTask().getSelectSources(exposure)
+    assert len(sources) == 0 and "psfFlux" in sources.colnames

@@ -383,6 +383,7 @@ class MakeKernelConfig(PsfMatchConfig):
         self.selectDetection.reEstimateBackground = False
         self.selectDetection.thresholdValue = 10.0
         self.selectDetection.excludeMaskPlanes = ["EDGE"]
+        self.selectMeasurement.plugins = [*self.selectMeasurement.plugins, "ClassificationSizeExtendedness"]
 
 
 class ModelPsfMatchConfig(Config):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["evaluateOnBox", "kernelSumFunction"]
+__all__ = ["evaluateOnBox", "kernelSumFunction", "scaledBackground"]
 
 _BAND_ROWS = 64
 
@@ -45,3 +45,25 @@ def kernelSumFunction(kernel):
     first = kernel.getSpatialFunction(0)
     box = getattr(first, "box", None)
     return type(first)(list(parameters), box) if box is not None else type(first)(list(parameters))
+
+
+def scaledBackground(background, kernelSum):
+    """The background ``-b / s`` on the scale of the image that was convolved.
+
+    From ``T = K (x) S + b`` with the kernel sum s follows ``S = T / s - b / s`` for constant light.
+
+    Parameters
+    ----------
+    background : `stillsky.kernel.Function2`
+    kernelSum : `float` or `stillsky.kernel.Function2`
+        As `kernelSumFunction` returns it.
+
+    Returns
+    -------
+    background : `stillsky.kernel.Function2`, or callable of (x, y) where the kernel sum varies
+    """
+    if callable(kernelSum):
+        return lambda x, y: -np.asarray(background(x, y)) / kernelSum(x, y)
+    parameters = [-value / kernelSum for value in background.parameters]
+    box = getattr(background, "box", None)
+    return type(background)(parameters, box) if box is not None else type(background)(parameters)

@@ -1,24 +1,30 @@
 """ImagePsfMatchTask: match the PSFs of two exposures or masked images, and subtract them."""
 
+import copy
+
 import lsst.pipe.base as pipeBase
+import numpy as np
 from lsst.pex.config import makeRegistry
 
-from ..errors import ShapeError, StillskyError
+from ..errors import DomainError, ShapeError, StillskyError
 from ..image import Exposure
 from ..kernel import ConvolutionControl, convolve
+from ..task_base import assignMetadata
 from ..warp import Warper
 from . import SpatialCellSet
 from .basis_selection import NbasisEvaluator
 from .candidates_selection import asSources, requireStamps, stampsOnSky
 from .config import ImagePsfMatchConfig
-from .difference import evaluateOnBox, kernelSumFunction
+from .difference import evaluateOnBox, kernelSumFunction, scaledBackground
 from .make_kernel import logAndMakeBasisList, makeStampCandidate
 from .psf_fwhm import getPsfFwhm
 from .registration import isRegistered, registerTemplate
 from .source_selection import selectSources
-from .task import PsfMatchTask
+from .task import NoKernelCandidatesError, PsfMatchTask
 
 __all__ = ["ImagePsfMatchConfig", "ImagePsfMatchTask", "subtractAlgorithmRegistry"]
+
+_EQUAL_WIDTHS = 0.05  # relative difference of PSF widths below which both directions are tried
 
 subtractAlgorithmRegistry = makeRegistry("Tasks that subtract a template from a science exposure")
 
@@ -64,15 +70,18 @@ class ImagePsfMatchTask(PsfMatchTask):
             Default: sources detected on the science exposure.
         doWarping : `bool`
             False: exposures on different grids are an error.
-        convolveTemplate : `bool`
-            False: the science exposure is convolved.
+        convolveTemplate : `bool` or "auto"
+            False: the science exposure is convolved. "auto": the sharper exposure is; within 5 percent of equal widths
+            both ways are tried, and the one whose candidates have the smaller residuals is taken.
 
         Returns
         -------
         result : `lsst.pipe.base.Struct`
             matchedImage (`MaskedImage`, the convolved one), psfMatchingKernel, backgroundModel (to be added to the
             matched image), kernelCellSet, warpedExposure (template on the science grid), matchedExposure (the matched
-            image with the science WCS and PhotoCalib and the filter of the convolved exposure; no PSF).
+            image with the science WCS and PhotoCalib and the filter of the convolved exposure; no PSF),
+            convolveTemplate (what was done; the metadata ``convolvedExposure`` has it as "Template" or "Science"),
+            scienceBackground (the differential background, science minus template, on the science flux scale).
 
         Raises
         ------
@@ -86,20 +95,65 @@ class ImagePsfMatchTask(PsfMatchTask):
         warped = registerTemplate(templateExposure, scienceExposure, self.kConfig.warpingConfig, doWarping)
         templateFwhmPix = self._fwhm(warped, templateFwhmPix, "template")
         scienceFwhmPix = self._fwhm(scienceExposure, scienceFwhmPix, "science")
-        convolved, reference = (warped, scienceExposure) if convolveTemplate else (scienceExposure, warped)
-        widths = (templateFwhmPix, scienceFwhmPix) if convolveTemplate else (scienceFwhmPix, templateFwhmPix)
+        widths = (templateFwhmPix, scienceFwhmPix)
+        result = self._matchBestWay(warped, scienceExposure, widths, candidateList, convolveTemplate)
+        assignMetadata(self.metadata, {"convolvedExposure": "Template" if result.convolveTemplate else "Science"})
+        return result
+
+    def _matchBestWay(self, warped, science, widths, candidateList, convolveTemplate):
+        """Match in the direction asked for, or in the better one."""
+        if convolveTemplate not in (True, False, "auto"):
+            raise DomainError(f"convolveTemplate: wanted True, False or 'auto', got {convolveTemplate!r}")
+        if convolveTemplate != "auto":
+            return self._matchOneWay(warped, science, widths, candidateList, bool(convolveTemplate))
+        if None in widths:
+            return self._matchOneWay(warped, science, widths, candidateList, True)
+        if abs(widths[0] / widths[1] - 1.0) > _EQUAL_WIDTHS:
+            return self._matchOneWay(warped, science, widths, candidateList, widths[0] < widths[1])
+        ways = []
+        for way in (False, True):  # the template last: it wins a tie, and its fit is then the last one
+            try:
+                result = self._matchOneWay(warped, science, widths, candidateList, way)
+            except NoKernelCandidatesError as error:
+                failure = error
+                continue
+            ways.append((self._merit(), result, self.fit))
+        if not ways:
+            raise failure
+        merit, result, fit = min(reversed(ways), key=lambda way: way[0])
+        self.log.info(
+            "Convolving the %s: merit %.3f", "template" if result.convolveTemplate else "science image", merit
+        )
+        if fit is not self.fit:
+            # The metadata must be those of the way taken.
+            return self._matchOneWay(warped, science, widths, candidateList, result.convolveTemplate)
+        return result
+
+    def _merit(self):
+        """Median over the candidates of the residual in sigma, with the kernel fitted without each."""
+        values = np.array([c["looRms"] for c in self.fit.candidates if c["usedInFit"]])
+        return float(np.nanmedian(values)) if np.isfinite(values).any() else np.inf
+
+    def _matchOneWay(self, warped, science, widths, candidateList, convolveTemplate):
+        """Match registered exposures; ``widths`` are those of template and science in pixels."""
+        convolved, reference = (warped, science) if convolveTemplate else (science, warped)
+        widths = widths if convolveTemplate else widths[::-1]
         kernelSize = self.makeKernelBasisList(*widths)[0].width
-        candidateList = self.makeCandidateList(warped, scienceExposure, kernelSize, candidateList)
-        result = self.matchMaskedImages(
-            convolved.maskedImage, reference.maskedImage, candidateList, widths[0], widths[1]
-        )
+        stamps = self.makeCandidateList(warped, science, kernelSize, candidateList)
+        result = self.matchMaskedImages(convolved.maskedImage, reference.maskedImage, stamps, *widths)
         matchedExposure = Exposure(
-            result.matchedImage,
-            wcs=scienceExposure.wcs,
-            photoCalib=scienceExposure.photoCalib,
-            filter=convolved.filter,
+            result.matchedImage, wcs=science.wcs, photoCalib=science.photoCalib, filter=convolved.filter
         )
-        return pipeBase.Struct(**result.getDict(), warpedExposure=warped, matchedExposure=matchedExposure)
+        background = result.backgroundModel
+        if not convolveTemplate:
+            background = scaledBackground(background, kernelSumFunction(result.psfMatchingKernel))
+        return pipeBase.Struct(
+            **result.getDict(),
+            warpedExposure=warped,
+            matchedExposure=matchedExposure,
+            convolveTemplate=convolveTemplate,
+            scienceBackground=background,
+        )
 
     def subtractExposures(
         self,
@@ -133,7 +187,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             doWarping,
             convolveTemplate,
         )
-        if convolveTemplate:
+        if result.convolveTemplate:
             psf = scienceExposure.psf
             difference = self._subtract(scienceExposure.maskedImage, result.matchedImage, result.backgroundModel)
         else:
@@ -142,7 +196,8 @@ class ImagePsfMatchTask(PsfMatchTask):
             sums = evaluateOnBox(kernelSumFunction(result.psfMatchingKernel), difference.bbox)
             difference.image.array[...] /= -sums
             difference.variance.array[...] /= sums**2
-        subtracted = Exposure(difference, scienceExposure.info, psf=psf)
+        metadata = copy.deepcopy(scienceExposure.metadata)
+        subtracted = Exposure(difference, scienceExposure.info, psf=psf, metadata=metadata)
         return pipeBase.Struct(subtractedExposure=subtracted, **result.getDict())
 
     def _fwhm(self, exposure, given, which):
@@ -242,6 +297,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             doSmooth,
             idFactory,
             self.log,
+            list(self.config.selectMeasurement.plugins),
         )
 
     def makeCandidateList(self, templateExposure, scienceExposure, kernelSize, candidateList=None):

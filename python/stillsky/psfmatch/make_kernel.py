@@ -96,6 +96,7 @@ class MakeKernelTask(PsfMatchTask):
             doSmooth,
             idFactory,
             self.log,
+            list(self.config.selectMeasurement.plugins),
         )
 
     def makeCandidateList(self, convolved, reference, kernelSize, candidateList=None, preconvolved=False, sigma=None):

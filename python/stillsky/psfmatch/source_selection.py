@@ -3,20 +3,17 @@
 import logging
 
 import numpy as np
-from astropy import units as u
-from astropy.table import Table
 from scipy import ndimage
 
 from ..background import fitBackground
 from ..detection import FootprintSet, Threshold
 from ..errors import InvalidPsfError, StillskyError
 from ..image import Exposure, Image, MaskedImage
-from ..measure import MomentsFlag, adaptiveMoments
+from .source_measurement import FAILED_PLANES, PLUGINS, measureFootprints
 
 __all__ = ["backgroundModel", "selectSources"]
 
 _log = logging.getLogger(__name__)
-_FAILED_PLANES = ("BAD", "SAT", "NO_DATA")
 
 
 def backgroundModel(exposure, config, log=_log):
@@ -42,7 +39,9 @@ def backgroundModel(exposure, config, log=_log):
     return float(np.median(usable)) if usable.size else 0.0
 
 
-def selectSources(exposure, detection, backgroundConfig, sigma=None, doSmooth=True, idFactory=None, log=_log):
+def selectSources(
+    exposure, detection, backgroundConfig, sigma=None, doSmooth=True, idFactory=None, log=_log, plugins=PLUGINS
+):
     """Detect and measure the sources of an exposure.
 
     Parameters
@@ -57,18 +56,20 @@ def selectSources(exposure, detection, backgroundConfig, sigma=None, doSmooth=Tr
         Smooth before detecting; False for an image that has been filtered with its PSF.
     idFactory : callable, optional
         Number of sources -> ids; default 1, 2, ...
+    plugins : sequence of `str`
+        What to measure; see `stillsky.psfmatch.source_measurement.measureFootprints`.
 
     Returns
     -------
     sources : `astropy.table.Table`
-        id, x, y (parent pixels), coord_ra, coord_dec (radians, with a WCS), psfFlux, psfFluxErr, xx, yy, xy (adaptive
-        moments, pixels^2), pixelFlag (a bad or saturated pixel, or none, near the centre). Sources whose centroid
-        fails are left out.
+        One row per source; those that are too faint or too damaged for a shape are left out.
 
     Raises
     ------
     InvalidPsfError
         Neither a PSF nor a width.
+    DomainError
+        Unknown plugin.
     """
     if exposure.psf is None and sigma is None:
         raise InvalidPsfError("selectSources: wanted an exposure with a PSF, or sigma")
@@ -78,7 +79,7 @@ def selectSources(exposure, detection, backgroundConfig, sigma=None, doSmooth=Tr
     if detection.reEstimateBackground:
         work.image.array[...] -= backgroundModel(work, backgroundConfig, log)
         found = _detect(work, detection, sigma, doSmooth)
-    return _measure(work, *found, idFactory)
+    return measureFootprints(work, *found, plugins, idFactory)
 
 
 def _copyForDetection(exposure):
@@ -107,7 +108,7 @@ def _detect(exposure, detection, sigma, doSmooth):
 
 def _matchedFilter(exposure, sigma, excludedPlanes):
     """Image smoothed with a unit-sum Gaussian, and its variance; pixels left out are filled from their neighbours."""
-    planes = [*_FAILED_PLANES, *excludedPlanes]
+    planes = [*FAILED_PLANES, *excludedPlanes]
     masked = exposure.maskedImage
     data, noise = masked.image.array.astype(float), masked.variance.array.astype(float)
     use = np.isfinite(data) & np.isfinite(noise) & (noise > 0)
@@ -126,58 +127,3 @@ def _matchedFilter(exposure, sigma, excludedPlanes):
         value = np.where(enough, smooth(np.where(use, data, 0.0), taps) / weight, np.nan)
         variance = np.where(enough, smooth(np.where(use, noise, 0.0), taps**2) / weight**2, np.nan)
     return Image(value.astype(np.float32), masked.xy0), Image(variance.astype(np.float32), masked.xy0)
-
-
-def _measure(exposure, footprintSets, sigma, idFactory):
-    """Table of the first peaks of footprints; columns as in `selectSources`."""
-    peaks = [f.peaks[0] for footprints in footprintSets for f in footprints if len(f.peaks)]
-    px, py = (np.array([peak[name] for peak in peaks], float) for name in ("f_x", "f_y"))
-    x0, y0 = exposure.xy0
-    planes = exposure.image.array, exposure.variance.array, exposure.mask.array
-    bad = exposure.mask.bitmask(list(_FAILED_PLANES), ignoreMissing=True)
-    moments = adaptiveMoments(*planes, px - x0, py - y0, guessSigma=sigma, badBits=bad)
-    good = ((moments.flagBits & MomentsFlag.FAILED) == 0) & np.isfinite(moments.x) & np.isfinite(moments.y)
-    moments = moments[good]
-    n = len(moments)
-    table = Table()
-    table["id"] = np.arange(1, n + 1) if idFactory is None else np.asarray(idFactory(n), np.int64)
-    table["x"] = Table.Column(moments.x + x0, unit=u.pix, description="centroid, x, parent coordinates")
-    table["y"] = Table.Column(moments.y + y0, unit=u.pix, description="centroid, y, parent coordinates")
-    if exposure.wcs is not None:
-        ra, dec = exposure.wcs.pixelToSky(np.asarray(table["x"]), np.asarray(table["y"]))
-        table["coord_ra"] = Table.Column(np.atleast_1d(ra), unit=u.rad, description="right ascension, ICRS")
-        table["coord_dec"] = Table.Column(np.atleast_1d(dec), unit=u.rad, description="declination, ICRS")
-    fluxes = [_psfFlux(exposure, x, y, m, bad) for x, y, m in zip(table["x"], table["y"], moments, strict=True)]
-    for i, (name, text) in enumerate((("psfFlux", "flux of a point source"), ("psfFluxErr", "its standard deviation"))):
-        table[name] = Table.Column(np.array([f[i] for f in fluxes], float), description=f"{text}, image units")
-    table["pixelFlag"] = Table.Column(
-        np.array([f[2] for f in fluxes], bool), description="a bad, saturated or missing pixel near the centre"
-    )
-    for name in ("xx", "yy", "xy"):
-        table[name] = Table.Column(moments[name], unit=u.pix**2, description="adaptive second moment")
-    return table
-
-
-def _psfFlux(exposure, x, y, moments, bad):
-    """Flux of a point source at a position, its error, and whether a pixel within one sigma-square is bad.
-
-    Least squares of the PSF image with equal weights, F = sum(P d) / sum(P^2), over the usable pixels.
-    """
-    if exposure.psf is None:
-        return moments.flux, moments.fluxErr, False
-    try:
-        image = exposure.psf.computeImage((float(x), float(y)))
-    except (StillskyError, ValueError, ArithmeticError):
-        return moments.flux, moments.fluxErr, True
-    box = image.bbox.clipped(exposure.bbox)
-    if box.isEmpty:
-        return np.nan, np.nan, True
-    part, psf = exposure.maskedImage[box], image[box].array
-    data, variance = part.image.array.astype(float), part.variance.array.astype(float)
-    use = np.isfinite(data) & np.isfinite(variance) & ((part.mask.array & bad) == 0)
-    norm = np.sum(psf[use] ** 2)
-    if not norm > 0:
-        return np.nan, np.nan, True
-    core = psf > 0.5 * psf.max()
-    flux = np.sum(psf[use] * data[use]) / norm
-    return flux, np.sqrt(np.sum(psf[use] ** 2 * variance[use])) / norm, bool(np.any(core & ~use))
