@@ -25,7 +25,7 @@ from ..psf import GaussianPsf
 from ..psfmatch import makeAlardLuptonBasisList
 from ..psfmatch.algorithm import fitMatchingKernel
 from ..psfmatch.basis import chooseAlardLuptonBasis, makeKernelBasisList
-from ..stats import clippedStats
+from ..stats import robustSigma
 from ..warp import Warper, alignedWithin, warpMaskedImage
 from .direction import fitKernelToPsfs, forecastDirection
 from .psf_model import estimatePsf
@@ -445,7 +445,9 @@ class _Job:
         with np.errstate(invalid="ignore", divide="ignore"):
             chi = difference.image.array[cut] / np.sqrt(difference.variance.array[cut])
         chi = np.ascontiguousarray(chi, np.float32)
-        median, mean, sigma, n = clippedStats(chi, np.ascontiguousarray(difference.mask.array[cut]), bad)
+        good = ((difference.mask.array[cut] & bad) == 0) & np.isfinite(chi)
+        n, sigma = np.count_nonzero(good), robustSigma(chi, np.ascontiguousarray(difference.mask.array[cut]), bad)
+        median = np.median(chi[good]) if n else np.nan
         self.metadata.update(skyChi=float(sigma), skyChiMedian=float(median), nSkyPixels=int(n))
         if not n:
             raise NoDataError(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import least_squares
 
-from ..errors import NoDataError
+from ..errors import DomainError, NoDataError
 from ..psf import PcaPsf
 
 __all__ = ["PsfModel", "estimatePsf"]
@@ -79,14 +79,41 @@ def estimatePsf(maskedImage, sky, badBits, x, y, fwhm, config, neighbours=None):
     stamps, weights, inside = _centredStamps(maskedImage, sky, badBits, x, y, half, neighbours)
     if not inside.any():
         raise NoDataError("estimatePsf: no star has a usable stamp", found=f"{len(x)} stars, none inside the image")
-    terms, order = _spatialTerms(x[inside], y[inside], maskedImage.image.array.shape, len(np.flatnonzero(inside)), config)
-    coefficients, keep = _fitPixels(stamps, weights, terms, fwhm, config.rejectionRounds)
+    shape = maskedImage.image.array.shape
+    order = _affordableOrder(np.count_nonzero(inside), config)
+    while True:
+        terms = _spatialTerms(x[inside], y[inside], shape, order)
+        coefficients, keep = _fitPixels(stamps, weights, terms, fwhm, config.rejectionRounds)
+        coefficients, slope = _addWings(coefficients, half, int(np.ceil(config.wingsFwhm * fwhm)), fwhm)
+        psf = PcaPsf(*_principalComponents(coefficients, config.maxComponents), maskedImage.bbox)
+        width = _plausibleWidth(psf, maskedImage.bbox, fwhm)
+        if width is not None or order == 0:
+            break
+        order -= 1  # the stars do not reach far enough to say how the PSF varies
+    if width is None:
+        raise NoDataError(
+            "estimatePsf: the stars give no PSF", found=f"{len(keep)} stamps, whose mean is not a peak of width {fwhm:.1f} px"
+        )
     used = np.zeros(len(x), bool)
     used[np.flatnonzero(inside)[keep]] = True
-    coefficients, slope = _addWings(coefficients, half, int(np.ceil(config.wingsFwhm * fwhm)), fwhm)
-    basis, loadings = _principalComponents(coefficients, config.maxComponents)
-    psf = PcaPsf(basis, loadings, maskedImage.bbox)
-    return PsfModel(psf, float(psf.fwhm(maskedImage.bbox.center)), used, order, slope)
+    return PsfModel(psf, width, used, order, slope)
+
+
+def _affordableOrder(nStars, config):
+    """Largest order that leaves enough stars per term."""
+    order = config.maxOrder
+    while order > 0 and (order + 1) * (order + 2) // 2 * config.starsPerTerm > nStars:
+        order -= 1
+    return order
+
+
+def _plausibleWidth(psf, bbox, fwhm):
+    """FWHM at the centre, or None when the model is no peak of about the right width there or at a corner."""
+    try:
+        widths = [psf.fwhm(position) for position in (bbox.center, *bbox.corners)]
+    except (DomainError, NoDataError):
+        return None
+    return float(widths[0]) if all(0.5 * fwhm < width < 2.0 * fwhm for width in widths) else None
 
 
 def _centredStamps(maskedImage, sky, badBits, x, y, half, neighbours):
@@ -150,16 +177,13 @@ def _shiftMatrices(fractions, half):
     return weight / weight.sum(axis=2, keepdims=True)
 
 
-def _spatialTerms(x, y, shape, nStars, config):
+def _spatialTerms(x, y, shape, order):
     """Chebyshev terms at the stars, in the term order of `stillsky.kernel.Chebyshev1Function2`."""
-    order = config.maxOrder
-    while order > 0 and (order + 1) * (order + 2) // 2 * config.starsPerTerm > nStars:
-        order -= 1
     u = (x - (shape[1] - 1) / 2) * 2 / shape[1]
     v = (y - (shape[0] - 1) / 2) * 2 / shape[0]
     chebyshev = np.polynomial.chebyshev.chebvander
     tu, tv = chebyshev(u, order), chebyshev(v, order)
-    return np.array([tu[:, d - b] * tv[:, b] for d in range(order + 1) for b in range(d + 1)]).T, order
+    return np.array([tu[:, d - b] * tv[:, b] for d in range(order + 1) for b in range(d + 1)]).T
 
 
 def _fitPixels(stamps, weights, terms, fwhm, rounds):

@@ -20,6 +20,7 @@ __all__ = ["KernelStars", "Objects", "classifyStars", "findObjects", "selectKern
 SIGMA_TO_FWHM = 2.354820045
 _SEARCH_SIGMAS = (1.7, 3.4, 6.8)  # pixels; widths of the search filter, wider ones only when the first finds little
 _SMALLEST = 0.8  # pixels; anything narrower is a cosmic ray or a noise peak
+_BLENDED = 1 << 20  # beyond the bits of MomentsFlag: a comparable peak is near
 _FEW = 5  # bright objects below which moments are given up for mere peaks
 _ENOUGH = 20  # bright objects at which no wider filter is tried
 _SEARCH_THRESHOLD = 6.0  # significance of objects that count as neighbours
@@ -35,7 +36,8 @@ class Objects:
     flux, fluxErr : Gaussian-weighted flux and its error, image units
     ixx, iyy, ixy : adaptive second moments, pixels^2
     damaged : touches a masked pixel within its core, or lies too near the edge
-    isolated : no comparable neighbour
+    blended : a comparable peak near it
+    isolated : not blended and no comparable neighbour
     isStar : `damaged` and `isolated` considered, on the size locus
     threshold : signal-to-noise ratio from which objects were considered
     """
@@ -48,6 +50,7 @@ class Objects:
     iyy: np.ndarray
     ixy: np.ndarray
     damaged: np.ndarray
+    blended: np.ndarray
     isolated: np.ndarray = None
     isStar: np.ndarray = None
     fwhm: float = float("nan")
@@ -92,14 +95,7 @@ def findObjects(maskedImage, config, binSize=128):
     bad = maskedImage.mask.bitmask(list(config.saturatedPlanes), ignoreMissing=True)
     noData = maskedImage.mask.bitmask(["NO_DATA", "BAD"], ignoreMissing=True)
     image, mask, variance = maskedImage.image.array, maskedImage.mask.array, maskedImage.variance.array
-    sky = fitBackground(
-        maskedImage,
-        binSize=min(binSize, max(8, min(image.shape) // 2)),
-        useApprox=False,
-        isNanSafe=True,
-        statisticsProperty="MEDIAN",
-        ignoredPixelMask=["BAD", "EDGE", "NO_DATA"],
-    ).imageArray()
+    sky = _skyImage(maskedImage, min(binSize, max(8, min(image.shape) // 2)))
     flat = image - sky
     median, _, sigma, _ = clippedStats(flat, mask, noData)
     moments = _measureAtBestScale(flat, variance, mask, noData, config)
@@ -113,6 +109,7 @@ def findObjects(maskedImage, config, binSize=128):
         iyy=moments.yy,
         ixy=moments.xy,
         damaged=np.zeros(len(moments), bool),
+        blended=(moments.flagBits & _BLENDED) != 0,
         skyLevel=float(np.median(sky[::16, ::16])),
         skySigma=float(sigma),
         background=sky,
@@ -120,6 +117,22 @@ def findObjects(maskedImage, config, binSize=128):
     objects = objects.subset(np.argsort(-objects.flux, kind="stable"))
     objects.damaged = _touchesMask(objects, mask, bad, (x0, y0))
     return objects
+
+
+def _skyImage(maskedImage, binSize):
+    """Medians of cells, interpolated as smoothly as their number allows."""
+    nCells = -(-min(maskedImage.width, maskedImage.height) // binSize)
+    style = {1: "CONSTANT", 2: "LINEAR", 3: "NATURAL_SPLINE", 4: "NATURAL_SPLINE"}.get(nCells, "AKIMA_SPLINE")
+    background = fitBackground(
+        maskedImage,
+        binSize=binSize,
+        algorithm=style,
+        useApprox=False,
+        isNanSafe=True,
+        statisticsProperty="MEDIAN",
+        ignoredPixelMask=["BAD", "EDGE", "NO_DATA"],
+    )
+    return background.imageArray()
 
 
 def _measureAtBestScale(flat, variance, mask, badBits, config):
@@ -145,6 +158,7 @@ def _measureAtBestScale(flat, variance, mask, badBits, config):
             maxIter=40,
         )
         good = ((moments.flagBits & MomentsFlag.FAILED) == 0) & (moments.flux > 0) & (moments.fluxErr > 0)
+        _markBlends(moments, peaks, config, SIGMA_TO_FWHM * sigma)
         strength = np.sum(peaks.significance[:_FEW])
         if faint is None or strength > faint[0]:
             faint = strength, _unmeasured(moments, peaks, sigma)
@@ -157,6 +171,14 @@ def _measureAtBestScale(flat, variance, mask, badBits, config):
     if best is None:
         raise NoDataError("the image is too small to look for stars", found=f"{flat.shape[1]}x{flat.shape[0]} pixels")
     return best[1] if best[0] >= _FEW or len(faint[1]) <= len(best[1]) else faint[1]
+
+
+def _markBlends(moments, peaks, config, fwhm):
+    """Mark objects with a comparable peak nearby, whether or not that one could be measured."""
+    pairs = cKDTree(np.column_stack([peaks.x, peaks.y])).query_pairs(config.isolationRadius * fwhm, output_type="ndarray")
+    for own, other in (pairs.T, pairs.T[::-1]) if len(pairs) else ():
+        comparable = peaks.significance[other] > config.isolationFraction * peaks.significance[own]
+        moments.flagBits[own[comparable]] |= _BLENDED
 
 
 def _unmeasured(moments, peaks, sigma):
@@ -175,8 +197,8 @@ def _withoutTwins(moments, sigma):
     keep = np.ones(len(moments), bool)
     pairs = cKDTree(np.column_stack([moments.x, moments.y])).query_pairs(sigma, output_type="ndarray")
     if len(pairs):
-        weaker = np.where(moments.flux[pairs[:, 0]] < moments.flux[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
-        keep[weaker] = False
+        order = np.argsort(moments.flux[pairs], axis=1)
+        keep[np.take_along_axis(pairs, order, axis=1)[:, 0]] = False
     return moments[keep]
 
 
@@ -250,7 +272,7 @@ def _lowestThreshold(objects, config):
 def _isolated(objects, radius, fraction):
     """No neighbour within the radius that is brighter than a fraction of the object."""
     positions = np.column_stack([objects.x, objects.y])
-    result = np.ones(len(objects), bool)
+    result = ~objects.blended
     pairs = cKDTree(positions).query_pairs(radius, output_type="ndarray")
     if len(pairs):
         a, b = pairs.T

@@ -1,0 +1,194 @@
+"""The whole subtraction on simulated pairs with known truth."""
+
+import numpy as np
+import pytest
+from stillsky.diffim import SubtractConfig, subtract
+from stillsky.errors import MismatchError, NoDataError
+from stillsky.image import Exposure, Image, Mask, MaskedImage
+from stillsky.sim import simulatePair
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return simulatePair(size=512, seed=5, starDensity=900.0, fluxScale=0.8)
+
+
+@pytest.fixture(scope="module")
+def result(pair):
+    return subtract(pair.science.toExposure(psf=False), pair.template.toExposure(psf=False))
+
+
+def test_skyNoiseIsWhatTheVarianceSays(result):
+    assert result.metadata["skyChi"] == pytest.approx(1.0, abs=0.02)
+    assert abs(result.metadata["skyChiMedian"]) < 0.02
+
+
+def test_transientsStandOutWithTheirSign(pair, result):
+    """Positive in the difference means brighter in the science image."""
+    psf = result.difference.psf.computeKernelImage(result.difference.bbox.center).array
+    half = psf.shape[0] // 2
+    checked = 0
+    for x, y, flux, snr, masked in zip(*(pair.transients[k] for k in ("x", "y", "flux", "snr", "masked"))):
+        ix, iy = int(round(x)), int(round(y))
+        if masked or snr < 10 or not (half <= ix < 512 - half and half <= iy < 512 - half):
+            continue
+        stamp = result.difference.image.array[iy - half : iy + half + 1, ix - half : ix + half + 1]
+        noise = result.difference.variance.array[iy - half : iy + half + 1, ix - half : ix + half + 1]
+        if not np.isfinite(stamp).all():
+            continue
+        significance = np.sum(stamp * psf) / np.sqrt(np.sum(noise * psf**2))
+        assert np.sign(significance) == np.sign(flux) and abs(significance) > 5
+        checked += 1
+    assert checked >= 2
+
+
+def test_bothDirectionsAgreeOnFluxes(pair):
+    """Science-convolved differences are divided by the kernel sum: both directions are in science units."""
+    fluxes = {}
+    for direction in ("template", "science"):
+        config = SubtractConfig()
+        config.convolve = direction
+        out = subtract(pair.science.toExposure(), pair.template.toExposure(), config=config)
+        assert out.convolved == direction
+        k = int(np.argmax(np.where(pair.transients["masked"], 0, pair.transients["snr"])))
+        ix, iy = int(round(pair.transients["x"][k])), int(round(pair.transients["y"][k]))
+        fluxes[direction] = float(np.nansum(out.difference.image.array[iy - 9 : iy + 10, ix - 9 : ix + 10]))
+        fluxes["error"] = 19 * float(np.sqrt(np.median(out.difference.variance.array)))
+        assert set(out.metadata["expectedDepth"]) == {"template", "science"}
+    assert fluxes["template"] == pytest.approx(fluxes["science"], abs=4 * fluxes["error"])
+    assert fluxes["template"] == pytest.approx(pair.transients["flux"][k], abs=5 * fluxes["error"])
+
+
+def test_inputsAreNotModified(pair):
+    science, template = pair.science.toExposure(), pair.template.toExposure()
+    before = [(e.image.array.copy(), e.mask.array.copy(), e.variance.array.copy(), e.mask.schema) for e in (science, template)]
+    subtract(science, template)
+    for exposure, (image, mask, variance, schema) in zip((science, template), before):
+        np.testing.assert_array_equal(exposure.image.array, image)
+        np.testing.assert_array_equal(exposure.mask.array, mask)
+        np.testing.assert_array_equal(exposure.variance.array, variance)
+        assert exposure.mask.schema == schema
+
+
+def test_maskPlanesAreMatchedByName(pair):
+    """A template whose planes have other bit numbers gives the same mask, by name."""
+    science, template = pair.science.toExposure(), pair.template.toExposure()
+    renamed = {"SAT": 0, "BAD": 3, "CR": 1, "NO_DATA": 2, "EDGE": 7}
+    bits = np.zeros_like(template.mask.array)
+    for name, bit in renamed.items():
+        bits[template.mask.isSet(name)] |= 1 << bit
+    other = Exposure(MaskedImage(template.image, Mask(bits, schema=renamed), template.variance), template.info)
+    a, b = subtract(science, template).difference.mask, subtract(science, other).difference.mask
+    for name in renamed:
+        np.testing.assert_array_equal(a.isSet(name), b.isSet(name))
+
+
+def test_everyCandidateIsReportedWithItsLeaveOneOutResidual(result):
+    used = [c for c in result.candidates if c["usedInFit"]]
+    assert len(used) == result.metadata["nGoodCandidates"]
+    residuals = np.array([c["looRms"] for c in used])
+    assert np.median(residuals) == pytest.approx(1.0, abs=0.05)
+    assert result.metadata["looRmsMedian"] == pytest.approx(np.nanmedian(residuals))
+
+
+def test_givenStarsCarryTheFit(pair):
+    science, template = pair.science.toExposure(), pair.template.toExposure()
+    automatic = subtract(science, template)
+    positions = [(c["x"], c["y"]) for c in automatic.candidates if c["usedInFit"]]
+    out = subtract(science, template, stars=tuple(np.array(positions).T))
+    assert out.metadata["spatialKernelSum"] == pytest.approx(automatic.metadata["spatialKernelSum"], rel=0.01)
+    assert any("given" in sentence for sentence in out.decisions)
+
+
+def test_theDeltaFunctionBasisServesToo(pair):
+    config = SubtractConfig()
+    config.psfmatch.kernelBasisSet = "delta-function"
+    config.psfmatch.usePcaForSpatialKernel = True
+    config.psfmatch.kernelSize = 15
+    config.psfmatch.spatialKernelOrder = 1
+    config.psfmatch.lambdaType = "relative"
+    out = subtract(pair.science.toExposure(), pair.template.toExposure(), config=config)
+    assert out.metadata["skyChi"] == pytest.approx(1.0, abs=0.03)
+
+
+def test_progressIsCalledLikeTqdm(pair):
+    calls = []
+
+    def progress(iterable, desc=None, total=None):
+        calls.append((desc, total))
+        yield from iterable
+
+    subtract(pair.science.toExposure(), pair.template.toExposure(), progress=progress)
+    assert calls == [("subtract", 6)]
+
+
+@pytest.mark.parametrize("shift", [(7.4, -3.2)])
+def test_imagesWithoutWcsAreMovedOntoEachOther(pair, shift):
+    from scipy.ndimage import shift as move
+
+    science, template = pair.science.toExposure(), pair.template.toExposure()
+    moved = Exposure(
+        MaskedImage(
+            Image(move(template.image.array, (-shift[1], -shift[0]), order=3).astype(np.float32)),
+            Mask(np.zeros((512, 512), np.int32)),
+            Image(template.variance.array.copy()),
+        )
+    )
+    science.wcs = None
+    out = subtract(science, moved)
+    assert [code for code, _ in out.warnings] == ["W-SHIFT"]
+    assert out.metadata["skyChi"] < 1.1
+
+
+def test_differentUnitsAreRefused(pair):
+    science, template = pair.science.toExposure(), pair.template.toExposure()
+    science.metadata["BUNIT"], template.metadata["BUNIT"] = "nJy", "adu"
+    with pytest.raises(MismatchError, match="units"):
+        subtract(science, template)
+
+
+def test_shapesThatDifferNeedAWcs(pair):
+    science, template = pair.science.toExposure(), pair.template.toExposure()[0:400, 0:512]
+    science.wcs = template.wcs = None
+    with pytest.raises(MismatchError, match="different shape"):
+        subtract(science, template)
+
+
+@pytest.mark.parametrize("what", ["nan", "masked", "novariance"])
+def test_nothingUsableIsAnError(pair, what):
+    science, template = pair.science.toExposure(), pair.template.toExposure()
+    if what == "nan":
+        template.image.array[...] = np.nan
+    elif what == "masked":
+        science.mask.array[...] |= science.mask.bitmask("NO_DATA")
+    else:
+        science.variance.array[...] = template.variance.array[...] = 0
+    with pytest.raises(NoDataError) as caught:
+        subtract(science, template)
+    assert caught.value.found and caught.value.remedy
+
+
+def test_aKernelLargerThanTheImageIsRefused():
+    small = simulatePair(size=64, seed=2, starDensity=9000.0)
+    config = SubtractConfig()
+    config.psfmatch.kernelSizeMin = config.psfmatch.kernelSizeMax = 71
+    with pytest.raises((MismatchError, NoDataError)):
+        subtract(small.science.toExposure(), small.template.toExposure(), config=config)
+
+
+def test_writtenProductsReadBack(result, tmp_path):
+    from stillsky.fits import readExposure, readKernel
+
+    names = result.write(str(tmp_path / "run"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        f"run.{s}" for s in ("diff.fits", "matched.fits", "kernel.fits", "json", "png")
+    )
+    assert len(names) == 5
+    back, _ = readExposure(tmp_path / "run.diff.fits")
+    np.testing.assert_array_equal(back.image.array, result.difference.image.array)
+    np.testing.assert_array_equal(back.mask.array, result.difference.mask.array)
+    assert back.metadata["DIFFSIGN"] == "SCI-TMPL" and back.metadata["CONVOLVD"] == result.convolved
+    kernel = readKernel(tmp_path / "run.kernel.fits").kernel
+    np.testing.assert_allclose(kernel.imageAt(100, 300), result.kernel.imageAt(100, 300), atol=1e-12)
+    with pytest.raises(FileExistsError):
+        result.write(str(tmp_path / "run"))
