@@ -42,4 +42,6 @@ def test_findPeaksAndMomentsAgainstPhotutils(benchmark, field):
         stars=len(moments), nanosecondsPerPixel=ours / SIZE**2 * 1e9, photutilsSeconds=theirs, photutilsStars=len(rival),
         ratio=theirs / ours,
     )  # fmt: skip
-    print(f"\nstillsky {ours:.3f} s ({len(moments)} sources), photutils {theirs:.2f} s ({len(rival)}): {theirs / ours:.0f} x")
+    print(
+        f"\nstillsky {ours:.3f} s ({len(moments)} sources), photutils {theirs:.2f} s ({len(rival)}): {theirs / ours:.0f} x"
+    )

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from matplotlib.figure import Figure
 from lsst.pex.config import (
     ChoiceField,
     Config,
@@ -20,6 +19,7 @@ from lsst.pex.config import (
     ListField,
     RangeField,
 )
+from matplotlib.figure import Figure
 
 import stillsky.cli.config as cliConfig
 import stillsky.report

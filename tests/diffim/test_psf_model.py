@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from stillsky.diffim.config import PsfModelConfig
 from stillsky.diffim.psf_model import estimatePsf
 from stillsky.errors import NoDataError

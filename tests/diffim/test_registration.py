@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+
 from stillsky.diffim.registration import measureShift
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
+
 from stillsky.diffim.config import StarConfig
 from stillsky.diffim.stars import classifyStars, findObjects, selectKernelStars
 from stillsky.errors import NoDataError

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from stillsky.diffim import SubtractConfig, subtract
 from stillsky.errors import MismatchError, NoDataError
 from stillsky.image import Exposure, Image, Mask, MaskedImage
@@ -61,7 +62,9 @@ def test_bothDirectionsAgreeOnFluxes(pair):
 
 def test_inputsAreNotModified(pair):
     science, template = pair.science.toExposure(), pair.template.toExposure()
-    before = [(e.image.array.copy(), e.mask.array.copy(), e.variance.array.copy(), e.mask.schema) for e in (science, template)]
+    before = [
+        (e.image.array.copy(), e.mask.array.copy(), e.variance.array.copy(), e.mask.schema) for e in (science, template)
+    ]
     subtract(science, template)
     for exposure, (image, mask, variance, schema) in zip((science, template), before):
         np.testing.assert_array_equal(exposure.image.array, image)

@@ -113,7 +113,9 @@ class _Job:
             science, template = (_withoutNan(_withOwnSchema(exposure)) for exposure in (science, template))
             self._checkCoverage(science, template)
         with self.stage("stars"):
-            objects = [self._findStars(exposure, name) for exposure, name in ((science, "science"), (template, "template"))]
+            objects = [
+                self._findStars(exposure, name) for exposure, name in ((science, "science"), (template, "template"))
+            ]
             template, objects[1] = self._register(science, template, objects)
             psfs = [
                 self._psf(exposure, found, name)
@@ -278,7 +280,9 @@ class _Job:
             )
             return model.psf, f"{np.count_nonzero(model.used)} stars, order {model.order}"
         size = 2 * int(np.ceil(self.config.psf.wingsFwhm * objects.fwhm)) + 1
-        return GaussianPsf(size, size, objects.fwhm / SIGMA_TO_FWHM), "Gaussian of the objects' median width: stars too faint for more"
+        return GaussianPsf(
+            size, size, objects.fwhm / SIGMA_TO_FWHM
+        ), "Gaussian of the objects' median width: stars too faint for more"
 
     # --------------------------------------------------------------- direction
 
@@ -331,7 +335,11 @@ class _Job:
             self.decide(warning)
         self.decide(
             f"kernel: {size}x{size} px, {len(basis)} functions"
-            + (f", widths {', '.join(f'{s:.2f}' for s in basisMetadata['ALBasisSigGauss'])} px" if basisMetadata else "")
+            + (
+                f", widths {', '.join(f'{s:.2f}' for s in basisMetadata['ALBasisSigGauss'])} px"
+                if basisMetadata
+                else ""
+            )
             + f"; {fit.metadata['nGoodCandidates']} of {len(x)} stars; sum {fit.metadata['spatialKernelSum']:.4f}"
         )
         return fit
@@ -369,7 +377,12 @@ class _Job:
             self.decide(f"stars: {len(x)} given")
         else:
             found = selectKernelStars(
-                objects[0], objects[1], self.config.stars, bbox, kernelSize, self.config.maxKernelSources,
+                objects[0],
+                objects[1],
+                self.config.stars,
+                bbox,
+                kernelSize,
+                self.config.maxKernelSources,
                 self.config.minKernelSources,
             )
             self.metadata["kernelStarSelection"] = found.rejected
@@ -477,7 +490,9 @@ def _alardLuptonOf(config):
 def _withKernelSize(config, size):
     """A copy of the configuration with a smaller kernel."""
     smaller = config.copy()
-    smaller.update(kernelSizeMin=min(config.kernelSizeMin, size), kernelSizeMax=size, kernelSize=min(config.kernelSize, size))
+    smaller.update(
+        kernelSizeMin=min(config.kernelSizeMin, size), kernelSizeMax=size, kernelSize=min(config.kernelSize, size)
+    )
     return smaller
 
 
@@ -509,7 +524,10 @@ def _usableFraction(exposure):
 
 def _hasVariance(exposure):
     variance = exposure.variance.array
-    return bool(np.any((variance[::4, ::4] > 0) & np.isfinite(variance[::4, ::4])) or np.any((variance > 0) & np.isfinite(variance)))
+    return bool(
+        np.any((variance[::4, ::4] > 0) & np.isfinite(variance[::4, ::4]))
+        or np.any((variance > 0) & np.isfinite(variance))
+    )
 
 
 def _withOwnSchema(exposure):
@@ -546,7 +564,9 @@ def _fractionMatched(objects, radius):
     use = ~science.damaged & (science.signalToNoise > science.threshold)
     if not use.any() or not len(template):
         return 0.0
-    distance, _ = cKDTree(np.column_stack([template.x, template.y])).query(np.column_stack([science.x[use], science.y[use]]))
+    distance, _ = cKDTree(np.column_stack([template.x, template.y])).query(
+        np.column_stack([science.x[use], science.y[use]])
+    )
     return float(np.mean(distance < radius))
 
 
@@ -557,7 +577,9 @@ def _fluxRatio(objects):
     science, template = objects
     if not len(template) or not len(science):
         return None
-    distance, partner = cKDTree(np.column_stack([template.x, template.y])).query(np.column_stack([science.x, science.y]))
+    distance, partner = cKDTree(np.column_stack([template.x, template.y])).query(
+        np.column_stack([science.x, science.y])
+    )
     good = (distance < 2) & science.isStar
     if not good.any():
         return None

@@ -13,22 +13,40 @@ class StarConfig(Config):
 
     minSignalToNoise = RangeField(dtype=float, doc="Smallest signal-to-noise ratio of a star.", default=20.0, min=3.0)
     lowestSignalToNoise = RangeField(
-        dtype=float, doc="minSignalToNoise is halved, but not below this, while fewer than wantedNumber objects pass.", default=5.0, min=3.0
+        dtype=float,
+        doc="minSignalToNoise is halved, but not below this, while fewer than wantedNumber objects pass.",
+        default=5.0,
+        min=3.0,
     )
-    wantedNumber = RangeField(dtype=int, doc="Number of objects below which fainter ones are used too.", default=10, min=1)
+    wantedNumber = RangeField(
+        dtype=int, doc="Number of objects below which fainter ones are used too.", default=10, min=1
+    )
     maxNumber = RangeField(dtype=int, doc="Largest number of stars kept, brightest first.", default=20000, min=10)
-    saturatedPlanes = ListField(dtype=str, doc="Mask planes that make a star unusable when they touch it.", default=["SAT", "BAD", "NO_DATA", "CR", "EDGE"])
+    saturatedPlanes = ListField(
+        dtype=str,
+        doc="Mask planes that make a star unusable when they touch it.",
+        default=["SAT", "BAD", "NO_DATA", "CR", "EDGE"],
+    )
     isolationRadius = RangeField(
-        dtype=float, doc="A brighter or comparable neighbour within this many FWHM disqualifies a star.", default=2.5, min=0.0
+        dtype=float,
+        doc="A brighter or comparable neighbour within this many FWHM disqualifies a star.",
+        default=2.5,
+        min=0.0,
     )
     isolationFraction = RangeField(
         dtype=float, doc="A neighbour counts when it is brighter than this fraction of the star.", default=0.1, min=0.0
     )
     sizeTolerance = RangeField(
-        dtype=float, doc="Largest relative deviation from the size locus, added to three measuring errors.", default=0.06, min=0.0
+        dtype=float,
+        doc="Largest relative deviation from the size locus, added to three measuring errors.",
+        default=0.06,
+        min=0.0,
     )
     maxEllipticityDeviation = RangeField(
-        dtype=float, doc="Largest deviation of the ellipticity from that of the other stars, beyond three errors.", default=0.15, min=0.0
+        dtype=float,
+        doc="Largest deviation of the ellipticity from that of the other stars, beyond three errors.",
+        default=0.15,
+        min=0.0,
     )
     useGalaxies = ChoiceField(
         dtype=str,
@@ -42,22 +60,33 @@ class StarConfig(Config):
         default=5.0,
         min=1.0,
     )
-    matchRadius = RangeField(dtype=float, doc="Largest distance in pixels between the two images' positions.", default=2.0, min=0.1)
+    matchRadius = RangeField(
+        dtype=float, doc="Largest distance in pixels between the two images' positions.", default=2.0, min=0.1
+    )
 
 
 class PsfModelConfig(Config):
     """Empirical PSF of an image that brings none."""
 
     halfSizeFwhm = RangeField(dtype=float, doc="Half size of the measured stamp in FWHM.", default=4.0, min=1.5)
-    wingsFwhm = RangeField(dtype=float, doc="Half size of the model in FWHM; power-law wings fill the rest.", default=5.0, min=1.5)
+    wingsFwhm = RangeField(
+        dtype=float, doc="Half size of the model in FWHM; power-law wings fill the rest.", default=5.0, min=1.5
+    )
     minSignalToNoise = RangeField(
-        dtype=float, doc="Stars with a smaller joint signal-to-noise ratio give a Gaussian of their median width only.", default=60.0, min=0.0
+        dtype=float,
+        doc="Stars with a smaller joint signal-to-noise ratio give a Gaussian of their median width only.",
+        default=60.0,
+        min=0.0,
     )
     maxOrder = RangeField(dtype=int, doc="Largest order of the variation over the image.", default=2, min=0)
-    starsPerTerm = RangeField(dtype=int, doc="The order is lowered until there are this many stars per term.", default=3, min=1)
+    starsPerTerm = RangeField(
+        dtype=int, doc="The order is lowered until there are this many stars per term.", default=3, min=1
+    )
     maxComponents = RangeField(dtype=int, doc="Largest number of principal components.", default=6, min=1)
     maxStars = RangeField(dtype=int, doc="Largest number of stars used.", default=500, min=5)
-    rejectionRounds = RangeField(dtype=int, doc="Rounds of rejecting stars that the model does not fit.", default=3, min=0)
+    rejectionRounds = RangeField(
+        dtype=int, doc="Rounds of rejecting stars that the model does not fit.", default=3, min=0
+    )
 
 
 class KernelFitConfig(PsfMatchConfigAL, PsfMatchConfigDF):
@@ -100,18 +129,30 @@ class SubtractConfig(Config):
     psfmatch = ConfigField("Fit of the matching kernel.", KernelFitConfig)
     warp = ConfigField("Resampling of the template.", WarperConfig)
     requiredTemplateFraction = RangeField(
-        dtype=float, doc="Smallest fraction of the science image that the template must cover.", default=0.1, min=0.0, max=1.0,
+        dtype=float,
+        doc="Smallest fraction of the science image that the template must cover.",
+        default=0.1,
+        min=0.0,
+        max=1.0,
         inclusiveMax=True,
     )
     minKernelSources = RangeField(dtype=int, doc="Smallest number of objects to fit the kernel to.", default=3, min=1)
     maxKernelSources = Field(dtype=int, doc="Largest number of objects, brightest first; 0 or less: all.", default=600)
     maxOffset = RangeField(
-        dtype=float, doc="A larger median offset of the stars, in pixels, means that the images are not registered.", default=1.5, min=0.0
+        dtype=float,
+        doc="A larger median offset of the stars, in pixels, means that the images are not registered.",
+        default=1.5,
+        min=0.0,
     )
     subtractBackground = Field(dtype=bool, doc="Subtract the differential background of the fit.", default=True)
     backgroundBinSize = RangeField(
-        dtype=int, doc="Cell size in pixels of the sky background that is removed while stars are searched.", default=128, min=16
+        dtype=int,
+        doc="Cell size in pixels of the sky background that is removed while stars are searched.",
+        default=128,
+        min=16,
     )
     doCopyEdge = Field(
-        dtype=bool, doc="Where the kernel does not fit: copy the convolved image and set EDGE, instead of NO_DATA.", default=False
+        dtype=bool,
+        doc="Where the kernel does not fit: copy the convolved image and set EDGE, instead of NO_DATA.",
+        default=False,
     )

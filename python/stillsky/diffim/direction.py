@@ -58,7 +58,10 @@ def fitKernelToPsfs(basisImages, source, target):
     shape = _commonShape(basisImages[0], source, target)
     transform = _centredTransform(source, shape)
     columns = np.array(
-        [scipy.fft.irfft2(np.conj(_centredTransform(image, shape)) * transform, s=shape).ravel() for image in basisImages]
+        [
+            scipy.fft.irfft2(np.conj(_centredTransform(image, shape)) * transform, s=shape).ravel()
+            for image in basisImages
+        ]
     ).T
     wanted = scipy.fft.irfft2(_centredTransform(target, shape), s=shape).ravel()
     coefficients, *_ = np.linalg.lstsq(columns, wanted, rcond=1e-8)

@@ -92,7 +92,8 @@ def estimatePsf(maskedImage, sky, badBits, x, y, fwhm, config, neighbours=None):
         order -= 1  # the stars do not reach far enough to say how the PSF varies
     if width is None:
         raise NoDataError(
-            "estimatePsf: the stars give no PSF", found=f"{len(keep)} stamps, whose mean is not a peak of width {fwhm:.1f} px"
+            "estimatePsf: the stars give no PSF",
+            found=f"{len(keep)} stamps, whose mean is not a peak of width {fwhm:.1f} px",
         )
     used = np.zeros(len(x), bool)
     used[np.flatnonzero(inside)[keep]] = True

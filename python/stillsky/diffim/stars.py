@@ -10,8 +10,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..background import fitBackground
-from ..errors import NoDataError
 from ..detection.peaks import findPeaks
+from ..errors import NoDataError
 from ..measure import MomentsFlag, adaptiveMoments
 from ..stats import clippedStats
 
@@ -74,7 +74,9 @@ class Objects:
     def subset(self, index):
         """The same objects, fewer of them."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Objects(**{k: v[index] if isinstance(v, np.ndarray) and k != "background" else v for k, v in values.items()})
+        return Objects(
+            **{k: v[index] if isinstance(v, np.ndarray) and k != "background" else v for k, v in values.items()}
+        )
 
 
 def findObjects(maskedImage, config, binSize=128):
@@ -142,7 +144,13 @@ def _measureAtBestScale(flat, variance, mask, badBits, config):
         if 10 * sigma > min(flat.shape):
             break
         peaks = findPeaks(
-            flat, variance, mask, badBits=badBits, sigmaPsf=sigma, threshold=_SEARCH_THRESHOLD, maxPeaks=config.maxNumber
+            flat,
+            variance,
+            mask,
+            badBits=badBits,
+            sigmaPsf=sigma,
+            threshold=_SEARCH_THRESHOLD,
+            maxPeaks=config.maxNumber,
         )
         moments = adaptiveMoments(
             flat,
@@ -163,7 +171,9 @@ def _measureAtBestScale(flat, variance, mask, badBits, config):
         if faint is None or strength > faint[0]:
             faint = strength, _unmeasured(moments, peaks, sigma)
         moments = _withoutTwins(moments[good], sigma)
-        nBright = np.count_nonzero((moments.flux > config.minSignalToNoise * moments.fluxErr) & (moments.xx > _SMALLEST**2 / 5))
+        nBright = np.count_nonzero(
+            (moments.flux > config.minSignalToNoise * moments.fluxErr) & (moments.xx > _SMALLEST**2 / 5)
+        )
         if best is None or nBright > best[0]:
             best = nBright, moments
         if nBright >= _ENOUGH:
@@ -175,7 +185,9 @@ def _measureAtBestScale(flat, variance, mask, badBits, config):
 
 def _markBlends(moments, peaks, config, fwhm):
     """Mark objects with a comparable peak nearby, whether or not that one could be measured."""
-    pairs = cKDTree(np.column_stack([peaks.x, peaks.y])).query_pairs(config.isolationRadius * fwhm, output_type="ndarray")
+    pairs = cKDTree(np.column_stack([peaks.x, peaks.y])).query_pairs(
+        config.isolationRadius * fwhm, output_type="ndarray"
+    )
     for own, other in (pairs.T, pairs.T[::-1]) if len(pairs) else ():
         comparable = peaks.significance[other] > config.isolationFraction * peaks.significance[own]
         moments.flagBits[own[comparable]] |= _BLENDED
@@ -264,7 +276,10 @@ def _lowestThreshold(objects, config):
     """The configured signal-to-noise ratio, halved (not below the lowest allowed) while too few objects pass."""
     clean = ~objects.damaged & (objects.size > _SMALLEST)
     threshold = config.minSignalToNoise
-    while threshold > config.lowestSignalToNoise and np.count_nonzero(clean & (objects.signalToNoise > threshold)) < config.wantedNumber:
+    while (
+        threshold > config.lowestSignalToNoise
+        and np.count_nonzero(clean & (objects.signalToNoise > threshold)) < config.wantedNumber
+    ):
         threshold = max(threshold / 2, config.lowestSignalToNoise)
     return threshold
 
@@ -372,7 +387,9 @@ def selectKernelStars(science, template, config, bbox, margin, maxNumber, minNum
     rejected = {"all": len(science)}
     if not len(science) or not len(template):
         return KernelStars(*(np.zeros(0),) * 3, rejected, (float("nan"),) * 2, float("nan"))
-    distance, partner = cKDTree(np.column_stack([template.x, template.y])).query(np.column_stack([science.x, science.y]))
+    distance, partner = cKDTree(np.column_stack([template.x, template.y])).query(
+        np.column_stack([science.x, science.y])
+    )
     sn = science.signalToNoise
     use = np.ones(len(science), bool)
 
@@ -388,8 +405,10 @@ def selectKernelStars(science, template, config, bbox, margin, maxNumber, minNum
     reject("masked in the template", template.damaged[partner])
     reject(
         "near the edge",
-        (science.x - margin < bbox.minX) | (science.x + margin > bbox.maxX)
-        | (science.y - margin < bbox.minY) | (science.y + margin > bbox.maxY),
+        (science.x - margin < bbox.minX)
+        | (science.x + margin > bbox.maxX)
+        | (science.y - margin < bbox.minY)
+        | (science.y + margin > bbox.maxY),
     )
     extended = ~science.isStar
     enough = np.count_nonzero(use & ~extended) >= max(minNumber, 20)
@@ -399,7 +418,9 @@ def selectKernelStars(science, template, config, bbox, margin, maxNumber, minNum
     error = ratio * np.hypot(1 / sn, 1 / template.signalToNoise[partner])
     middle = np.median(ratio[use]) if use.any() else float("nan")
     scatter = 1.4826 * np.median(np.abs(ratio[use] - middle)) if use.any() else 0.0
-    reject("variable", np.abs(ratio - middle) > config.maxFluxRatioDeviation * np.hypot(error, max(scatter, 0.02 * middle)))
+    reject(
+        "variable", np.abs(ratio - middle) > config.maxFluxRatioDeviation * np.hypot(error, max(scatter, 0.02 * middle))
+    )
     chosen = np.flatnonzero(use)
     chosen = chosen[np.argsort(-sn[chosen], kind="stable")]
     if maxNumber > 0:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ..errors import DomainError, OutOfBoundsError
+from ..errors import DomainError
 from .point import Extent2D, Extent2I, Point2D, Point2I, positionToIndex, toInt32
 
 __all__ = ["Box2D", "Box2I"]
@@ -85,14 +85,22 @@ class Box2I:
     @property
     def corners(self):
         """Corner pixels, counter-clockwise from the lower left."""
-        return [Point2I(x, y) for x, y in ((self.minX, self.minY), (self.maxX, self.minY), (self.maxX, self.maxY), (self.minX, self.maxY))]
+        return [
+            Point2I(x, y)
+            for x, y in ((self.minX, self.minY), (self.maxX, self.minY), (self.maxX, self.maxY), (self.minX, self.maxY))
+        ]
 
     def contains(self, other):
         """Whether a point (arrays ``(x, y)`` welcome) or a box lies inside; the empty box is inside every box."""
         if isinstance(other, Box2I):
             return other.isEmpty or (bool(self.contains(other.min)) and bool(self.contains(other.max)))
         x, y = other
-        inside = (np.asarray(x) >= self.minX) & (np.asarray(x) <= self.maxX) & (np.asarray(y) >= self.minY) & (np.asarray(y) <= self.maxY)
+        inside = (
+            (np.asarray(x) >= self.minX)
+            & (np.asarray(x) <= self.maxX)
+            & (np.asarray(y) >= self.minY)
+            & (np.asarray(y) <= self.maxY)
+        )
         return bool(inside) if np.ndim(inside) == 0 else inside
 
     def __contains__(self, other):
@@ -104,7 +112,11 @@ class Box2I:
     def dilated(self, n):
         """Grown by ``n`` pixels (or an extent) on every side; negative erodes."""
         dx, dy = n if np.iterable(n) else (n, n)
-        return self if self.isEmpty else Box2I((self._x - dx, self._y - dy), (self._w + 2 * dx, self._h + 2 * dy), invert=False)
+        return (
+            self
+            if self.isEmpty
+            else Box2I((self._x - dx, self._y - dy), (self._w + 2 * dx, self._h + 2 * dy), invert=False)
+        )
 
     def eroded(self, n):
         dx, dy = n if np.iterable(n) else (n, n)
@@ -121,7 +133,8 @@ class Box2I:
         if self.isEmpty or other.isEmpty:
             return other if self.isEmpty else self
         return Box2I.fromMinMax(
-            (min(self.minX, other.minX), min(self.minY, other.minY)), (max(self.maxX, other.maxX), max(self.maxY, other.maxY))
+            (min(self.minX, other.minX), min(self.minY, other.minY)),
+            (max(self.maxX, other.maxX), max(self.maxY, other.maxY)),
         )
 
     expandedTo = including
@@ -137,10 +150,14 @@ class Box2I:
         )
 
     def reflectedAboutX(self, x):
-        return self if self.isEmpty else Box2I.fromMinMax((2 * x - self.maxX, self.minY), (2 * x - self.minX, self.maxY))
+        return (
+            self if self.isEmpty else Box2I.fromMinMax((2 * x - self.maxX, self.minY), (2 * x - self.minX, self.maxY))
+        )
 
     def reflectedAboutY(self, y):
-        return self if self.isEmpty else Box2I.fromMinMax((self.minX, 2 * y - self.maxY), (self.maxX, 2 * y - self.minY))
+        return (
+            self if self.isEmpty else Box2I.fromMinMax((self.minX, 2 * y - self.maxY), (self.maxX, 2 * y - self.minY))
+        )
 
     def flippedLR(self, parentWidth):
         return self if self.isEmpty else Box2I((parentWidth - (self._x + self._w), self._y), (self._w, self._h))
@@ -241,7 +258,10 @@ class Box2D:
     @property
     def corners(self):
         """Counter-clockwise from the lower left."""
-        return [Point2D(x, y) for x, y in ((self._x0, self._y0), (self._x1, self._y0), (self._x1, self._y1), (self._x0, self._y1))]
+        return [
+            Point2D(x, y)
+            for x, y in ((self._x0, self._y0), (self._x1, self._y0), (self._x1, self._y1), (self._x0, self._y1))
+        ]
 
     def contains(self, other):
         """Whether a point (arrays ``(x, y)`` welcome) or a box lies inside."""
@@ -261,7 +281,11 @@ class Box2D:
 
     def dilated(self, n):
         dx, dy = n if np.iterable(n) else (n, n)
-        return self if self.isEmpty else Box2D((self._x0 - dx, self._y0 - dy), (self._x1 + dx, self._y1 + dy), invert=False)
+        return (
+            self
+            if self.isEmpty
+            else Box2D((self._x0 - dx, self._y0 - dy), (self._x1 + dx, self._y1 + dy), invert=False)
+        )
 
     def eroded(self, n):
         dx, dy = n if np.iterable(n) else (n, n)
@@ -275,7 +299,9 @@ class Box2D:
         if self.isEmpty or other.isEmpty:
             return Box2D()
         return Box2D(
-            (max(self._x0, other.minX), max(self._y0, other.minY)), (min(self._x1, other.maxX), min(self._y1, other.maxY)), invert=False
+            (max(self._x0, other.minX), max(self._y0, other.minY)),
+            (min(self._x1, other.maxX), min(self._y1, other.maxY)),
+            invert=False,
         )
 
     def including(self, other):
@@ -283,7 +309,10 @@ class Box2D:
         if isinstance(other, Box2D):
             if self.isEmpty or other.isEmpty:
                 return other if self.isEmpty else self
-            return Box2D((min(self._x0, other.minX), min(self._y0, other.minY)), (max(self._x1, other.maxX), max(self._y1, other.maxY)))
+            return Box2D(
+                (min(self._x0, other.minX), min(self._y0, other.minY)),
+                (max(self._x1, other.maxX), max(self._y1, other.maxY)),
+            )
         x, y = (float(v) for v in other)
         if self.contains((x, y)):
             return self

@@ -67,7 +67,10 @@ class Polygon:
         total = np.sum(cross)
         if total == 0:
             return Point2D(float(x.mean()), float(y.mean()))
-        return Point2D(float(np.sum((x + np.roll(x, -1)) * cross) / (3 * total)), float(np.sum((y + np.roll(y, -1)) * cross) / (3 * total)))
+        return Point2D(
+            float(np.sum((x + np.roll(x, -1)) * cross) / (3 * total)),
+            float(np.sum((y + np.roll(y, -1)) * cross) / (3 * total)),
+        )
 
     @property
     def bbox(self):

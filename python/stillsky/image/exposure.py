@@ -55,7 +55,11 @@ class ExposureInfo:
     @property
     def components(self):
         """Names of the components that are present."""
-        return [f.name for f in fields(self) if f.name not in ("metadata", "provenance") and getattr(self, f.name) is not None]
+        return [
+            f.name
+            for f in fields(self)
+            if f.name not in ("metadata", "provenance") and getattr(self, f.name) is not None
+        ]
 
 
 class Exposure:
@@ -79,6 +83,7 @@ class Exposure:
             self._info.metadata = Header()
 
     info = property(lambda self: self._info)
+
     def _plane(name):
         def get(self):
             return getattr(self._maskedImage, name)
@@ -127,7 +132,9 @@ class Exposure:
 
     def copy(self):
         """Deep copy of pixels and metadata; the immutable components are shared."""
-        info = replace(self._info, metadata=copyModule.deepcopy(self._info.metadata), provenance=list(self._info.provenance))
+        info = replace(
+            self._info, metadata=copyModule.deepcopy(self._info.metadata), provenance=list(self._info.provenance)
+        )
         return Exposure(self._maskedImage.copy(), info)
 
     def convert(self, dtype):
@@ -255,7 +262,9 @@ def makeExposure(array, *, variance=None, mask=None, psf=None, wcs=None, xy0=(0,
     """
     pixels = _floatArray(array)
     image = Image(pixels, xy0)
-    maskPlane = Mask(np.zeros(pixels.shape, np.int32) if mask is None else _maskArray(mask), xy0, getattr(mask, "schema", None))
+    maskPlane = Mask(
+        np.zeros(pixels.shape, np.int32) if mask is None else _maskArray(mask), xy0, getattr(mask, "schema", None)
+    )
     noData = ~np.isfinite(pixels)
     provenance = list(components.pop("provenance", []))
     if variance is None:

@@ -46,7 +46,9 @@ def _maskRows(mask):
 
 
 def _table(rows, image=None):
-    cells = "".join(f"<tr><th style='text-align:left'>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in rows)
+    cells = "".join(
+        f"<tr><th style='text-align:left'>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in rows
+    )
     picture = _thumbnail(image) if image is not None and image.array.size else ""
     return f"<div style='display:flex;gap:1em'>{picture}<table>{cells}</table></div>"
 

@@ -96,7 +96,9 @@ class Mask(Plane):
     def fractions(self):
         """Fraction of pixels with each plane set."""
         n = max(self._array.size, 1)
-        return {name: float(np.count_nonzero(self._array & np.int32(1 << bit)) / n) for name, bit in self._schema.items()}
+        return {
+            name: float(np.count_nonzero(self._array & np.int32(1 << bit)) / n) for name, bit in self._schema.items()
+        }
 
     def describe(self, *, x, y):
         """Names of the planes set at a pixel in parent coordinates."""
@@ -130,7 +132,9 @@ class Mask(Plane):
         if isinstance(other, Mask):
             self._requireSame(other, ignoreXY0=True)
             if other.schema != self._schema:
-                raise MaskSchemaError(f"masks name their planes differently: {dict(self._schema)} and {dict(other.schema)}")
+                raise MaskSchemaError(
+                    f"masks name their planes differently: {dict(self._schema)} and {dict(other.schema)}"
+                )
             return other.array
         return other.array if isinstance(other, Plane) else np.int32(other)
 

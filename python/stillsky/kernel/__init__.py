@@ -48,4 +48,5 @@ __all__ = [
     "polynomialTerms",
     "scaledPlus",
     "subregionLengths",
+    "subtractModel",
 ]

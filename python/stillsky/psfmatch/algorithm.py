@@ -114,9 +114,11 @@ def fitMatchingKernel(convolved, reference, x, y, ratings, basisList, config):
             found=f"{len(x)} candidates, stamps of {2 * size + 1} pixels, images of {convolved.width}x{convolved.height}",
             remedy="a smaller kernel, or larger images",
         )
-    regularization = makeRegularizationMatrix(config) if getattr(config, "useRegularization", False) and (
-        config.kernelBasisSet == "delta-function"
-    ) else None
+    regularization = (
+        makeRegularizationMatrix(config)
+        if getattr(config, "useRegularization", False) and (config.kernelBasisSet == "delta-function")
+        else None
+    )
     fit = fitSpatialKernel(cellSet, basisList, settings, regularization)
     return MatchingKernel(
         fit.kernel, fit.background, fit.kernelSum, list(fit.candidates), fitMetadata(fit), list(fit.warnings), fit

@@ -104,7 +104,9 @@ def chooseAlardLuptonBasis(config, targetFwhmPix=None, referenceFwhmPix=None, ba
         raise DomainError(f"kernelSize: wanted an odd number, got {config.kernelSize}")
     size, mode = config.kernelSize, "config"
     if config.scaleByFwhm and targetFwhmPix is not None and referenceFwhmPix is not None:
-        mode, sigmas, size = _scaledBasis(config, targetFwhmPix / FWHM_PER_SIGMA, referenceFwhmPix / FWHM_PER_SIGMA, sigmas)
+        mode, sigmas, size = _scaledBasis(
+            config, targetFwhmPix / FWHM_PER_SIGMA, referenceFwhmPix / FWHM_PER_SIGMA, sigmas
+        )
     return BasisChoice(
         ALBasisNGauss=config.alardNGauss,
         ALBasisDegGauss=degrees,

@@ -25,6 +25,7 @@ __all__ = [
     "makeKernelChoice",
 ]
 
+
 def _oddField(doc, default):
     return RangeField(dtype=int, doc=doc, default=default, min=1)
 
@@ -49,11 +50,15 @@ class DetectionConfig(Config):
         dtype=str, doc="Mask planes that disqualify a footprint.", default=["NO_DATA", "EDGE", "SAT"]
     )
     fpNpixMin = RangeField(dtype=int, doc="Smallest number of pixels of a footprint.", default=5, min=5)
-    fpNpixMax = RangeField(dtype=int, doc="Largest number of pixels of a footprint.", default=500, max=500, inclusiveMax=True)
+    fpNpixMax = RangeField(
+        dtype=int, doc="Largest number of pixels of a footprint.", default=500, max=500, inclusiveMax=True
+    )
     fpGrowKernelScaling = RangeField(
         dtype=float, doc="Footprints grow by this times the kernel size, with scaleByFwhm.", default=1.0, min=1.0
     )
-    fpGrowPix = RangeField(dtype=int, doc="Footprints grow by this many pixels, without scaleByFwhm.", default=30, min=10)
+    fpGrowPix = RangeField(
+        dtype=int, doc="Footprints grow by this many pixels, without scaleByFwhm.", default=30, min=10
+    )
     scaleByFwhm = Field(dtype=bool, doc="Scale the growth by the kernel size.", default=True)
 
 
@@ -80,9 +85,7 @@ class MatchDetectionConfig(Config):
     )
     minPixels = RangeField(dtype=int, doc="Smallest number of pixels of a source.", default=1, min=0)
     reEstimateBackground = Field(dtype=bool, doc="Fit and subtract the background before detecting.", default=False)
-    doTempLocalBackground = Field(
-        dtype=bool, doc="Remove a background of small cells while detecting.", default=False
-    )
+    doTempLocalBackground = Field(dtype=bool, doc="Remove a background of small cells while detecting.", default=False)
     excludeMaskPlanes = ListField(dtype=str, doc="Mask planes in which nothing is detected.", default=[])
 
 
@@ -93,7 +96,9 @@ class PsfMatchConfig(Config):
     detectionConfig = ConfigField("Detection of candidates (older tasks).", DetectionConfig)
     afwBackgroundConfig = ConfigField("Background removed while candidates are detected.", SubtractBackgroundConfig)
     useAfwBackground = Field(
-        dtype=bool, doc="Subtract that background before the fit. Declared by the reference, which ignores it.", default=False
+        dtype=bool,
+        doc="Subtract that background before the fit. Declared by the reference, which ignores it.",
+        default=False,
     )
     fitForBackground = Field(dtype=bool, doc="Fit a differential background together with the kernel.", default=False)
     kernelBasisSet = ChoiceField(
@@ -108,7 +113,10 @@ class PsfMatchConfig(Config):
     kernelSize = _oddField("Side of the kernel in pixels, odd. Derived from the PSFs with scaleByFwhm.", 21)
     scaleByFwhm = Field(dtype=bool, doc="Derive kernel size and Gaussian widths from the two PSF widths.", default=True)
     kernelSizeFwhmScaling = RangeField(
-        dtype=float, doc="Kernel size over the width (sigma, despite the name) of the widest Gaussian.", default=6.0, min=1.0
+        dtype=float,
+        doc="Kernel size over the width (sigma, despite the name) of the widest Gaussian.",
+        default=6.0,
+        min=1.0,
     )
     kernelSizeMin = _oddField("Smallest derived kernel size, odd.", 21)
     kernelSizeMax = _oddField("Largest derived kernel size, odd.", 35)
@@ -130,12 +138,12 @@ class PsfMatchConfig(Config):
         dtype=bool, doc="Replace the basis by principal components of the candidates' kernels.", default=False
     )
     subtractMeanForPca = Field(dtype=bool, doc="Subtract the mean kernel first; it becomes component 0.", default=True)
-    numPrincipalComponents = RangeField(
-        dtype=int, doc="Components kept, the mean included.", default=5, min=3
-    )
+    numPrincipalComponents = RangeField(dtype=int, doc="Components kept, the mean included.", default=5, min=3)
     singleKernelClipping = Field(dtype=bool, doc="Reject candidates by the residual of their own kernel.", default=True)
     kernelSumClipping = Field(dtype=bool, doc="Reject candidates by their kernel sum.", default=True)
-    spatialKernelClipping = Field(dtype=bool, doc="Reject candidates by the residual of the spatial kernel.", default=True)
+    spatialKernelClipping = Field(
+        dtype=bool, doc="Reject candidates by the residual of the spatial kernel.", default=True
+    )
     checkConditionNumber = Field(
         dtype=bool, doc="Reject candidates whose matrix has a large condition number.", default=False
     )
@@ -173,9 +181,7 @@ class PsfMatchConfig(Config):
         " (only without constantVarianceWeighting).",
         default=False,
     )
-    constantVarianceWeighting = Field(
-        dtype=bool, doc="Give all pixels of a candidate the same weight.", default=True
-    )
+    constantVarianceWeighting = Field(dtype=bool, doc="Give all pixels of a candidate the same weight.", default=True)
     calculateKernelUncertainty = Field(
         dtype=bool, doc="Also compute the covariance of the kernel coefficients.", default=False
     )
@@ -184,9 +190,7 @@ class PsfMatchConfig(Config):
     )
 
     # Beyond the reference
-    compat = Field(
-        dtype=bool, doc="Do as the reference does: all fields below are ignored.", default=False
-    )
+    compat = Field(dtype=bool, doc="Do as the reference does: all fields below are ignored.", default=False)
     perPixelSpatialTerms = Field(
         dtype=bool,
         doc="Evaluate the spatial model at every pixel of a stamp in the final fit, not at its centre only.",
@@ -199,10 +203,16 @@ class PsfMatchConfig(Config):
         default=True,
     )
     maskWeights = Field(
-        dtype=bool, doc="Give masked pixels zero weight in the fit instead of trusting that stamps are clean.", default=True
+        dtype=bool,
+        doc="Give masked pixels zero weight in the fit instead of trusting that stamps are clean.",
+        default=True,
     )
     minGoodFraction = RangeField(
-        dtype=float, doc="A stamp with a smaller fraction of usable pixels is rejected.", default=0.5, min=0.0, max=1.0,
+        dtype=float,
+        doc="A stamp with a smaller fraction of usable pixels is rejected.",
+        default=0.5,
+        min=0.0,
+        max=1.0,
         inclusiveMax=True,
     )
     adaptiveKernelSumClipping = Field(
@@ -245,7 +255,9 @@ class PsfMatchConfigAL(PsfMatchConfig):
     alardNGauss = RangeField(dtype=int, doc="Number of Gaussians.", default=3, min=1)
     alardDegGauss = ListField(dtype=int, doc="Polynomial degree of each Gaussian.", default=(4, 2, 2))
     alardSigGauss = ListField(
-        dtype=float, doc="Widths (sigma) in pixels, used when they are not derived from the PSFs.", default=(0.7, 1.5, 3.0)
+        dtype=float,
+        doc="Widths (sigma) in pixels, used when they are not derived from the PSFs.",
+        default=(0.7, 1.5, 3.0),
     )
     alardGaussBeta = RangeField(dtype=float, doc="Ratio of successive derived widths.", default=2.0, min=0.0)
     alardMinSig = RangeField(dtype=float, doc="Smallest derived width in pixels.", default=0.7, min=0.25)
@@ -298,7 +310,9 @@ class PsfMatchConfigDF(PsfMatchConfig):
         },
     )
     lambdaValue = Field(dtype=float, doc="Strength for lambdaType absolute.", default=0.2)
-    lambdaScaling = Field(dtype=float, doc="Strength for lambdaType relative, as a fraction of the trace ratio.", default=1e-4)
+    lambdaScaling = Field(
+        dtype=float, doc="Strength for lambdaType relative, as a fraction of the trace ratio.", default=1e-4
+    )
     lambdaStepType = ChoiceField(
         dtype=str,
         doc="Grid of strengths for the risk.",
@@ -394,7 +408,11 @@ class ModelPsfMatchConfig(Config):
         dtype=bool, doc="Pad the PSF images with zeros until they are autoPadPsfTo times the kernel.", default=True
     )
     autoPadPsfTo = RangeField(
-        dtype=float, doc="Width of the padded PSF image over that of the kernel.", default=1.4, min=1.0, max=2.0,
+        dtype=float,
+        doc="Width of the padded PSF image over that of the kernel.",
+        default=1.4,
+        min=1.0,
+        max=2.0,
         inclusiveMax=True,
     )
     padPsfBy = Field(

@@ -68,11 +68,17 @@ class SkyWcs:
             solution = error.best_solution.reshape(*lon.shape, 2).copy()
             for failed in (error.divergent, error.slow_conv):
                 if failed is not None:
-                    solution.reshape(-1, 2)[np.unravel_index(failed.ravel(), lon.shape)[0] if lon.ndim > 1 else failed.ravel()] = np.nan
+                    solution.reshape(-1, 2)[
+                        np.unravel_index(failed.ravel(), lon.shape)[0] if lon.ndim > 1 else failed.ravel()
+                    ] = np.nan
             x, y = solution[..., 0], solution[..., 1]
         # behind the tangent plane the projection answers with the antipode
         centre = _vector(*self.skyOrigin)
-        direction = _vector(np.radians(lon), np.radians(lat)) if self._frame is None else _vector(np.asarray(ra), np.asarray(dec))
+        direction = (
+            _vector(np.radians(lon), np.radians(lat))
+            if self._frame is None
+            else _vector(np.asarray(ra), np.asarray(dec))
+        )
         behind = np.tensordot(centre, direction, axes=(0, 0)) <= 0
         return _plain(np.where(behind, np.nan, x)), _plain(np.where(behind, np.nan, y))
 
