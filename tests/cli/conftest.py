@@ -108,7 +108,7 @@ class FakeResult:
         self.warnings = [("W-DECONV", "the kernel sharpens")]
         self.timings = {"fit": 0.1}
 
-    def write(self, prefix, overwrite=False, compress="none"):
+    def write(self, prefix, overwrite=False, compress="none", summary=True, picture=True):
         names = [prefix + s for s in (".diff.fits", ".matched.fits", ".kernel.fits")]
         for name in names[:2]:
             fits.PrimaryHDU(self.difference.image.array).writeto(name)

@@ -311,13 +311,22 @@ class ResolvedConfig:
         try:
             self.config.validate()
         except FieldValidationError as error:
-            key = error.fullname.partition(".")[2] or error.fieldName
+            key = self._keyOf(error)
             origin = self.origins.get(key, "the default, which does not fit the other keys")
             raise CommandError(
                 f"configuration key {key}: {_reason(error)}",
                 found=f"{key} = {self.values().get(key)!r} from {origin}",
                 remedy=f"stillsky config {self.verb} lists every key with its meaning and range",
             ) from error
+
+    def _keyOf(self, error):
+        """Dotted key of a refused field; the error of a nested configuration does not always know its owner."""
+        name = error.fullname.partition(".")[2] or error.fieldName
+        keys = self.values()
+        if name in keys:
+            return name
+        alike = [key for key in keys if key.rpartition(".")[2] == error.fieldName]
+        return next((key for key in alike if key in self.origins), alike[0] if alike else name)
 
     def values(self):
         """`dict` of dotted key to plain value, in the order of declaration."""

@@ -62,6 +62,8 @@ def _sideFiles(run, role):
     for argument, path in given.items():
         if path is not None:
             checkFile(splitExtension(path)[0], f"{role} {argument.removesuffix('Path')}")
+    if "weightPath" in given and given["weightPath"] is not None:
+        given["weightKind"] = "weight"  # the option says so, whatever the file is called
     numbers = ("gain", "readNoise", "saturation", "skyLevel", "variance")
     given |= {k: run.option(role + k[0].upper() + k[1:]) for k in numbers}
     return {k: v for k, v in given.items() if v is not None}

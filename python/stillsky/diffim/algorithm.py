@@ -17,9 +17,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..errors import MismatchError, NoDataError
+from ..errors import InvalidPsfError, MismatchError, NoDataError
 from ..geom import AffineTransform
-from ..image import Exposure, Mask, MaskedImage
+from ..image import Exposure, Image, MaskedImage, Mask, MaskedImage
 from ..kernel import ConvolutionControl, convolve, subtractModel
 from ..psf import GaussianPsf
 from ..psfmatch import makeAlardLuptonBasisList
@@ -31,7 +31,7 @@ from .direction import fitKernelToPsfs, forecastDirection
 from .psf_model import estimatePsf
 from .registration import measureShift
 from .result import SubtractResult
-from .stars import SIGMA_TO_FWHM, classifyStars, findObjects, selectKernelStars
+from .stars import SIGMA_TO_FWHM, classifyStars, findObjects, selectKernelStars, workingVariance
 
 __all__ = ["subtract"]
 
@@ -112,6 +112,7 @@ class _Job:
             template = self._align(science, _withOwnSchema(template))
             science, template = (_withoutNan(_withOwnSchema(exposure)) for exposure in (science, template))
             self._checkCoverage(science, template)
+        self._checkKernelSize(science)
         with self.stage("stars"):
             objects = [
                 self._findStars(exposure, name) for exposure, name in ((science, "science"), (template, "template"))
@@ -161,16 +162,14 @@ class _Job:
             self.decide("template: already aligned with the science image")
             return template
         template.mask.addPlane("NO_DATA")
-        warped = Warper.fromConfig(self.config.warp).warpExposure(
-            science.wcs, template, destBBox=science.bbox, warpPsf=template.psf is not None
-        )
-        nGood = np.count_nonzero(~warped.mask.isSet("NO_DATA"))
-        if nGood == 0:
-            raise MismatchError(
-                "the template does not overlap the science image",
-                found=f"science {science.bbox}, template {template.bbox} after resampling: no common pixel",
-                remedy="check the WCS of both files",
+        try:
+            warped = Warper.fromConfig(self.config.warp).warpExposure(
+                science.wcs, template, destBBox=science.bbox, warpPsf=template.psf is not None
             )
+        except InvalidPsfError as error:  # not one pixel of it lies in front of the projection
+            raise _noOverlap(science, template) from error
+        if not np.any(~warped.mask.isSet("NO_DATA")):
+            raise _noOverlap(science, template)
         self.decide(f"template: resampled to the science grid ({self.config.warp.warpingKernelName})")
         return warped
 
@@ -242,9 +241,31 @@ class _Job:
                 remedy="give the noise: --sci-var, --sci-weight, or a gain and read noise",
             )
 
+    def _checkKernelSize(self, science):
+        """The kernel must fit into the image: seen to before any of its functions is made.
+
+        A size that follows from the seeing is limited to the image; one that was asked for is refused.
+        """
+        config = self.config.psfmatch
+        side = min(science.width, science.height)
+        scaled = config.scaleByFwhm and config.kernelBasisSet == "alard-lupton"
+        size = _SMALLEST_KERNEL if scaled else config.kernelSize
+        if scaled and side >= size and config.kernelSizeMax > side:
+            self.config = self.config.copy()
+            self.config.psfmatch = _withKernelSize(config, side - 1 + side % 2)
+        if size > side:
+            raise NoDataError(
+                "the image is smaller than the matching kernel",
+                found=f"kernel of {size}x{size} pixels, image of {science.width}x{science.height}",
+                remedy="a smaller -c psfmatch.kernelSize, or larger images",
+            )
+
     def _findStars(self, exposure, name):
         objects = findObjects(exposure.maskedImage, self.config.stars, self.config.backgroundBinSize)
-        classifyStars(objects, self.config.stars, exposure.image.array.shape)
+        try:
+            classifyStars(objects, self.config.stars, exposure.image.array.shape)
+        except NoDataError as error:
+            raise _tooFewStars(error, exposure, name) from error
         if objects.threshold < self.config.stars.minSignalToNoise:
             self.decide(f"{name} stars: few, so that objects from S/N {objects.threshold:g} are used")
         self.metadata[f"{name}Stars"] = int(np.count_nonzero(objects.isStar))
@@ -268,8 +289,9 @@ class _Job:
         chosen = np.flatnonzero(objects.isStar)[: self.config.psf.maxStars]
         x0, y0 = exposure.xy0
         if np.sqrt(np.sum(objects.signalToNoise[chosen] ** 2)) >= self.config.psf.minSignalToNoise:
+            variance = workingVariance(exposure.variance.array, objects.skySigma, exposure.image.array)
             model = estimatePsf(
-                exposure.maskedImage,
+                MaskedImage(exposure.image, exposure.mask, Image(variance, exposure.xy0)),
                 objects.background,
                 exposure.mask.bitmask(["NO_DATA", "BAD", "SAT", "CR"], ignoreMissing=True),
                 objects.x[chosen] - x0,
@@ -351,12 +373,6 @@ class _Job:
             metadata = {}
             basis = makeKernelBasisList(config, *fwhms, metadata=metadata)
             size = basis[0].width
-            if size > min(bbox.width, bbox.height):
-                raise MismatchError(
-                    "the kernel is larger than the image",
-                    found=f"kernel of {size} pixels, image of {bbox.width}x{bbox.height}",
-                    remedy="a smaller -c psfmatch.kernelSizeMin and kernelSizeMax",
-                )
             try:
                 positions = self._kernelStars(objects, stars, bbox, size)
             except NoDataError:
@@ -478,6 +494,24 @@ def _describe(header, fit, scienceConvolved):
     header.set("KSUM", float(fit.kernelSum), "kernel sum at the centre of the image")
 
 
+def _noOverlap(science, template):
+    return MismatchError(
+        "the template does not overlap the science image",
+        found=f"science {science.width}x{science.height} px, template {template.width}x{template.height} px: "
+        "no common pixel after resampling",
+        remedy="check the WCS of both files",
+    )
+
+
+def _tooFewStars(error, exposure, name):
+    """The same error, saying in which image, and whether that image holds anything at all."""
+    values = exposure.image.array[_usable(exposure)]
+    if values.min() == values.max():
+        return NoDataError(f"the {name} image is constant", found=f"every usable pixel is {values[0]:g}",
+                           remedy="check the file and the extension with stillsky info FILE")  # fmt: skip
+    return NoDataError(f"{error} of the {name} image", found=error.found, remedy=error.remedy)
+
+
 def _alardLuptonOf(config):
     """The configuration itself when it is of the Alard-Lupton kind, else a plain one: used for forecasts only."""
     if config.kernelBasisSet == "alard-lupton":
@@ -553,7 +587,8 @@ def _withoutNan(exposure):
 def _medianVariance(exposure):
     step = max(1, int(np.sqrt(exposure.image.array.size / 2.5e5)))
     variance = exposure.variance.array[::step, ::step]
-    return float(np.median(variance[np.isfinite(variance) & (variance > 0)]))
+    positive = variance[np.isfinite(variance) & (variance > 0)]
+    return float(np.median(positive)) if positive.size else 0.0
 
 
 def _fractionMatched(objects, radius):

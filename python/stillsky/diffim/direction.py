@@ -91,6 +91,7 @@ def forecastDirection(kernel, psf, convolvedVariance, otherVariance, *, scienceC
     gain = np.abs(_centredTransform(kernel, shape, full=True)) ** 2
     total = float(np.sum(kernel))
     noise = gain * convolvedVariance + otherVariance
+    noise = np.maximum(noise, 1e-9 * noise.max())  # a noise-free image leaves none where the kernel does
     if scienceConvolved:
         noise = noise / total**2
     direct = np.mean(power * noise) / np.mean(power) ** 2

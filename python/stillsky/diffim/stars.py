@@ -100,7 +100,7 @@ def findObjects(maskedImage, config, binSize=128):
     sky = _skyImage(maskedImage, min(binSize, max(8, min(image.shape) // 2)))
     flat = image - sky
     median, _, sigma, _ = clippedStats(flat, mask, noData)
-    moments = _measureAtBestScale(flat, variance, mask, noData, config)
+    moments = _measureAtBestScale(flat, workingVariance(variance, sigma, flat), mask, noData, config)
     x0, y0 = maskedImage.xy0
     objects = Objects(
         x=moments.x + x0,
@@ -135,6 +135,17 @@ def _skyImage(maskedImage, binSize):
         ignoredPixelMask=["BAD", "EDGE", "NO_DATA"],
     )
     return background.imageArray()
+
+
+def workingVariance(variance, skySigma, flat):
+    """The variance plane; for an image said to be noise-free everywhere, the scatter of its own sky.
+
+    Finding and measuring weigh by the variance, so that zeros would leave no pixel. The difference keeps the zeros.
+    """
+    if (variance > 0).any():
+        return variance
+    rounding = 1e-6 * float(np.nanmax(np.abs(flat)))
+    return np.full(variance.shape, max(skySigma, rounding, 1e-18) ** 2, variance.dtype)
 
 
 def _measureAtBestScale(flat, variance, mask, badBits, config):
