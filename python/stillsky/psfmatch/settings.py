@@ -4,6 +4,19 @@ from . import PsfMatchSettings
 
 __all__ = ["makeSettings"]
 
+# Fields that the reference does not have; "compat" leaves them at the reference's behaviour whatever they say.
+_IMPROVEMENTS = (
+    "perPixelSpatialTerms",
+    "correctTemplateNoise",
+    "maskWeights",
+    "minGoodFraction",
+    "adaptiveKernelSumClipping",
+    "lowerSpatialOrders",
+    "scaledPolynomials",
+    "buildReplacements",
+    "spatialPhotometricOrder",
+)
+
 
 def makeSettings(config, mask):
     """Settings of the fit.
@@ -18,7 +31,9 @@ def makeSettings(config, mask):
     -------
     settings : `PsfMatchSettings`
     """
+    if config.compat:
+        fields = {name: value for name, value in config.toDict().items() if name not in _IMPROVEMENTS}
+        return PsfMatchSettings(fields, mask.schema)
     settings = PsfMatchSettings(config, mask.schema)
-    if not config.compat:
-        settings.badFitMask = settings.badFitMask | settings.badMask
+    settings.badFitMask = settings.badFitMask | settings.badMask
     return settings
