@@ -1,8 +1,10 @@
 """PsfMatchTask: flow of the solve, rejections, metadata, the verbs of a task."""
 
 import logging
+import pickle
 import subprocess
 import sys
+import types
 
 import lsst.pipe.base as pipeBase
 import numpy as np
@@ -293,6 +295,30 @@ def testDebugVariablesMakeFigures(rng, tmp_path):
     task.debug = {"display": True, "displayKernelMosaic": True, "path": tmp_path}
     task.run(template, science, stars[::4])
     assert [p.name for p in tmp_path.iterdir()] == ["displayKernelMosaic.png"]
+
+
+def testDebugVariablesAreReadFromLsstDebug(rng, monkeypatch):
+    asked = []
+
+    def info(name):
+        asked.append(name)
+        return types.SimpleNamespace(display=True, displayKernelBasis=True)
+
+    monkeypatch.setitem(sys.modules, "lsstDebug", types.SimpleNamespace(Info=info))
+    template, science, stars = nineCells(rng)
+    task = makeTask(spatialKernelOrder=0)
+    task.run(template, science, stars[::9])
+    assert "lsst.ip.diffim.makeKernel" in asked
+    assert list(task.figures) == ["displayKernelBasis"]
+    task.debug = {"display": False}
+    task.run(template, science, stars[::9])
+    assert task.figures == {}
+
+
+def testTasksArePickled():
+    task = makeTask(spatialKernelOrder=1)
+    copy = pickle.loads(pickle.dumps(task))
+    assert copy.kConfig == task.kConfig and copy.getName() == task.getName()
 
 
 def testAlgorithmsDoNotLoadTheTaskFramework():

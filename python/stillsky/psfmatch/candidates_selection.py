@@ -78,12 +78,14 @@ def asSources(candidateList):
 
     Raises
     ------
+    NoDataError
+        The list is empty.
     StillskyError
-        The list is empty, mixes types, or its items are no source records.
+        It mixes types, or its items are no source records.
     """
     items = list(candidateList)
     if not items:
-        raise StillskyError("candidateList: wanted at least one source, got none")
+        raise NoDataError("candidateList: wanted at least one source, got none")
     kinds = {type(item) for item in items}
     if len(kinds) > 1:
         raise StillskyError(f"candidateList: wanted items of one type, got {sorted(k.__name__ for k in kinds)}")

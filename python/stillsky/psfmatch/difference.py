@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["evaluateOnBox", "kernelSumFunction", "scaledBackground"]
+__all__ = ["bandsOnBox", "evaluateOnBox", "kernelSumFunction", "scaledBackground"]
 
 _BAND_ROWS = 64
 
@@ -22,13 +22,31 @@ def evaluateOnBox(function, box):
     """
     if not callable(function):
         return float(function)
+    return np.concatenate([values for _, values in bandsOnBox(function, box)])
+
+
+def bandsOnBox(function, box):
+    """Bands of rows of a box and the values of a function there, so that no plane of the image's size is made.
+
+    Parameters
+    ----------
+    function, box
+        As for `evaluateOnBox`.
+
+    Yields
+    ------
+    rows : `slice`
+        Array rows.
+    values : `numpy.ndarray`, (rows, width) float64, or `float`
+    """
+    if not callable(function):
+        yield slice(None), float(function)
+        return
     x = np.arange(box.minX, box.minX + box.width, dtype=float)
-    values = np.empty((box.height, box.width))
     for row in range(0, box.height, _BAND_ROWS):
         y = np.arange(box.minY + row, box.minY + min(row + _BAND_ROWS, box.height), dtype=float)
         xx, yy = np.meshgrid(x, y)
-        values[row : row + len(y)] = np.reshape(function(xx.ravel(), yy.ravel()), xx.shape)
-    return values
+        yield slice(row, row + len(y)), np.reshape(function(xx.ravel(), yy.ravel()), xx.shape)
 
 
 def kernelSumFunction(kernel):

@@ -15,7 +15,7 @@ from . import SpatialCellSet
 from .basis_selection import NbasisEvaluator
 from .candidates_selection import asSources, requireStamps, stampsOnSky
 from .config import ImagePsfMatchConfig
-from .difference import evaluateOnBox, kernelSumFunction, scaledBackground
+from .difference import bandsOnBox, kernelSumFunction, scaledBackground
 from .make_kernel import logAndMakeBasisList, makeStampCandidate
 from .psf_fwhm import getPsfFwhm
 from .registration import isRegistered, registerTemplate
@@ -193,9 +193,9 @@ class ImagePsfMatchTask(PsfMatchTask):
         else:
             psf = result.warpedExposure.psf
             difference = self._subtract(result.warpedExposure.maskedImage, result.matchedImage, result.backgroundModel)
-            sums = evaluateOnBox(kernelSumFunction(result.psfMatchingKernel), difference.bbox)
-            difference.image.array[...] /= -sums
-            difference.variance.array[...] /= sums**2
+            for rows, sums in bandsOnBox(kernelSumFunction(result.psfMatchingKernel), difference.bbox):
+                difference.image.array[rows] /= -sums
+                difference.variance.array[rows] /= sums**2
         metadata = copy.deepcopy(scienceExposure.metadata)
         subtracted = Exposure(difference, scienceExposure.info, psf=psf, metadata=metadata)
         return pipeBase.Struct(subtractedExposure=subtracted, **result.getDict())
@@ -276,7 +276,8 @@ class ImagePsfMatchTask(PsfMatchTask):
         """reference - matched - background: masks ORed, variances added."""
         difference = reference.copy()
         difference -= matched
-        difference.image.array[...] -= evaluateOnBox(background, difference.bbox)
+        for rows, values in bandsOnBox(background, difference.bbox):
+            difference.image.array[rows] -= values
         return difference
 
     # ------------------------------------------------------------------ candidates
