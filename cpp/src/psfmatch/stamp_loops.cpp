@@ -11,6 +11,17 @@ using simd::kLanes;
 using simd::load;
 using simd::V8;
 
+// Tiles of accumulators fill the registers: 32 of 8 doubles with AVX-512, 16 of 4 with AVX2, where larger tiles would
+// spill at every step.
+bool wideRegisters() {
+#if STILLSKY_HAS_SIMD
+    static const bool wide = __builtin_cpu_supports("avx512f") != 0;
+    return wide;
+#else
+    return false;
+#endif
+}
+
 constexpr int kRows = 4;  // output rows that share each load
 
 // Rows jj of the input, each loaded once and used by the output rows FIRST..LAST of the tile (those whose kernel
@@ -108,7 +119,7 @@ STILLSKY_INLINE void rowFilterStrip(double const* in, std::ptrdiff_t inStride, d
     }
 }
 
-// 4 x 2 columns at a time: 8 accumulators for 6 loads.
+// NI x NJ columns at a time; 4 x 2 are 8 accumulators for 6 loads.
 template <int NI, int NJ>
 STILLSKY_INLINE void gramTile(double const* a, double const* b, std::ptrdiff_t stride, int n, double* gram, int p) {
     V8 acc[NI][NJ] = {};
@@ -122,6 +133,19 @@ STILLSKY_INLINE void gramTile(double const* a, double const* b, std::ptrdiff_t s
     }
 }
 
+template <int NI>
+STILLSKY_INLINE void gramTiles(double const* a, double const* b, std::ptrdiff_t stride, int n, int p, double* gram) {
+    int i = 0;
+    for (; i + NI <= p; i += NI) {
+        int j = i;
+        for (; j + 2 <= p; j += 2) gramTile<NI, 2>(a + i * stride, b + j * stride, stride, n, gram + i * p + j, p);
+        for (; j < p; ++j) gramTile<NI, 1>(a + i * stride, b + j * stride, stride, n, gram + i * p + j, p);
+    }
+    for (; i < p; ++i) {
+        for (int j = i; j < p; ++j) gramTile<1, 1>(a + i * stride, b + j * stride, stride, n, gram + i * p + j, p);
+    }
+}
+
 }  // namespace
 
 STILLSKY_SIMD
@@ -129,11 +153,16 @@ void correlate(double const* in, std::ptrdiff_t inStride, double const* kernel, 
                int kh, double* out, std::ptrdiff_t outStride, int outW, int outH) {
     int left = simd::padded(outW) / kLanes;
     int x = 0;
-    for (; left >= 3; left -= 3, x += 3 * kLanes) {
-        correlateStrip<3>(in + x, inStride, kernel, kernelStride, kw, kh, out + x, outStride, outH);
+    if (wideRegisters()) {
+        for (; left >= 3; left -= 3, x += 3 * kLanes) {
+            correlateStrip<3>(in + x, inStride, kernel, kernelStride, kw, kh, out + x, outStride, outH);
+        }
+        if (left == 2) correlateStrip<2>(in + x, inStride, kernel, kernelStride, kw, kh, out + x, outStride, outH);
+        if (left == 2) return;
     }
-    if (left == 2) correlateStrip<2>(in + x, inStride, kernel, kernelStride, kw, kh, out + x, outStride, outH);
-    if (left == 1) correlateStrip<1>(in + x, inStride, kernel, kernelStride, kw, kh, out + x, outStride, outH);
+    for (; left >= 1; --left, x += kLanes) {
+        correlateStrip<1>(in + x, inStride, kernel, kernelStride, kw, kh, out + x, outStride, outH);
+    }
 }
 
 STILLSKY_SIMD
@@ -141,11 +170,14 @@ void correlateRows(double const* in, std::ptrdiff_t inStride, double const* taps
                    std::ptrdiff_t outStride, std::ptrdiff_t plane, int outW, int outH) {
     int left = simd::padded(outW) / kLanes;
     int x = 0;
-    for (; left >= 3; left -= 3, x += 3 * kLanes) {
-        rowFilterStrip<3>(in + x, inStride, taps, n, nFilters, out + x, outStride, plane, outH);
+    if (wideRegisters()) {
+        for (; left >= 3; left -= 3, x += 3 * kLanes) {
+            rowFilterStrip<3>(in + x, inStride, taps, n, nFilters, out + x, outStride, plane, outH);
+        }
     }
-    if (left == 2) rowFilterStrip<2>(in + x, inStride, taps, n, nFilters, out + x, outStride, plane, outH);
-    if (left == 1) rowFilterStrip<1>(in + x, inStride, taps, n, nFilters, out + x, outStride, plane, outH);
+    for (; left >= 1; --left, x += kLanes) {
+        rowFilterStrip<1>(in + x, inStride, taps, n, nFilters, out + x, outStride, plane, outH);
+    }
 }
 
 void correlateColumns(double const* in, std::ptrdiff_t inStride, double const* taps, int n, double* out,
@@ -169,16 +201,11 @@ void weightColumns(double const* in, std::ptrdiff_t stride, double const* weight
 
 STILLSKY_SIMD
 void gramUpper(double const* a, double const* b, std::ptrdiff_t stride, int n, int p, double* gram) {
-    // Tiles start at multiples of 4 rows and 2 columns; a tile on the diagonal may fill some elements below it, which
-    // are written before the diagonal's own row and are not part of the result.
-    int i = 0;
-    for (; i + 4 <= p; i += 4) {
-        int j = i;
-        for (; j + 2 <= p; j += 2) gramTile<4, 2>(a + i * stride, b + j * stride, stride, n, gram + i * p + j, p);
-        for (; j < p; ++j) gramTile<4, 1>(a + i * stride, b + j * stride, stride, n, gram + i * p + j, p);
-    }
-    for (; i < p; ++i) {
-        for (int j = i; j < p; ++j) gramTile<1, 1>(a + i * stride, b + j * stride, stride, n, gram + i * p + j, p);
+    // A tile on the diagonal may fill some elements below it, which are not part of the result.
+    if (wideRegisters()) {
+        gramTiles<4>(a, b, stride, n, p, gram);
+    } else {
+        gramTiles<2>(a, b, stride, n, p, gram);
     }
 }
 
