@@ -353,6 +353,7 @@ class _Job:
         x, y, rating = positions
         fit = fitMatchingKernel(convolved.maskedImage, reference.maskedImage, x, y, rating, basis, config)
         self.metadata.update(fit.metadata)
+        self.metadata["starResiduals"] = _residualsByBrightness(fit.candidates)
         for warning in fit.warnings:
             self.decide(warning)
         self.decide(
@@ -469,7 +470,7 @@ class _Job:
     def _assess(self, difference, fit, objects):
         """Noise of the difference against its variance plane, on sky and at the stars."""
         bad = difference.mask.bitmask(["NO_DATA", "BAD", "SAT", "EDGE", "CR"], ignoreMissing=True)
-        step = max(1, int(np.sqrt(difference.image.array.size / 2e6)))
+        step = max(1, int(np.sqrt(difference.image.array.size / 5e5)))
         cut = (slice(None, None, step), slice(None, None, step))
         with np.errstate(invalid="ignore", divide="ignore"):
             chi = difference.image.array[cut] / np.sqrt(difference.variance.array[cut])
@@ -484,6 +485,20 @@ class _Job:
                 found="every pixel is masked after the convolution",
                 remedy="check the masks; -c psfmatch.kernelSizeMax=15 spreads them less",
             )
+
+
+def _residualsByBrightness(candidates):
+    """Median residuals (sigma) of the stars of the fit by signal-to-noise ratio, in the fit and left out of it."""
+    used = [c for c in candidates if c["usedInFit"]]
+    table = {}
+    for low, high in ((0, 30), (30, 100), (100, 300), (300, 1000), (1000, np.inf)):
+        some = [c for c in used if low <= c["rating"] < high]
+        if some:
+            table[f"{low:g}-{high:g}"] = {
+                "n": len(some),
+                **{name: float(np.nanmedian([c[name] for c in some])) for name in ("spatialRms", "looRms")},
+            }
+    return table
 
 
 def _describe(header, fit, scienceConvolved):

@@ -1,0 +1,33 @@
+"""Peak memory of a subtraction."""
+
+import gc
+from pathlib import Path
+
+import pytest
+from stillsky.diffim import subtract
+from stillsky.sim import simulatePair
+
+
+def _status(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+
+
+def test_peakMemoryIsBelowTenPlanesBeyondTheInputs():
+    clear = Path("/proc/self/clear_refs")
+    if not clear.exists():
+        pytest.skip("the peak of the resident memory can be reset on Linux only")
+    pair = simulatePair(size=2048, seed=4, starDensity=300.0)
+    science, template = pair.science.toExposure(psf=False), pair.template.toExposure(psf=False)
+    subtract(science[0:512, 0:512], template[0:512, 0:512])  # imports and the thread pool are not counted
+    del pair
+    gc.collect()
+    before = _status("VmRSS")
+    try:
+        clear.write_text("5")
+    except OSError:
+        pytest.skip("not allowed to reset the peak of the resident memory")
+    result = subtract(science, template)
+    planes = (_status("VmHWM") - before) / (4 * 2048**2)
+    assert result.difference.bbox == science.bbox
+    assert planes < 10.0, f"{planes:.1f} planes of float32"
