@@ -327,13 +327,18 @@ def test_writes_that_the_system_refuses(tools, work):
 # ------------------------------------------------------------------------------ interrupts
 
 
+def _listenToInterrupts():
+    """A shell starts background jobs with interrupts ignored, and children inherit that: undo it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize("moment", ["template: already aligned", "convolved: ", "kernel: "])
 def test_interrupt_leaves_nothing(tools, work, moment):
     """Ctrl-C after this line of the log: 130, and the folder as it was."""
     before = tools.checksums(".")
     process = subprocess.Popen(
         [sys.executable, "-m", "stillsky", *_SUBTRACT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=tools.environment(),
+        env=tools.environment(), preexec_fn=_listenToInterrupts,
     )  # fmt: skip
     said = []
     for line in process.stderr:
@@ -352,7 +357,7 @@ def test_interrupt_while_products_are_written(tools, work):
     before = tools.checksums(".")
     process = subprocess.Popen(
         [sys.executable, "-m", "stillsky", *_SUBTRACT], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        env=tools.environment(),
+        env=tools.environment(), preexec_fn=_listenToInterrupts,
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not [n for n in os.listdir(".") if "partial" in n]:
