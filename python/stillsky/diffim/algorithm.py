@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import InvalidPsfError, MismatchError, NoDataError
 from ..geom import AffineTransform
-from ..image import Exposure, Image, MaskedImage, Mask, MaskedImage
+from ..image import Exposure, Image, Mask, MaskedImage
 from ..kernel import ConvolutionControl, convolve, subtractModel
 from ..psf import GaussianPsf
 from ..psfmatch import makeAlardLuptonBasisList
@@ -393,15 +393,12 @@ class _Job:
             rating = np.ones(len(x))
             self.decide(f"stars: {len(x)} given")
         else:
-            found = selectKernelStars(
-                objects[0],
-                objects[1],
-                self.config.stars,
-                bbox,
-                kernelSize,
-                self.config.maxKernelSources,
-                self.config.minKernelSources,
-            )
+            limits = (bbox, kernelSize, self.config.maxKernelSources, self.config.minKernelSources)
+            found = selectKernelStars(*objects, self.config.stars, *limits)
+            if len(found) < self.config.minKernelSources:
+                isolated, found = found, selectKernelStars(*objects, self.config.stars, *limits, crowded=True)
+                if len(found) >= self.config.minKernelSources:
+                    self.decide(f"stars: only {len(isolated)} isolated ones, so that blended ones are used")
             self.metadata["kernelStarSelection"] = found.rejected
             self.metadata["starOffset"] = list(found.offset)
             self._checkOffset(found)

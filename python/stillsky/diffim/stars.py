@@ -376,7 +376,7 @@ class KernelStars:
         return len(self.x)
 
 
-def selectKernelStars(science, template, config, bbox, margin, maxNumber, minNumber):
+def selectKernelStars(science, template, config, bbox, margin, maxNumber, minNumber, crowded=False):
     """Objects seen in both images, clean in both, not variable, not at the edge.
 
     Parameters
@@ -389,6 +389,8 @@ def selectKernelStars(science, template, config, bbox, margin, maxNumber, minNum
         Half side of a stamp; objects nearer to the border are left out.
     maxNumber, minNumber : `int`
         Most objects kept (0 or less: all), and how few make extended objects welcome when ``useGalaxies`` is auto.
+    crowded : `bool`
+        Take blended objects too (both images show the blend alike), and match positions within half a FWHM.
 
     Returns
     -------
@@ -410,8 +412,10 @@ def selectKernelStars(science, template, config, bbox, margin, maxNumber, minNum
 
     reject("faint", (sn < science.threshold) | (science.size <= _SMALLEST))
     reject("saturated or masked", science.damaged)
-    reject("blended", ~science.isolated)
-    reject("not in the template", distance > config.matchRadius)
+    if not crowded:
+        reject("blended", ~science.isolated)
+    radius = max(config.matchRadius, 0.5 * science.fwhm) if crowded else config.matchRadius
+    reject("not in the template", distance > radius)
     partner = np.minimum(partner, len(template) - 1)
     reject("masked in the template", template.damaged[partner])
     reject(
