@@ -47,6 +47,14 @@ def testDuplicateColumnSharesItsCoefficient(rng):
     np.testing.assert_allclose(solver.solve(c.T @ y), [1, 2, 3, 4, 5, 3], atol=1e-9)
 
 
+def testContradictorySystemGetsTheMinimumNormSolution():
+    """[[1, 1], [1, 1]] x = [1, 2]: [0.75, 0.75] by the pseudo-inverse, and the loss is reported; never [1, 0]."""
+    solver = SymmetricSolver(np.ones((2, 2)))
+    assert solver.solvedBy == KernelSolvedBy.EIGENVECTOR and solver.nDropped == 1
+    np.testing.assert_allclose(solver.solve([1.0, 2.0]), [0.75, 0.75], rtol=1e-14)
+    np.testing.assert_allclose(pseudoInverse(np.ones((2, 2)), 1e12) @ [1.0, 2.0], [0.75, 0.75], rtol=1e-14)
+
+
 def testZeroColumnGetsCoefficientZero(rng):
     c = rng.normal(size=(60, 4))
     c[:, 1] = 0.0

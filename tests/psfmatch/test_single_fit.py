@@ -54,8 +54,10 @@ def testGaussianPairWithTheDefaultBasis(pair):
     m, b = solution.getM(), solution.getB()
     assert m[27, 27] == 529
     wanted = {(0, 0): 2.9063010363e6, (0, 3): -6.4026454880e5, (0, 15): -2.4045647968e6, (0, 27): 1.0e4}
+    # M[0, 27] is the sum of B_0 * T over the good pixels. It is listed as 1.0e4, to two figures; the sum itself, from
+    # an independent convolution, agrees to 1e-9 and differs from the rounded figure by 1e-8.
+    assert m[0, 27] == pytest.approx(correlate(t, images(defaultBasis())[0]).sum(), rel=1e-9)
     for index, value in wanted.items():
-        # The Gaussian's sum over the pixels is 1 to 1e-9 only, hence the tolerance for the element of 1e4.
         assert m[index] == pytest.approx(value, rel=1e-9 if index != (0, 27) else 1e-7)
     assert abs(m[0, 1]) < 1e-9 * m[0, 0]
     assert [b[0], b[3], b[27]] == pytest.approx([2.6481520592e6, -4.6436150136e5, 1.3644999860e4], rel=1e-9)
@@ -136,7 +138,7 @@ def testScaledAndShiftedCopiesOfTheTemplate(rng, scale, offset):
     centre[2, 2] = scale
     np.testing.assert_allclose(candidate.getKernelImage(ORIG), centre, atol=1e-5)
     assert candidate.getKsum(ORIG) == pytest.approx(scale, abs=1e-5)
-    assert candidate.getBackground(ORIG) == pytest.approx(offset, abs=1e-3)
+    assert candidate.getBackground(ORIG) == pytest.approx(offset, abs=1e-4)
 
 
 def testVarianceThatIsNotPositive(pair):

@@ -276,7 +276,7 @@ def testModelsOfOrderOneAgreeAndFollowTheOrigin(planted):
     p, q = (np.array(k.spatialParameters) for k in (shifted["polynomial"][0], b[0]))
     np.testing.assert_allclose(p[:, 1:], q[:, 1:], atol=1e-7)
     assert np.abs(p[1:, 0] - q[1:, 0]).max() > 1e-3
-    np.testing.assert_allclose(shifted["polynomial"][0].imageAt(700, 100), b[0].imageAt(400, 300), atol=1e-6)
+    np.testing.assert_allclose(shifted["polynomial"][0].imageAt(700, 100), b[0].imageAt(400, 300), atol=1e-7)
 
 
 def testScaledPolynomialsReproduceTheChebyshevKernel(rng):
@@ -310,13 +310,10 @@ def testOrderOfCandidatesAndThreadsDoNotMatter(rng, planted):
             results.append(_fit(noisy, fields, perPixel=perPixel).getKernelSolution().getA())
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[2], results[3])
-    # Constraints added in another order: rounding alone, which the system's condition of 1e9 amplifies in single
-    # coefficients; the kernel is what is compared.
-    bases = images(defaultBasis())
-    shuffled = _fit([noisy[i] for i in rng.permutation(36)], fields).getKernelSolution()
-    kernel = np.einsum("i,iyx->yx", results[2][:1], bases[:1])
-    assert kernel.sum() == pytest.approx(shuffled.getA()[0], abs=1e-10)
-    np.testing.assert_allclose(shuffled.getA(), results[2], rtol=0, atol=1e-7)
+    # The sums run in the order of positions, whatever the order of the candidates: 1e-10 is wanted, not a bit changes.
+    for perPixel, wanted in ((False, results[2]), (True, results[0])):
+        shuffled = _fit([noisy[i] for i in rng.permutation(36)], fields, perPixel=perPixel).getKernelSolution()
+        np.testing.assert_array_equal(shuffled.getA(), wanted)
 
 
 def testBeforeSolvingEverythingRaises():

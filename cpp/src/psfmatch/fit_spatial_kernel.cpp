@@ -28,6 +28,7 @@ public:
               spatialBasis_(basis_) {}
 
     SpatialKernelFit run() {
+        forgetPca();
         int iteration = 0;
         bool rejectedBySpatialFit = false;
         while (iteration < settings_.maxSpatialIterations) {
@@ -50,6 +51,13 @@ public:
 
 private:
     CandidateList active() const { return cells_.activeCandidates(settings_.nStarPerCell); }
+
+    // Components of an earlier fit of the same cells are no kernels of this basis.
+    void forgetPca() {
+        for (auto const& candidate : cells_.allCandidates()) {
+            if (auto star = std::dynamic_pointer_cast<KernelCandidate>(candidate)) star->clearPca();
+        }
+    }
 
     // Fill the active places of every cell with candidates that have a good kernel of their own.
     void buildSingles(int iteration) {
@@ -251,6 +259,19 @@ private:
                                    " terms; consider a lower order");
     }
 
+    // Least risk at an end of the grid of lambda: the true minimum lies outside.
+    void warnOfGridEnds() {
+        auto const& stars = spatial_->candidates();
+        const auto n = std::count_if(stars.begin(), stars.end(), [](auto const& star) {
+            auto solution = std::dynamic_pointer_cast<RegularizedKernelSolution>(
+                    star->getKernelSolution(KernelCandidate::ORIG));
+            return solution && solution->lambdaAtGridEnd();
+        });
+        if (n == 0) return;
+        result_.warnings.push_back("the risk of " + std::to_string(n) + " of " + std::to_string(stars.size()) +
+                                   " candidates is least at an end of the lambda grid; consider a wider one");
+    }
+
     void warn() {
         if (result_.conditionNumber < 0.0) {
             result_.warnings.push_back("the spatial matrix is not positive definite; its condition number is negative");
@@ -261,6 +282,7 @@ private:
             result_.warnings.push_back("many more candidates were rejected than used: " + std::to_string(result_.nBad) +
                                        " against " + std::to_string(result_.nGood));
         }
+        warnOfGridEnds();
         warnOfTerms("spatial kernel", polynomialSize(used_.spatialKernelOrder));
         if (settings_.fitForBackground) warnOfTerms("spatial background", polynomialSize(used_.spatialBgOrder));
         if (used_.spatialKernelOrder < settings_.spatialKernelOrder) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "stillsky/core/errors.hpp"
 #include "stillsky/core/parallel.hpp"
@@ -227,6 +228,11 @@ void BuildSpatialKernelVisitor::processCandidate(std::shared_ptr<SpatialCellCand
 }
 
 void BuildSpatialKernelVisitor::solveLinearEquation() {
+    // Sums in an order of their own: the order in which candidates came into the cells does not change a bit.
+    std::stable_sort(candidates_.begin() + static_cast<std::ptrdiff_t>(nAdded_), candidates_.end(),
+                     [](auto const& a, auto const& b) {
+                         return std::make_pair(a->yCenter(), a->xCenter()) < std::make_pair(b->yCenter(), b->xCenter());
+                     });
     std::vector<std::shared_ptr<StampMoments const>> moments(candidates_.size());
     const int k = solution_->layout().maxKernelOrder(), g = solution_->layout().backgroundOrder();
     if (perPixel_) {

@@ -1,11 +1,14 @@
 """Choice of the kernel's basis functions from the two PSF widths (`psf-matching` rules of Rubin; Israel et al. 2007)."""
 
+import logging
 import math
 
 from ..errors import DomainError, StillskyError
 from . import makeAlardLuptonBasisList, makeDeltaFunctionBasisList
 
 __all__ = ["BasisChoice", "chooseAlardLuptonBasis", "generateAlardLuptonBasisList", "makeKernelBasisList"]
+
+_log = logging.getLogger(__name__)
 
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
@@ -66,9 +69,14 @@ def generateAlardLuptonBasisList(
     if metadata is not None:
         for key, value in choice.items():
             metadata[key] = value
-    return makeAlardLuptonBasisList(
-        choice.kernelSize // 2, choice["ALBasisNGauss"], choice.sigmas, choice["ALBasisDegGauss"]
-    )
+    degrees = choice["ALBasisDegGauss"]
+    basisList = makeAlardLuptonBasisList(choice.kernelSize // 2, choice["ALBasisNGauss"], choice.sigmas, degrees)
+    nDropped = sum((degree + 1) * (degree + 2) // 2 for degree in degrees) - len(basisList)
+    if nDropped:
+        _log.warning(
+            "%d basis functions repeat the first one and are left out (widths %s pixels)", nDropped, choice.sigmas
+        )
+    return basisList
 
 
 def chooseAlardLuptonBasis(config, targetFwhmPix=None, referenceFwhmPix=None, basisDegGauss=None, basisSigmaGauss=None):
@@ -91,7 +99,8 @@ def chooseAlardLuptonBasis(config, targetFwhmPix=None, referenceFwhmPix=None, ba
     StillskyError
         The configuration asks for another basis set.
     DomainError
-        Even kernel size, or list lengths that disagree with ``alardNGauss``.
+        Even kernel size, list lengths that disagree with ``alardNGauss``, a width that is negative or not finite, or
+        ``alardGaussBeta`` 0.
     """
     if config.kernelBasisSet != "alard-lupton":
         raise StillskyError(f"kernelBasisSet: wanted alard-lupton, got {config.kernelBasisSet!r}")
@@ -104,6 +113,11 @@ def chooseAlardLuptonBasis(config, targetFwhmPix=None, referenceFwhmPix=None, ba
         raise DomainError(f"kernelSize: wanted an odd number, got {config.kernelSize}")
     size, mode = config.kernelSize, "config"
     if config.scaleByFwhm and targetFwhmPix is not None and referenceFwhmPix is not None:
+        for name, fwhm in (("targetFwhmPix", targetFwhmPix), ("referenceFwhmPix", referenceFwhmPix)):
+            if not (math.isfinite(fwhm) and fwhm >= 0):
+                raise DomainError(f"{name}: wanted a width in pixels, got {fwhm}")
+        if config.alardNGauss > 1 and not config.alardGaussBeta > 0:
+            raise DomainError(f"alardGaussBeta: wanted a positive ratio of widths, got {config.alardGaussBeta}")
         mode, sigmas, size = _scaledBasis(
             config, targetFwhmPix / FWHM_PER_SIGMA, referenceFwhmPix / FWHM_PER_SIGMA, sigmas
         )
