@@ -363,7 +363,7 @@ class _Job:
                 if basisMetadata
                 else ""
             )
-            + f"; {fit.metadata['nGoodCandidates']} of {len(x)} stars; sum {fit.metadata['spatialKernelSum']:.4f}"
+            + f"; {fit.metadata['nGoodCandidates']} of {len(x)} stars; sum {fit.metadata['spatialKernelSum']:.5g}"
         )
         return fit
 

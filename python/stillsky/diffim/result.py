@@ -51,7 +51,7 @@ class SubtractResult:
     def summary(self):
         """One line: what was convolved, kernel sum, sky chi, time."""
         return (
-            f"convolved {self.convolved}; kernel sum {self.metadata['spatialKernelSum']:.4f}; "
+            f"convolved {self.convolved}; kernel sum {self.metadata['spatialKernelSum']:.5g}; "
             f"sky chi {self.metadata['skyChi']:.3f}; {self.metadata['nGoodCandidates']} stars; "
             f"{sum(self.timings.values()):.1f} s"
         )
