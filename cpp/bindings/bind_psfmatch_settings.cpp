@@ -114,6 +114,9 @@ void readOptional(Reader const& r, PsfMatchSettings& s) {
     r.optional("lambdaMin", s.lambdaMin);
     r.optional("lambdaMax", s.lambdaMax);
     r.optional("lambdaStep", s.lambdaStep);
+}
+
+void readImprovements(Reader const& r, PsfMatchSettings& s) {
     r.optional("spatialPhotometricOrder", s.spatialPhotometricOrder);
     r.optional("perPixelSpatialTerms", s.perPixelSpatialTerms);
     r.optional("correctTemplateNoise", s.correctTemplateNoise);
@@ -145,6 +148,8 @@ PsfMatchSettings settingsOf(py::handle object, py::handle maskSchema) {
     std::string conditionType = "EIGENVALUE";
     readRequired(reader, s, conditionType);
     readOptional(reader, s);
+    // A configuration always holds all fields: with compat their values say nothing. A mapping holds what was meant.
+    if (!compat || !py::hasattr(object, "toDict")) readImprovements(reader, s);
     s.conditionNumberType = conditionTypeOf(conditionType);
     s.badMask = bitsOf(s.badMaskPlanes, maskSchema);
     std::vector<std::string> fitPlanes = {"BAD", "SAT", "NO_DATA", "EDGE"};

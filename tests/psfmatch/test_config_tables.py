@@ -192,6 +192,10 @@ def testBasisIsRefusedForInconsistentConfigurations():
         with pytest.raises(DomainError, match="targetFwhmPix"):
             makeKernelBasisList(PsfMatchConfigAL(), fwhm, 3.0)
     config = PsfMatchConfigAL()
+    config.kernelSizeMax = 34  # not validated: an even size would make functions one pixel larger than reported
+    with pytest.raises(DomainError, match="kernelSizeMax"):
+        makeKernelBasisList(config, 2.0, 8.0)
+    config = PsfMatchConfigAL()
     config.alardGaussBeta = 0.0
     with pytest.raises(DomainError, match="alardGaussBeta"):
         makeKernelBasisList(config, 3.0, 4.0)

@@ -28,12 +28,17 @@ def testACompatibleConfigurationSwitchesOffEveryImprovement(cls):
     config.compat = True
     config.spatialPhotometricOrder = 2
     config.nStarPerCell = 7
-    settings = makeSettings(config, MASK)
     reference = PsfMatchSettings.compatible()
-    for name in SWITCHES:
-        assert getattr(settings, name) is False is getattr(reference, name)
-    assert settings.spatialPhotometricOrder == 0
-    assert settings.nStarPerCell == 7 and settings.compat
+    # A configuration handed to the compiled classes directly means the same.
+    for settings in (makeSettings(config, MASK), PsfMatchSettings(config)):
+        for name in SWITCHES:
+            assert getattr(settings, name) is False is getattr(reference, name)
+        assert settings.spatialPhotometricOrder == 0
+        assert settings.nStarPerCell == 7 and settings.compat
+    # A mapping holds what was meant: single improvements can be had.
+    fields = {k: v for k, v in config.toDict().items() if k not in SWITCHES}
+    assert PsfMatchSettings({**fields, "lowerSpatialOrders": True}).lowerSpatialOrders
+    assert not PsfMatchSettings({**fields, "lowerSpatialOrders": True}).maskWeights
 
 
 def testMaskPlanesBecomeBits():

