@@ -429,19 +429,26 @@ def test_scaledPolynomialEqualsChebyshevModel(rng):
     np.testing.assert_allclose(a[1], b[1], rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["fixed", "separable", "fourBases", "varyingAnalytic", "deltaBases"])
-def test_resultsDoNotDependOnThreadCount(name, rng):
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        *((name, "direct") for name in ("fixed", "separable", "fourBases", "varyingAnalytic", "deltaBases")),
+        *((name, "fft") for name in ("fixed", "fourBases", "deltaBases")),
+    ],
+)
+def test_resultsDoNotDependOnThreadCount(name, method, rng):
     planes = scene(rng, 150, 160)
     kernel = KERNELS[name](rng)
+    results = []
     try:
-        setNumThreads(1)
-        one = convolveArrays(*planes, kernel, PLAIN)
-        setNumThreads(3)
-        three = convolveArrays(*planes, kernel, PLAIN)
+        for threads in (1, 2, 7):
+            setNumThreads(threads)
+            results.append(convolveArrays(*planes, kernel, PLAIN, method=method))
     finally:
         setNumThreads(0)
-    for a, b in zip(one, three, strict=True):
-        np.testing.assert_array_equal(a, b)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_inputIsNotModifiedAndReadOnlyServes(rng):

@@ -12,6 +12,13 @@ makeBuildSpatialKernelVisitor makeAssessSpatialKernelVisitor makeDeltaFunctionBa
 renormalizeKernelList makeRegularizationMatrix makeCentralDifferenceMatrix makeForwardDifferenceMatrix
 convolveAndSubtract convolve NoKernelCandidatesError""".split()
 
+# Names of the Python layer, offered by the package itself.
+TOP_NAMES = """PsfMatchConfig PsfMatchConfigAL PsfMatchConfigDF DetectionConfig PsfMatchTask NoKernelCandidatesError
+makeKernelBasisList generateAlardLuptonBasisList MakeKernelTask MakeKernelConfig ModelPsfMatchTask ModelPsfMatchConfig
+WarpedPsfTransformTooBigError PsfComputeShapeError nextOddInteger ImagePsfMatchTask ImagePsfMatchConfig
+subtractAlgorithmRegistry SnapPsfMatchTask SnapPsfMatchConfig KernelCandidateQa KernelCandidateDetection
+KernelCandidateF makeKernelCandidate""".split()
+
 MEMBERS = {
     "KernelCandidateF": "ORIG PCA RECENT build getKernelSolution getKernel getBackground getKsum getKernelImage "
     "getDifferenceImage getImage isInitialized",
@@ -24,6 +31,7 @@ MEMBERS = {
     "BuildSingleKernelVisitorF": "nRejected nProcessed useRegularization skipBuilt useCoreStats coreRadius propertySet",
     "KernelSumVisitorF": "AGGREGATE REJECT resetKernelSum processKsumDistribution",
     "KernelPcaVisitorF": "getEigenKernels subtractMean returnMean",
+    "AssessSpatialKernelVisitorF": "nGood nRejected nProcessed reset processCandidate",
     "BuildSpatialKernelVisitorF": "solveLinearEquation getKernelSolution getSolutionPair getNCandidates",
 }
 
@@ -31,6 +39,13 @@ MEMBERS = {
 @pytest.mark.parametrize("name", NAMES)
 def testNameExists(name):
     assert name in psfmatch.__all__ and getattr(psfmatch, name) is not None
+
+
+@pytest.mark.parametrize("name", TOP_NAMES)
+def testNameIsOfferedByThePackage(name):
+    import stillsky
+
+    assert name in stillsky.__all__ and getattr(stillsky, name) is not None
 
 
 @pytest.mark.parametrize("name", MEMBERS)
