@@ -94,6 +94,7 @@ _LAZY = {
     # photom
     "PhotoCalib": "photom",
     # detection, measure
+    "detectSources": "detection",
     "findPeaks": "detection",
     "growMask": "detection",
     "Footprint": "detection",

@@ -169,6 +169,11 @@ class FootprintSet:
         return np.diff(self._packed[3])
 
     @property
+    def firstPeaks(self):
+        """Index in `peaks` of the first peak of each footprint (of the next one, where a footprint has none)."""
+        return self._packed[3][:-1]
+
+    @property
     def spans(self):
         """`SpanSet` of all footprints together."""
         return SpanSet(self._packed[0])
