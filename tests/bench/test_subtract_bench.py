@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 import scipy.fft
+
 from stillsky.diffim import SubtractConfig, subtract
 from stillsky.sim import simulatePair
 

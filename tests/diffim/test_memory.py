@@ -4,6 +4,7 @@ import gc
 from pathlib import Path
 
 import pytest
+
 from stillsky.diffim import subtract
 from stillsky.sim import simulatePair
 
