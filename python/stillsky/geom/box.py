@@ -93,7 +93,12 @@ class Box2I:
     def contains(self, other):
         """Whether a point (arrays ``(x, y)`` welcome) or a box lies inside; the empty box is inside every box."""
         if isinstance(other, Box2I):
-            return other.isEmpty or (bool(self.contains(other.min)) and bool(self.contains(other.max)))
+            return other._w == 0 or (
+                self._x <= other._x
+                and self._y <= other._y
+                and other._x + other._w <= self._x + self._w
+                and other._y + other._h <= self._y + self._h
+            )
         x, y = other
         inside = (
             (np.asarray(x) >= self.minX)
@@ -215,6 +220,11 @@ class Box2D:
         From a `Box2I` the area that its pixels cover: [min - 0.5, max + 0.5].
     max : `Point2D` or (x, y)
         A component equal to that of ``min`` gives the empty box, an inverted one too with ``invert=False``.
+
+    Notes
+    -----
+    The empty box has four NaN bounds; its sizes are 0. A single NaN bound is kept: nothing is inside such a box and no
+    `Box2I` can be made of it (DomainError).
     """
 
     __slots__ = ("_x0", "_y0", "_x1", "_y1")
@@ -248,7 +258,7 @@ class Box2D:
     maxY = property(lambda self: self._y1)
     min = property(lambda self: Point2D(self._x0, self._y0))
     max = property(lambda self: Point2D(self._x1, self._y1))
-    isEmpty = property(lambda self: math.isnan(self._x0))
+    isEmpty = property(lambda self: all(math.isnan(v) for v in (self._x0, self._y0, self._x1, self._y1)))
     width = property(lambda self: 0.0 if self.isEmpty else self._x1 - self._x0)
     height = property(lambda self: 0.0 if self.isEmpty else self._y1 - self._y0)
     dimensions = property(lambda self: Extent2D(self.width, self.height))

@@ -4,6 +4,7 @@ Integer coordinates are pixel centres: pixel ``i`` covers [i - 0.5, i + 0.5).
 """
 
 import math
+import operator
 
 import numpy as np
 
@@ -25,9 +26,11 @@ def positionToIndex(position):
 
 def toInt32(value, what):
     """A whole number within signed 32 bit."""
-    if isinstance(value, (float, np.floating)):
-        raise TypeError(f"{what}: wanted a whole number, got {value!r}")
-    value = int(value)
+    if type(value) is not int:
+        try:
+            value = operator.index(value)
+        except TypeError:
+            raise TypeError(f"{what}: wanted a whole number, got {value!r}") from None
     if not _INT32[0] <= value <= _INT32[1]:
         raise OverflowError(f"{what}: {value} does not fit 32 bits")
     return value
@@ -104,6 +107,7 @@ class _Real:
 class _Extent(_Pair):
     __slots__ = ()
     _kind = "extent"
+    __array_ufunc__ = None  # a NumPy number times an extent is an extent, not an array
 
     def _with(self, x, y):
         whole = all(isinstance(v, (int, np.integer)) for v in (x, y))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..errors import NumericalError
-from .point import Extent2D, Point2D
+from .point import Extent2D, Extent2I, Point2D
 
 __all__ = ["AffineTransform"]
 
@@ -45,7 +45,7 @@ class AffineTransform:
     def apply(self, other):
         """Image of a point, or of an extent (without the translation)."""
         moved = self._matrix @ np.array(tuple(other), float)
-        return Extent2D(*moved) if isinstance(other, Extent2D) else Point2D(*(moved + self._translation))
+        return Extent2D(*moved) if isinstance(other, (Extent2D, Extent2I)) else Point2D(*(moved + self._translation))
 
     def inverse(self):
         if self.determinant == 0 or not np.isfinite(self.determinant):

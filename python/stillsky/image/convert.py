@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..errors import DomainError
+from ..errors import DomainError, FitsLayoutError
 from .exposure import makeExposure
 from .mask import Mask
 
@@ -20,12 +20,12 @@ def toCCDData(exposure, badPlanes=BAD_PLANES):
     from astropy.nddata import CCDData, VarianceUncertainty
 
     meta = dict(exposure.metadata.items())
-    unit = meta.get("BUNIT") or "adu"
+    unit = meta.pop("BUNIT", None) or "adu"
     meta.update({f"MP_{name}": bit for name, bit in exposure.mask.schema.items()})
     meta.update(STILLSKY_MASK=exposure.mask.array, LTV1=-exposure.xy0.x, LTV2=-exposure.xy0.y)
     return CCDData(
         exposure.image.array,
-        uncertainty=VarianceUncertainty(exposure.variance.array),
+        uncertainty=VarianceUncertainty(exposure.variance.array, copy=False),
         mask=exposure.mask.isSet(badPlanes),
         unit=unit,
         wcs=exposure.wcs.localWcs(exposure.xy0) if exposure.wcs is not None else None,
@@ -40,10 +40,10 @@ def fromCCDData(ccd, plane="BAD"):
     becomes ``plane``.
     """
     meta = dict(ccd.meta)
-    x0, y0 = -int(meta.pop("LTV1", 0)), -int(meta.pop("LTV2", 0))
+    x0, y0 = (_origin(meta.pop(key, 0), key) for key in ("LTV1", "LTV2"))
     schema = {key[3:]: int(meta.pop(key)) for key in list(meta) if str(key).startswith("MP_")}
     bits = meta.pop("STILLSKY_MASK", None)
-    variance = np.zeros(ccd.data.shape, np.float32) if ccd.uncertainty is None else _variance(ccd.uncertainty)
+    variance = np.zeros(ccd.data.shape, np.float32) if ccd.uncertainty is None else _variance(ccd)
     if bits is not None:
         mask = Mask(np.asarray(bits), (x0, y0), schema or None)
     else:
@@ -52,18 +52,31 @@ def fromCCDData(ccd, plane="BAD"):
             mask.array[np.broadcast_to(np.asarray(ccd.mask, bool), ccd.data.shape)] |= 1 << mask.addPlane(plane)
     exposure = makeExposure(ccd.data, variance=variance, mask=mask, wcs=ccd.wcs, xy0=(x0, y0))
     for key, value in meta.items():
-        exposure.metadata[key] = value
-    exposure.metadata["BUNIT"] = str(ccd.unit)
+        if isinstance(value, (bool, int, float, str, list, np.generic)) or value is None:
+            exposure.metadata[key] = value
+    if ccd.unit is not None:
+        exposure.metadata["BUNIT"] = ccd.unit.to_string()
     return exposure
 
 
-def _variance(uncertainty):
-    kind, values = uncertainty.uncertainty_type, np.asarray(uncertainty.array, float)
-    if kind == "var":
-        return values.astype(np.float32)
+def _origin(value, key):
+    if float(value) != round(float(value)):
+        raise FitsLayoutError(f"{key}: wanted a whole number of pixels, got {value}")
+    return -int(value)
+
+
+def _variance(ccd):
+    """Variances in the unit of the data, float32."""
+    uncertainty, kind = ccd.uncertainty, ccd.uncertainty.uncertainty_type
+    power = {"std": 1, "var": 2, "ivar": -2}.get(kind)
+    if power is None:
+        raise DomainError(f"CCDData: uncertainty of type {kind!r} is not a noise level")
+    values = np.asarray(uncertainty.array, float)
+    if uncertainty.unit is not None and ccd.unit is not None:
+        values = values * uncertainty.unit.to(ccd.unit**power)
     if kind == "std":
-        return np.square(values).astype(np.float32)
-    if kind == "ivar":
+        values = np.square(values)
+    elif kind == "ivar":
         with np.errstate(divide="ignore"):
-            return (1 / values).astype(np.float32)
-    raise DomainError(f"CCDData: uncertainty of type {kind!r} is not a noise level")
+            values = 1 / values
+    return np.broadcast_to(values, ccd.data.shape).astype(np.float32)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DomainError, StillskyError
+from ..errors import DomainError, ShapeError, StillskyError
 from ..geom import Box2D, Box2I, Extent2I, Point2I
 from .image import Image
 from .mask import Mask
@@ -110,7 +110,8 @@ class Exposure:
 
     @maskedImage.setter
     def maskedImage(self, other):
-        self._maskedImage.assign(other)
+        if other is not self._maskedImage:  # so that ``exposure.maskedImage -= x`` copies nothing
+            self._maskedImage.assign(other)
 
     @property
     def xy0(self):
@@ -130,16 +131,21 @@ class Exposure:
         part = self._maskedImage[key]
         return Exposure(part, replace(self._info)) if isinstance(part, MaskedImage) else part
 
+    def __setitem__(self, key, value):
+        self._maskedImage[key] = value.maskedImage if isinstance(value, Exposure) else value
+
     def copy(self):
         """Deep copy of pixels and metadata; the immutable components are shared."""
-        info = replace(
+        return Exposure(self._maskedImage.copy(), self._copiedInfo())
+
+    def _copiedInfo(self):
+        return replace(
             self._info, metadata=copyModule.deepcopy(self._info.metadata), provenance=list(self._info.provenance)
         )
-        return Exposure(self._maskedImage.copy(), info)
 
     def convert(self, dtype):
         """Copy with another image pixel type (float32 or float64)."""
-        return Exposure(self._maskedImage.convert(dtype), replace(self._info))
+        return Exposure(self._maskedImage.convert(dtype), self._copiedInfo())
 
     def cutout(self, center, size=None):
         """Deep copy of a box, or of a size around a centre; pixels beyond the image are NO_DATA.
@@ -159,12 +165,11 @@ class Exposure:
         box = center if isinstance(center, Box2I) else self._boxAround(center, size)
         result = MaskedImage.zeros(box, self.image.dtype, self.mask.schema)
         real = np.issubdtype(self.image.dtype, np.floating)
-        result.set((np.nan if real else 0, result.mask.bitmask("NO_DATA", ignoreMissing=True), np.inf))
+        result.set((np.nan if real else 0, 1 << result.mask.addPlane("NO_DATA"), np.inf))
         common = box.clipped(self.bbox)
         if not common.isEmpty:
             result[common] = self._maskedImage[common]
-        info = replace(self._info, metadata=copyModule.deepcopy(self._info.metadata))
-        return Exposure(result, info)
+        return Exposure(result, self._copiedInfo())
 
     def _boxAround(self, center, size):
         if not hasattr(center, "icrs"):
@@ -226,6 +231,10 @@ def _component(name):
         return getattr(self._info, name)
 
     def set(self, value):
+        if name == "metadata" and value is None:
+            from ..meta import Header
+
+            value = Header()
         setattr(self._info, name, value)
 
     return property(get, set, doc=f"The component ``{name}`` of `ExposureInfo`; None removes it.")
@@ -262,9 +271,10 @@ def makeExposure(array, *, variance=None, mask=None, psf=None, wcs=None, xy0=(0,
     """
     pixels = _floatArray(array)
     image = Image(pixels, xy0)
-    maskPlane = Mask(
-        np.zeros(pixels.shape, np.int32) if mask is None else _maskArray(mask), xy0, getattr(mask, "schema", None)
-    )
+    bits = np.zeros(pixels.shape, np.int32) if mask is None else _maskArray(mask)
+    if bits.shape != pixels.shape:
+        raise ShapeError(f"mask: wanted shape {pixels.shape}, got {bits.shape}")
+    maskPlane = Mask(bits, xy0, getattr(mask, "schema", None))
     noData = ~np.isfinite(pixels)
     provenance = list(components.pop("provenance", []))
     if variance is None:
@@ -272,7 +282,8 @@ def makeExposure(array, *, variance=None, mask=None, psf=None, wcs=None, xy0=(0,
         provenance.append(sentence)
     variancePlane = np.full(pixels.shape, variance, np.float32) if np.ndim(variance) == 0 else _floatArray(variance)
     if noData.any():
-        maskPlane.array[noData] |= maskPlane.bitmask("NO_DATA")
+        maskPlane = maskPlane.copy()  # the caller's mask stays as it was
+        maskPlane.array[noData] |= 1 << maskPlane.addPlane("NO_DATA")
     if psf is not None and not hasattr(psf, "computeKernelImage"):
         from ..psf import KernelPsf
 
@@ -292,14 +303,17 @@ def _floatArray(values):
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise DomainError(f"wanted numbers, got dtype {array.dtype}")
-    return np.require(array, np.float32, ["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, and therefore NO_DATA
+        return np.require(array, np.float32, ["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
 
 
 def _maskArray(values):
     if isinstance(values, Mask):
         values = values.array
     array = np.asarray(values)
-    return array if array.dtype == bool else np.require(array, np.int32, ["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
+    if array.dtype == bool:
+        return array
+    return np.require(Mask._accept(array), np.int32, ["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
 
 
 def _empiricalVariance(pixels, mask):

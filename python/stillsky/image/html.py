@@ -65,9 +65,11 @@ def _thumbnail(image):
     middle = np.median(good)
     sigma = 1.4826 * np.median(np.abs(good - middle)) or 1.0
     shown = np.arcsinh((values - middle) / (2 * sigma))
-    figure = Figure(figsize=(2, 2 * values.shape[0] / values.shape[1]), dpi=96)
+    height, width = (max(0.1, 2 * n / max(values.shape)) for n in values.shape)
+    figure = Figure(figsize=(width, height), dpi=96)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(shown, origin="lower", cmap="gray", aspect="auto", vmin=-1, vmax=np.nanmax(shown))
+    brightest = max(float(np.max(shown[np.isfinite(shown)])), 0.0)
+    axes.imshow(shown, origin="lower", cmap="gray", aspect="auto", vmin=-1, vmax=brightest)
     axes.set_axis_off()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

@@ -25,7 +25,7 @@ class Image(Plane):
     Notes
     -----
     Arithmetic is in place (``+= -= *= /=``) and follows IEEE rules for NaN. Planes with different ``xy0`` raise
-    ShapeError; see `Plane` for indexing.
+    ShapeError unless a ``scaled...`` method is told to ignore it; see `Plane` for indexing.
     """
 
     @staticmethod
@@ -47,10 +47,10 @@ class Image(Plane):
         """Copy with another pixel type."""
         return Image(self.array.astype(dtype), self.xy0)
 
-    def _operand(self, other):
+    def _operand(self, other, ignoreXY0=False):
         """Values to combine with: a number, an image of the same box, or a function of the parent position."""
         if isinstance(other, Plane):
-            self._requireSame(other)
+            self._requireSame(other, ignoreXY0)
             return other.array
         if np.isscalar(other):
             return other
@@ -82,23 +82,24 @@ class Image(Plane):
         self._array /= self._operand(other)
         return self
 
-    def scaledPlus(self, c, other):
-        """self + c other, in place."""
-        self._array += c * self._operand(other)
+    def scaledPlus(self, c, other, *, ignoreXY0=False):
+        """self + c other, in place; ``ignoreXY0`` combines equal dimensions of different places."""
+        self._array += c * self._operand(other, ignoreXY0)
         return self
 
-    def scaledMinus(self, c, other):
-        self._array -= c * self._operand(other)
+    def scaledMinus(self, c, other, *, ignoreXY0=False):
+        """self - c other, in place."""
+        self._array -= c * self._operand(other, ignoreXY0)
         return self
 
-    def scaledMultiplies(self, c, other):
+    def scaledMultiplies(self, c, other, *, ignoreXY0=False):
         """self (c other), in place."""
-        self._array *= c * self._operand(other)
+        self._array *= c * self._operand(other, ignoreXY0)
         return self
 
-    def scaledDivides(self, c, other):
+    def scaledDivides(self, c, other, *, ignoreXY0=False):
         """self / (c other), in place."""
-        self._array /= c * self._operand(other)
+        self._array /= c * self._operand(other, ignoreXY0)
         return self
 
     def _repr_html_(self):

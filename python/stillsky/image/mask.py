@@ -1,6 +1,7 @@
 """Mask: one plane of bits with names."""
 
 import logging
+import operator
 
 import numpy as np
 
@@ -113,6 +114,7 @@ class Mask(Plane):
         Bits move to the number that the target gives their name, all at once; names that the target lacks are added
         to it on the lowest unused bits. Bits without a name are dropped with one warning.
         """
+        target = target if isinstance(target, MaskSchema) else MaskSchema(target)
         for name in self._schema:
             target = target.add(name, self._schema.doc(name))
         named = self._schema.bitmask(list(self._schema))
@@ -124,7 +126,8 @@ class Mask(Plane):
             old = self._array.copy()
             self._array[...] = 0
             for name, bit in self._schema.items():
-                self._array |= ((old >> bit) & 1) << target.bit(name)
+                if present >> bit & 1:
+                    self._array |= ((old >> bit) & 1) << target.bit(name)
         self._schema = target
         return self
 
@@ -136,7 +139,20 @@ class Mask(Plane):
                     f"masks name their planes differently: {dict(self._schema)} and {dict(other.schema)}"
                 )
             return other.array
-        return other.array if isinstance(other, Plane) else np.int32(other)
+        if isinstance(other, Plane):
+            raise TypeError(f"Mask: cannot combine with {type(other).__name__}")
+        return np.asarray(other) if np.ndim(other) else np.int32(operator.index(other))
+
+    def assign(self, rhs, bbox=None):
+        """Copy a number, an array or another mask; the bits of a mask with another schema follow their names.
+
+        Planes that this mask lacks are added.
+        """
+        if isinstance(rhs, Mask) and rhs.schema != self._schema:
+            for name in rhs.schema:
+                self.addPlane(name, rhs.schema.doc(name))
+            rhs = rhs.copy().conformTo(self._schema)
+        super().assign(rhs, bbox)
 
     def __ior__(self, other):
         self._array |= self._operand(other)
@@ -157,7 +173,17 @@ class Mask(Plane):
     addMaskPlane = addPlane
     getPlaneBitMask = bitmask
     getMaskPlane = bit
+    removeMaskPlane = removePlane
     clearMaskPlane = clearPlane
+
+    def conformMaskPlanes(self, oldDict):
+        """Take the bits as named by ``oldDict`` and move them to this mask's own numbers; see `conformTo`."""
+        target, self._schema = self._schema, MaskSchema(oldDict)
+        self.conformTo(target)
+
+    def getAsString(self, x, y):
+        """See `describe`."""
+        return self.describe(x=x, y=y)
 
     def getMaskPlaneDict(self):
         """Copy of the schema as a dict."""

@@ -6,7 +6,6 @@ from ..errors import ShapeError
 from ..geom import Box2I
 from .image import Image
 from .mask import Mask
-from .plane import Plane
 
 __all__ = ["MaskedImage"]
 
@@ -33,10 +32,9 @@ class MaskedImage:
         if isinstance(image, MaskedImage):
             image, mask, variance = image.image, image.mask, image.variance
         self._image = image if isinstance(image, Image) else Image(image)
-        box = self._image.bbox
         xy0 = self._image.xy0
         if mask is None:
-            mask = Mask.zeros(box) if not box.isEmpty else Mask(np.zeros(self._image.array.shape, np.int32), xy0)
+            mask = Mask(np.zeros(self._image.array.shape, np.int32), xy0)
         if variance is None:
             variance = Image(np.zeros(self._image.array.shape, np.float32), xy0)
         self._mask = mask if isinstance(mask, Mask) else Mask(mask, xy0)
@@ -92,8 +90,14 @@ class MaskedImage:
 
     def __getitem__(self, key):
         """Shared view of a box or of slices; at [x, y] the tuple (image, mask, variance)."""
-        parts = [plane[key] for plane in self.planes]
-        return MaskedImage(*parts) if isinstance(parts[0], Plane) else tuple(parts)
+        box = self._image._boxOf(key)
+        if box is None:
+            return tuple(plane[key] for plane in self.planes)
+        return MaskedImage(*(plane._view(box) for plane in self.planes))
+
+    def pixel(self, *, x, y):
+        """(image, mask, variance) of one pixel, by keyword, in parent coordinates."""
+        return self[x, y]
 
     def __setitem__(self, key, value):
         parts = self._parts(value)

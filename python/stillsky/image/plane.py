@@ -1,5 +1,7 @@
 """What images and masks share: an array with the parent coordinates of its first pixel."""
 
+import operator
+
 import numpy as np
 
 from ..errors import OutOfBoundsError, ShapeError
@@ -75,7 +77,7 @@ class Plane:
         return self._array[self._index(x, y)]
 
     def _index(self, x, y):
-        i, j = x - self._xy0.x, y - self._xy0.y
+        i, j = operator.index(x) - self._xy0.x, operator.index(y) - self._xy0.y
         if not (0 <= i < self.width and 0 <= j < self.height):
             raise OutOfBoundsError(f"pixel ({x}, {y}) is outside {self.bbox}")
         return j, i
@@ -107,7 +109,7 @@ class Plane:
         if box is None:
             self._array[self._index(*key)] = value
         else:
-            self._view(box).assign(value)
+            self.assign(value, box)
 
     def assign(self, rhs, bbox=None):
         """Copy a number, or a plane or array of equal dimensions, into this plane or a box of it; rhs.xy0 is ignored."""
