@@ -118,7 +118,7 @@ class FakeResult:
 
 @pytest.fixture
 def fakeSubtract(smallConfig, monkeypatch):
-    """`stillsky.diffim.subtract` is a stand-in; set ``fake.error`` to make it raise. Its calls are in ``fake.calls``."""
+    """A stand-in for `stillsky.diffim.subtract`: ``fake.error`` is raised, ``fake.calls`` remembers."""
     fake = types.ModuleType("stillsky.diffim")
     fake.error, fake.calls = None, []
 
