@@ -165,3 +165,31 @@ def test_values_set_from_python_keep_their_type(smallConfig):
     assert values["comment"] == "12"
     with pytest.raises(CommandError):
         resolve("subtract", assignments=["psfmatch.spatialKernelOrder=1.5"])
+
+
+def test_preset_hotpants_holds_its_figures():
+    """Kernel half width 10, substamp half width 15, orders 2 and 1, Gaussians 0.7/1.5/3.0 with degrees 6/4/2."""
+    resolved = resolve("subtract", preset="hotpants")
+    values = resolved.values()
+    expected = {
+        "psfmatch.kernelSize": 21,
+        "psfmatch.detectionConfig.fpGrowPix": 15,
+        "psfmatch.spatialKernelOrder": 2,
+        "psfmatch.spatialBgOrder": 1,
+        "psfmatch.alardSigGauss": [0.7, 1.5, 3.0],
+        "psfmatch.alardDegGauss": [6, 4, 2],
+        "psfmatch.scaleByFwhm": False,
+    }
+    assert {k: values[k] for k in expected} == expected
+    assert {resolved.origins[k] for k in expected} == {"preset hotpants"}
+
+
+def test_preset_rubin_restores_the_reference():
+    values = resolve("psfmatch", preset="rubin").values()
+    assert values["psfmatch.compat"] is True and values["convolve"] == "template"
+    assert (values["psfmatch.spatialKernelOrder"], values["psfmatch.spatialBgOrder"]) == (1, 2)
+
+
+def test_preset_yields_to_every_other_source():
+    resolved = resolve("subtract", preset="hotpants", assignments=["psfmatch.kernelSize=31"])
+    assert resolved.values()["psfmatch.kernelSize"] == 31 and resolved.origins["psfmatch.kernelSize"] == "-c"

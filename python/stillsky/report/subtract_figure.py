@@ -49,7 +49,9 @@ def subtractFigure(result, maxSide=1024):
 
 def _kernelTitle(result, images):
     sums = images.sum(axis=(2, 3))
-    return f"kernel on the {result.convolved}, sum {sums.mean():.4g} (range {np.ptp(sums):.2g})"
+    spread = np.ptp(sums)
+    constant = spread <= 1e-9 * np.abs(sums).max()
+    return f"kernel on the {result.convolved}, sum {sums.mean():.4g}" + ("" if constant else f" (range {spread:.2g})")
 
 
 def _limits(exposure, factor, shape):

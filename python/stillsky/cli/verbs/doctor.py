@@ -23,7 +23,7 @@ _EXTRAS = {
 @click.option("--debug", is_flag=True, hidden=True, help="Show the traceback of an error.")
 def doctor(**options):
     """Check the installation: versions, SIMD, threads, optional extras, and a self-test of a few seconds."""
-    return runVerb("doctor", options, _run)
+    return runVerb("doctor", {**options, "quiet": 1}, _run)
 
 
 def _run(run):

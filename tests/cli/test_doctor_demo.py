@@ -1,0 +1,43 @@
+"""The verbs that need no data of the user: doctor and demo."""
+
+import json
+import os
+
+import pytest
+
+
+def test_doctor_finds_this_installation_sound_within_ten_seconds_of_work(run):
+    """A1, for this installation; its time on an idle machine is what the self-test prints."""
+    code, out, err = run("doctor", "--json")
+    assert code == 0 and err == ""
+    facts = json.loads(out)
+    assert all(facts["metadata"]["checks"].values()) and len(facts["metadata"]["checks"]) == 4
+    assert None not in facts["metadata"]["packages"].values()
+    text = run("doctor")[1]
+    assert "simd" in text and "threads" in text and text.count(": ok (") == 4
+
+
+def test_doctor_names_what_is_broken(run, monkeypatch):
+    import stillsky.diffim
+
+    def broken(*args, **kwargs):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(stillsky.diffim, "subtract", broken, raising=False)
+    code, out, err = run("doctor")
+    assert code == 1 and "FAILED: RuntimeError: no such luck" in out
+    assert "self-test failed: subtraction of a simulated pair" in err and "Traceback" not in err
+
+
+def test_demo_finds_its_transients_and_says_where_the_pictures_are(run, tmp_path):
+    folder = tmp_path / "show"
+    code, out, err = run("demo", folder, "--size", "512")
+    assert code == 0 and out == ""
+    assert f"pictures:   {folder / 'demo.png'}" in err
+    assert {"sci.fits", "tmpl.fits", "truth.ecsv", "demo.diff.fits", "demo.json", "demo.png"} <= set(os.listdir(folder))
+    document = json.loads((folder / "demo.json").read_text())
+    assert document["metadata"]["skyChi"] == pytest.approx(1.0, abs=0.03)
+    words = next(line for line in err.splitlines() if line.startswith("transients:")).split()
+    assert words[1] == words[3] and int(words[1]) >= 3  # all that should stand out do
+    again = run("demo", folder, "--size", "512")
+    assert again[0] == 7 and "--overwrite" in again[2]
