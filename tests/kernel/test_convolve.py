@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -315,23 +314,6 @@ def test_negligibleTapsAreExactZeros(rng):
     y, x = np.mgrid[-10:11, -10:11]
     taps = np.exp(-(x**2 + y**2) / (2 * 0.49))
     assert len(rows) == np.count_nonzero(taps > 2.0**-53)
-
-
-@pytest.mark.slow
-def test_narrowKernelIsNoSlowerThanWideOne(rng):
-    """Subnormal slow-down: a 0.7-pixel Gaussian within 1.5 times the time of a 4-pixel one."""
-    image, mask, variance = scene(rng, 1024, 1024)
-
-    def best(sigma):
-        kernel = AnalyticKernel(21, 21, GaussianFunction2(sigma, sigma))
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            convolveArrays(image, mask, variance, kernel, PLAIN)
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    assert best(0.7) < 1.5 * best(4.0)
 
 
 def test_normalisingAZeroSumRaises(rng):
