@@ -10,6 +10,7 @@ from stillsky.psfmatch import SpatialCellSet
 from stillsky.psfmatch.difference import evaluateOnBox, kernelSumFunction
 from stillsky.psfmatch.image_psf_match import ImagePsfMatchConfig, ImagePsfMatchTask, subtractAlgorithmRegistry
 from stillsky.psfmatch.snap_psf_match import SnapPsfMatchConfig, SnapPsfMatchTask
+from stillsky.psfmatch.task import NoKernelCandidatesError
 
 
 def chi(exposure, margin=0):
@@ -310,6 +311,24 @@ def testTheSharperExposureIsConvolvedByItself(rng, sigmas, expected):
     # The metadata are those of the kernel that was returned.
     assert task.metadata["spatialKernelSum"] == pytest.approx(result.psfMatchingKernel.sumAt(127.5, 127.5), rel=1e-9)
     assert np.std(chi(result.subtractedExposure)) == pytest.approx(1.0, abs=0.05)
+
+
+def testMetadataAreThoseOfTheWayThatWorked(rng, monkeypatch):
+    """Nearly equal widths, and no candidate survives when the template is convolved: nothing of that way remains."""
+    template, science, stars = starPair(rng, step=64, sigmas=(1.72, 1.7))
+    task = makeTask(spatialKernelOrder=0)
+    fitCells, failures = task._fitCells, []
+
+    def failWithTheTemplate(cellSet, basisList):
+        if task.metadata["ALBasisMode"] == "deconvolution":
+            failures.append(cellSet)
+            raise NoKernelCandidatesError("none left")
+        return fitCells(cellSet, basisList)
+
+    monkeypatch.setattr(task, "_fitCells", failWithTheTemplate)
+    result = task.matchExposures(template, science, candidateList=stars, convolveTemplate="auto")
+    assert failures and result.convolveTemplate is False
+    assert task.metadata["ALBasisMode"] == "convolution" and task.metadata["convolvedExposure"] == "Science"
 
 
 def testAnUnknownDirectionIsRefused(rng):

@@ -121,10 +121,11 @@ class ImagePsfMatchTask(PsfMatchTask):
         if not ways:
             raise failure
         merit, result, fit = min(reversed(ways), key=lambda way: way[0])
+        lastWayFailed = not ways[-1][1].convolveTemplate
         self.log.info(
             "Convolving the %s: merit %.3f", "template" if result.convolveTemplate else "science image", merit
         )
-        if fit is not self.fit:
+        if fit is not self.fit or lastWayFailed:
             # The metadata must be those of the way taken.
             return self._matchOneWay(warped, science, widths, candidateList, result.convolveTemplate)
         return result
