@@ -17,26 +17,32 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..errors import InvalidPsfError, MismatchError, NoDataError
-from ..geom import AffineTransform
-from ..image import Exposure, Image, Mask, MaskedImage
+from ..errors import MismatchError, NoDataError
+from ..image import Exposure, Image, MaskedImage
 from ..kernel import ConvolutionControl, convolve, subtractModel
 from ..psf import GaussianPsf
 from ..psfmatch import makeAlardLuptonBasisList
 from ..psfmatch.algorithm import fitMatchingKernel
 from ..psfmatch.basis import chooseAlardLuptonBasis, makeKernelBasisList
 from ..stats import robustSigma
-from ..warp import Warper, alignedWithin, warpMaskedImage
 from .direction import fitKernelToPsfs, forecastDirection
+from .inputs import alignTemplate, checkCoverage, medianVariance, moveTemplate, usable, withoutNan, withOwnSchema
 from .psf_model import estimatePsf
 from .registration import measureShift
 from .result import SubtractResult
-from .stars import SIGMA_TO_FWHM, classifyStars, findObjects, selectKernelStars, workingVariance
+from .stars import (
+    SIGMA_TO_FWHM,
+    classifyStars,
+    findObjects,
+    fluxRatio,
+    fractionMatched,
+    selectKernelStars,
+    workingVariance,
+)
 
 __all__ = ["subtract"]
 
 _log = logging.getLogger("stillsky.diffim")
-_ALIGNED_WITHIN = 0.02  # pixels at the corners: resampling would only add noise
 _PREFER_TEMPLATE = 1.005  # the science image is convolved only when that wins by more than 0.5 %
 _SMALLEST_KERNEL = 11  # pixels; small images are matched with smaller kernels down to this
 _SHARPENING = 1.5  # a larger kernel transform means deconvolution
@@ -109,9 +115,9 @@ class _Job:
 
     def run(self, science, template, stars):
         with self.stage("align"):
-            template = self._align(science, _withOwnSchema(template))
-            science, template = (_withoutNan(_withOwnSchema(exposure)) for exposure in (science, template))
-            self._checkCoverage(science, template)
+            template = alignTemplate(science, withOwnSchema(template), self.config.warp, self.decide)
+            science, template = (withoutNan(withOwnSchema(exposure)) for exposure in (science, template))
+            self._noteCoverage(science, template)
         self._checkKernelSize(science)
         with self.stage("stars"):
             objects = [
@@ -152,46 +158,11 @@ class _Job:
 
     # ------------------------------------------------------------------ inputs
 
-    def _align(self, science, template):
-        """The template on the pixel grid of the science image."""
-        _checkUnits(science, template)
-        if science.wcs is None or template.wcs is None:
-            return self._sameGrid(science, template)
-        same = science.bbox == template.bbox
-        if same and alignedWithin(science.wcs, template.wcs, science.bbox, _ALIGNED_WITHIN):
-            self.decide("template: already aligned with the science image")
-            return template
-        template.mask.addPlane("NO_DATA")
-        try:
-            warped = Warper.fromConfig(self.config.warp).warpExposure(
-                science.wcs, template, destBBox=science.bbox, warpPsf=template.psf is not None
-            )
-        except InvalidPsfError as error:  # not one pixel of it lies in front of the projection
-            raise _noOverlap(science, template) from error
-        if not np.any(~warped.mask.isSet("NO_DATA")):
-            raise _noOverlap(science, template)
-        self.decide(f"template: resampled to the science grid ({self.config.warp.warpingKernelName})")
-        return warped
-
-    def _sameGrid(self, science, template):
-        which = "neither image has" if science.wcs is None and template.wcs is None else "only one image has"
-        if (science.width, science.height) != (template.width, template.height):
-            raise MismatchError(
-                f"images of different shape and {which} a WCS",
-                found=f"science {science.width}x{science.height}, template {template.width}x{template.height}",
-                remedy="give both a WCS, or cut both to one pixel grid with --region",
-            )
-        self.decide(f"template: {which} a WCS; equal shapes are taken as one pixel grid")
-        if template.xy0 != science.xy0:
-            template = Exposure(template.maskedImage[template.bbox], psf=template.psf, photoCalib=template.photoCalib)
-            template.maskedImage.xy0 = science.xy0
-        return template
-
     def _register(self, science, template, objects):
         """Without a WCS: move the template by the shift that the images show, when their objects do not meet in place."""
-        if _fractionMatched(objects, self.config.stars.matchRadius) >= 0.5:
+        if fractionMatched(objects, self.config.stars.matchRadius) >= 0.5:
             return template, objects[1]
-        shift = measureShift(science.image.array, template.image.array, ~_usable(science), ~_usable(template))
+        shift = measureShift(science.image.array, template.image.array, ~usable(science), ~usable(template))
         if shift is None or np.hypot(*shift) < self.config.maxOffset:
             return template, objects[1]
         found = f"{shift[0]:+.2f}, {shift[1]:+.2f} px"
@@ -202,44 +173,13 @@ class _Job:
                 remedy="correct the WCS of one of them",
             )
         self.warn("W-SHIFT", f"no common WCS, and the template is shifted by {found}: moved by that much")
-        template = self._moved(template, shift)
-        self._checkCoverage(science, template)
+        template = moveTemplate(template, shift, self.config.warp)
+        self._noteCoverage(science, template)
         return template, self._findStars(template, "template")
 
-    def _moved(self, template, shift):
-        """The template resampled so that what was at x - dx is at x."""
-        source = template.maskedImage
-        source.mask.addPlane("NO_DATA")
-        target = source.emptyLike()
-        target.mask.set(0)
-        mapping = AffineTransform(((1, 0), (0, 1)), (-shift[0], -shift[1]))
-        warpMaskedImage(target, source, mapping, Warper.fromConfig(self.config.warp).control)
-        return Exposure(target, psf=template.psf, photoCalib=template.photoCalib, filter=template.filter)
-
-    def _checkCoverage(self, science, template):
-        fractions = {}
-        for exposure, name in ((science, "science image"), (template, "template")):
-            fractions[name] = _usableFraction(exposure)
-            if not fractions[name]:
-                raise NoDataError(
-                    f"the {name} has no usable pixel",
-                    found="every pixel is NaN, masked as NO_DATA or BAD, or without variance",
-                    remedy="check the mask, the variance plane and the extension",
-                )
-        fraction = fractions["template"]
+    def _noteCoverage(self, science, template):
+        fraction = checkCoverage(science, template, self.config.requiredTemplateFraction)
         self.metadata["templateCoveragePercent"] = 100 * fraction
-        if fraction < self.config.requiredTemplateFraction:
-            raise NoDataError(
-                "the template covers too little of the science image",
-                found=f"{100 * fraction:.1f} % covered, {100 * self.config.requiredTemplateFraction:.1f} % required",
-                remedy="another template, or a lower -c requiredTemplateFraction",
-            )
-        if not (_hasVariance(science) or _hasVariance(template)):
-            raise NoDataError(
-                "no pixel has a positive variance",
-                found="the variance planes of both images are zero or not finite",
-                remedy="give the noise: --sci-var, --sci-weight, or a gain and read noise",
-            )
 
     def _checkKernelSize(self, science):
         """The kernel must fit into the image: seen to before any of its functions is made.
@@ -313,8 +253,8 @@ class _Job:
         center = science.bbox.center
         images = [psf.computeKernelImage(center).array for psf in psfs]
         fwhms = [psf.fwhm(center) for psf in psfs]
-        noise = [_medianVariance(exposure) for exposure in (science, template)]
-        scale = _fluxRatio(objects) or 1.0
+        noise = [medianVariance(exposure) for exposure in (science, template)]
+        scale = fluxRatio(objects) or 1.0
         forecasts = {}
         for name, c, r in (("template", 1, 0), ("science", 0, 1)):
             basis = chooseAlardLuptonBasis(_alardLuptonOf(self.config.psfmatch), fwhms[c], fwhms[r])
@@ -506,18 +446,9 @@ def _describe(header, fit, scienceConvolved):
     header.set("KSUM", float(fit.kernelSum), "kernel sum at the centre of the image")
 
 
-def _noOverlap(science, template):
-    return MismatchError(
-        "the template does not overlap the science image",
-        found=f"science {science.width}x{science.height} px, template {template.width}x{template.height} px: "
-        "no common pixel after resampling",
-        remedy="check the WCS of both files",
-    )
-
-
 def _tooFewStars(error, exposure, name):
     """The same error, saying in which image, and whether that image holds anything at all."""
-    values = exposure.image.array[_usable(exposure)]
+    values = exposure.image.array[usable(exposure)]
     if values.min() == values.max():
         return NoDataError(f"the {name} image is constant", found=f"every usable pixel is {values[0]:g}",
                            remedy="check the file and the extension with stillsky info FILE")  # fmt: skip
@@ -540,94 +471,3 @@ def _withKernelSize(config, size):
         kernelSizeMin=min(config.kernelSizeMin, size), kernelSizeMax=size, kernelSize=min(config.kernelSize, size)
     )
     return smaller
-
-
-def _checkUnits(science, template):
-    units = [exposure.metadata.get("BUNIT") if exposure.metadata else None for exposure in (science, template)]
-    if all(units) and str(units[0]).strip().lower() != str(units[1]).strip().lower():
-        raise MismatchError(
-            "the images have different units",
-            found=f"science {units[0]}, template {units[1]} (BUNIT)",
-            remedy="calibrate both alike, or remove BUNIT where it is wrong",
-        )
-
-
-def _usable(exposure, step=1):
-    """Pixels with a finite value, a finite variance that is not negative, and neither NO_DATA nor BAD set."""
-    bits = exposure.mask.bitmask(["NO_DATA", "BAD"], ignoreMissing=True)
-    image, mask, variance = (plane.array[::step, ::step] for plane in exposure.maskedImage.planes)
-    return ((mask & bits) == 0) & np.isfinite(image) & (variance >= 0) & np.isfinite(variance)
-
-
-def _usableFraction(exposure):
-    """Fraction of usable pixels, from every fourth row and column of a large image unless that finds none."""
-    for step in (4, 1) if exposure.image.array.size > 2**20 else (1,):
-        usable = _usable(exposure, step)
-        if usable.any():
-            return float(usable.mean())
-    return 0.0
-
-
-def _hasVariance(exposure):
-    variance = exposure.variance.array
-    return bool(
-        np.any((variance[::4, ::4] > 0) & np.isfinite(variance[::4, ::4]))
-        or np.any((variance > 0) & np.isfinite(variance))
-    )
-
-
-def _withOwnSchema(exposure):
-    """The same pixels under a mask whose planes can be named anew without touching the caller's."""
-    pixels = exposure.maskedImage
-    mask = Mask(pixels.mask.array, pixels.xy0, pixels.mask.schema)
-    return Exposure(MaskedImage(pixels.image, mask, pixels.variance), exposure.info)
-
-
-def _withoutNan(exposure):
-    """The exposure with every non-finite pixel masked as NO_DATA; a shallow copy unless something changes."""
-    if np.isfinite(np.dot(exposure.image.array.ravel(), exposure.image.array.ravel())):
-        return exposure  # one pass: any NaN or infinity would show in the sum of squares
-    broken = ~np.isfinite(exposure.image.array)
-    broken &= ~exposure.mask.isSet("NO_DATA")
-    if not broken.any():
-        return exposure
-    mended = exposure.copy()
-    mended.mask.array[broken] |= 1 << mended.mask.addPlane("NO_DATA")
-    return mended
-
-
-def _medianVariance(exposure):
-    step = max(1, int(np.sqrt(exposure.image.array.size / 2.5e5)))
-    variance = exposure.variance.array[::step, ::step]
-    positive = variance[np.isfinite(variance) & (variance > 0)]
-    return float(np.median(positive)) if positive.size else 0.0
-
-
-def _fractionMatched(objects, radius):
-    """Fraction of the undamaged science objects above the threshold that have a template object within the radius."""
-    from scipy.spatial import cKDTree
-
-    science, template = objects
-    use = ~science.damaged & (science.signalToNoise > science.threshold)
-    if not use.any() or not len(template):
-        return 0.0
-    distance, _ = cKDTree(np.column_stack([template.x, template.y])).query(
-        np.column_stack([science.x[use], science.y[use]])
-    )
-    return float(np.mean(distance < radius))
-
-
-def _fluxRatio(objects):
-    """Median flux of the stars in the science image over that in the template, matched by position; None if none."""
-    from scipy.spatial import cKDTree
-
-    science, template = objects
-    if not len(template) or not len(science):
-        return None
-    distance, partner = cKDTree(np.column_stack([template.x, template.y])).query(
-        np.column_stack([science.x, science.y])
-    )
-    good = (distance < 2) & science.isStar
-    if not good.any():
-        return None
-    return float(np.median(science.flux[good] / template.flux[partner[good]]))

@@ -15,7 +15,15 @@ from ..errors import NoDataError
 from ..measure import MomentsFlag, adaptiveMoments
 from ..stats import clippedStats
 
-__all__ = ["KernelStars", "Objects", "classifyStars", "findObjects", "selectKernelStars"]
+__all__ = [
+    "KernelStars",
+    "Objects",
+    "classifyStars",
+    "findObjects",
+    "fluxRatio",
+    "fractionMatched",
+    "selectKernelStars",
+]
 
 SIGMA_TO_FWHM = 2.354820045
 _SEARCH_SIGMAS = (1.7, 3.4, 6.8)  # pixels; widths of the search filter, wider ones only when the first finds little
@@ -448,3 +456,29 @@ def selectKernelStars(science, template, config, bbox, margin, maxNumber, minNum
         )
     rejected["used"] = len(chosen)
     return KernelStars(science.x[chosen], science.y[chosen], sn[chosen], rejected, offset, float(middle))
+
+
+def fractionMatched(objects, radius):
+    """Fraction of the undamaged science objects above the threshold that have a template object within the radius."""
+    science, template = objects
+    use = ~science.damaged & (science.signalToNoise > science.threshold)
+    if not use.any() or not len(template):
+        return 0.0
+    distance, _ = cKDTree(np.column_stack([template.x, template.y])).query(
+        np.column_stack([science.x[use], science.y[use]])
+    )
+    return float(np.mean(distance < radius))
+
+
+def fluxRatio(objects):
+    """Median flux of the stars in the science image over that in the template, matched by position; None if none."""
+    science, template = objects
+    if not len(template) or not len(science):
+        return None
+    distance, partner = cKDTree(np.column_stack([template.x, template.y])).query(
+        np.column_stack([science.x, science.y])
+    )
+    good = (distance < 2) & science.isStar
+    if not good.any():
+        return None
+    return float(np.median(science.flux[good] / template.flux[partner[good]]))

@@ -1,0 +1,183 @@
+"""What is done to the two exposures before anything is measured: one grid, one unit, NaN under the mask, coverage."""
+
+import numpy as np
+
+from ..errors import InvalidPsfError, MismatchError, NoDataError
+from ..geom import AffineTransform
+from ..image import Exposure, Mask, MaskedImage
+from ..warp import Warper, alignedWithin, warpMaskedImage
+
+__all__ = [
+    "alignTemplate",
+    "checkCoverage",
+    "medianVariance",
+    "moveTemplate",
+    "usable",
+    "withOwnSchema",
+    "withoutNan",
+]
+
+_ALIGNED_WITHIN = 0.02  # pixels at the corners: resampling would only add noise
+
+
+def alignTemplate(science, template, warpConfig, decide):
+    """The template on the pixel grid of the science image, resampled only when it has to be.
+
+    Parameters
+    ----------
+    science, template : `stillsky.image.Exposure`
+    warpConfig : `stillsky.warp.config.WarperConfig`
+    decide : callable
+        Is told in a sentence what was done.
+
+    Returns
+    -------
+    template : `stillsky.image.Exposure`
+        With the box of the science image; pixels beyond the template are NO_DATA.
+
+    Raises
+    ------
+    MismatchError
+        Different units, no common pixel, or different shapes without a common WCS.
+    """
+    _checkUnits(science, template)
+    if science.wcs is None or template.wcs is None:
+        return _sameGrid(science, template, decide)
+    same = science.bbox == template.bbox
+    if same and alignedWithin(science.wcs, template.wcs, science.bbox, _ALIGNED_WITHIN):
+        decide("template: already aligned with the science image")
+        return template
+    template.mask.addPlane("NO_DATA")
+    try:
+        warped = Warper.fromConfig(warpConfig).warpExposure(
+            science.wcs, template, destBBox=science.bbox, warpPsf=template.psf is not None
+        )
+    except InvalidPsfError as error:  # not one pixel of it lies in front of the projection
+        raise _noOverlap(science, template) from error
+    if not np.any(~warped.mask.isSet("NO_DATA")):
+        raise _noOverlap(science, template)
+    decide(f"template: resampled to the science grid ({warpConfig.warpingKernelName})")
+    return warped
+
+
+def _sameGrid(science, template, decide):
+    which = "neither image has" if science.wcs is None and template.wcs is None else "only one image has"
+    if (science.width, science.height) != (template.width, template.height):
+        raise MismatchError(
+            f"images of different shape and {which} a WCS",
+            found=f"science {science.width}x{science.height}, template {template.width}x{template.height}",
+            remedy="give both a WCS, or cut both to one pixel grid with --region",
+        )
+    decide(f"template: {which} a WCS; equal shapes are taken as one pixel grid")
+    if template.xy0 != science.xy0:
+        template = Exposure(template.maskedImage[template.bbox], psf=template.psf, photoCalib=template.photoCalib)
+        template.maskedImage.xy0 = science.xy0
+    return template
+
+
+def moveTemplate(template, shift, warpConfig):
+    """The template resampled so that what was at x - dx is at x."""
+    source = template.maskedImage
+    source.mask.addPlane("NO_DATA")
+    target = source.emptyLike()
+    target.mask.set(0)
+    mapping = AffineTransform(((1, 0), (0, 1)), (-shift[0], -shift[1]))
+    warpMaskedImage(target, source, mapping, Warper.fromConfig(warpConfig).control)
+    return Exposure(target, psf=template.psf, photoCalib=template.photoCalib, filter=template.filter)
+
+
+def checkCoverage(science, template, requiredFraction):
+    """Fraction of the science image that the template covers; NoDataError when it is too small, or nothing usable."""
+    fractions = {}
+    for exposure, name in ((science, "science image"), (template, "template")):
+        fractions[name] = usableFraction(exposure)
+        if not fractions[name]:
+            raise NoDataError(
+                f"the {name} has no usable pixel",
+                found="every pixel is NaN, masked as NO_DATA or BAD, or without variance",
+                remedy="check the mask, the variance plane and the extension",
+            )
+    fraction = fractions["template"]
+    if fraction < requiredFraction:
+        raise NoDataError(
+            "the template covers too little of the science image",
+            found=f"{100 * fraction:.1f} % covered, {100 * requiredFraction:.1f} % required",
+            remedy="another template, or a lower -c requiredTemplateFraction",
+        )
+    if not (_hasVariance(science) or _hasVariance(template)):
+        raise NoDataError(
+            "no pixel has a positive variance",
+            found="the variance planes of both images are zero or not finite",
+            remedy="give the noise: --sci-var, --sci-weight, or a gain and read noise",
+        )
+    return fraction
+
+
+def _noOverlap(science, template):
+    return MismatchError(
+        "the template does not overlap the science image",
+        found=f"science {science.width}x{science.height} px, template {template.width}x{template.height} px: "
+        "no common pixel after resampling",
+        remedy="check the WCS of both files",
+    )
+
+
+def _checkUnits(science, template):
+    units = [exposure.metadata.get("BUNIT") if exposure.metadata else None for exposure in (science, template)]
+    if all(units) and str(units[0]).strip().lower() != str(units[1]).strip().lower():
+        raise MismatchError(
+            "the images have different units",
+            found=f"science {units[0]}, template {units[1]} (BUNIT)",
+            remedy="calibrate both alike, or remove BUNIT where it is wrong",
+        )
+
+
+def usable(exposure, step=1):
+    """Pixels with a finite value, a finite variance that is not negative, and neither NO_DATA nor BAD set."""
+    bits = exposure.mask.bitmask(["NO_DATA", "BAD"], ignoreMissing=True)
+    image, mask, variance = (plane.array[::step, ::step] for plane in exposure.maskedImage.planes)
+    return ((mask & bits) == 0) & np.isfinite(image) & (variance >= 0) & np.isfinite(variance)
+
+
+def usableFraction(exposure):
+    """Fraction of usable pixels, from every fourth row and column of a large image unless that finds none."""
+    for step in (4, 1) if exposure.image.array.size > 2**20 else (1,):
+        good = usable(exposure, step)
+        if good.any():
+            return float(good.mean())
+    return 0.0
+
+
+def _hasVariance(exposure):
+    variance = exposure.variance.array
+    return bool(
+        np.any((variance[::4, ::4] > 0) & np.isfinite(variance[::4, ::4]))
+        or np.any((variance > 0) & np.isfinite(variance))
+    )
+
+
+def withOwnSchema(exposure):
+    """The same pixels under a mask whose planes can be named anew without touching the caller's."""
+    pixels = exposure.maskedImage
+    mask = Mask(pixels.mask.array, pixels.xy0, pixels.mask.schema)
+    return Exposure(MaskedImage(pixels.image, mask, pixels.variance), exposure.info)
+
+
+def withoutNan(exposure):
+    """The exposure with every non-finite pixel masked as NO_DATA; a shallow copy unless something changes."""
+    if np.isfinite(np.dot(exposure.image.array.ravel(), exposure.image.array.ravel())):
+        return exposure  # one pass: any NaN or infinity would show in the sum of squares
+    broken = ~np.isfinite(exposure.image.array)
+    broken &= ~exposure.mask.isSet("NO_DATA")
+    if not broken.any():
+        return exposure
+    mended = exposure.copy()
+    mended.mask.array[broken] |= 1 << mended.mask.addPlane("NO_DATA")
+    return mended
+
+
+def medianVariance(exposure):
+    step = max(1, int(np.sqrt(exposure.image.array.size / 2.5e5)))
+    variance = exposure.variance.array[::step, ::step]
+    positive = variance[np.isfinite(variance) & (variance > 0)]
+    return float(np.median(positive)) if positive.size else 0.0
