@@ -22,12 +22,17 @@ class PixelTransform:
 
     def linearized(self, point):
         """Affine map that agrees at a point in value and derivative (central differences over one pixel)."""
-        x, y = point
-        u, v = (np.asarray(w) for w in self([x, x - 0.5, x + 0.5, x, x], [y, y, y, y - 0.5, y + 0.5]))
-        matrix = np.array([[u[2] - u[1], u[4] - u[3]], [v[2] - v[1], v[4] - v[3]]])
-        return AffineTransform(matrix, np.array([u[0], v[0]]) - matrix @ np.array([x, y], float))
+        return affineAt(self, point)
 
 
 def pairTransform(wcsFrom, wcsTo):
     """The `PixelTransform` between two WCS."""
     return PixelTransform(wcsFrom, wcsTo)
+
+
+def affineAt(function, point):
+    """Affine map with the value of ``function(x, y)`` at a point and its central differences over one pixel."""
+    x, y = (float(v) for v in point)
+    u, v = (np.asarray(w) for w in function(x + np.array([0, -0.5, 0.5, 0, 0]), y + np.array([0, 0, 0, -0.5, 0.5])))
+    matrix = np.array([[u[2] - u[1], u[4] - u[3]], [v[2] - v[1], v[4] - v[3]]])
+    return AffineTransform(matrix, np.array([u[0], v[0]]) - matrix @ np.array([x, y]))

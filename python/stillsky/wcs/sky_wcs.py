@@ -1,16 +1,17 @@
 """SkyWcs: pixels in the parent frame to ICRS and back."""
 
-import warnings
-
 import numpy as np
-from astropy.coordinates import FK5, ICRS, SkyCoord
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning, NoConvergence
+from astropy.wcs import NoConvergence
 
-from ..errors import DomainError
-from ..geom import AffineTransform, Point2D
+from ..geom import Point2D
+from .cards import cardsOf, wcsFromCards
+from .normal import TABLES, celestialWcs, shiftedWcs
+from .pair import affineAt
 
 __all__ = ["SkyWcs"]
+
+_GNOMONIC = ("TAN", "TPV", "TNX")
 
 
 class SkyWcs:
@@ -21,66 +22,68 @@ class SkyWcs:
     Parameters
     ----------
     wcs : `astropy.wcs.WCS`
-        Celestial, two axes, either order; ICRS or FK5 (converted). Copied.
+        Celestial, axes in either order, with SIP, TPV or table distortion; copied. FK5 and galactic coordinates are
+        turned to ICRS without changing any pixel. Of more than two axes the first two count.
     xy0 : (x, y)
         Parent coordinates of the first pixel of the array that ``wcs`` describes.
 
     Raises
     ------
     DomainError
-        Not a celestial WCS of two axes, or a frame other than ICRS and FK5.
+        The first two axes are not celestial, or in another frame, such as FK4.
     """
+
+    __slots__ = ("_wcs", "_text", "__weakref__")
 
     def __init__(self, wcs, xy0=(0, 0)):
         if isinstance(wcs, SkyWcs):
             wcs, xy0 = wcs._wcs, (0, 0)
-        celestial = wcs.celestial if wcs.naxis > 2 else wcs.deepcopy()
-        if celestial.naxis != 2 or not celestial.has_celestial:
-            raise DomainError(f"SkyWcs: wanted a celestial WCS of two axes, got axis types {list(wcs.wcs.ctype)}")
-        self._swapped = celestial.wcs.lng == 1
-        celestial.wcs.crpix = celestial.wcs.crpix + np.asarray(tuple(xy0), float)
-        if celestial.sip is not None:
-            from astropy.wcs import Sip
+        self._fill(shiftedWcs(celestialWcs(wcs), xy0))
 
-            s = celestial.sip
-            celestial.sip = Sip(s.a, s.b, s.ap, s.bp, celestial.wcs.crpix)
-        self._wcs = celestial
-        self._frame = _frameOf(celestial)
+    def _fill(self, wcs):
+        object.__setattr__(self, "_wcs", wcs)
+        object.__setattr__(self, "_text", None)
+
+    @classmethod
+    def _fromNormal(cls, wcs):
+        """Around an inner object that is normalised already and belongs to nobody else."""
+        new = cls.__new__(cls)
+        new._fill(wcs)
+        return new
+
+    def __setattr__(self, name, value):
+        raise AttributeError("SkyWcs is immutable")
 
     def pixelToSky(self, x, y):
         """ICRS (ra, dec) in radians, ra in [0, 2 pi), of parent pixel positions."""
-        lon, lat = self._wcs.all_pix2world(np.asarray(x, float), np.asarray(y, float), 0)[:: -1 if self._swapped else 1]
-        if self._frame is not None:
-            sky = SkyCoord(lon, lat, unit="deg", frame=self._frame).icrs
-            lon, lat = sky.ra.deg, sky.dec.deg
-        return _plain(np.radians(np.mod(lon, 360.0))), _plain(np.radians(lat))
+        x, y = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
+        lon, lat = self._wcs.all_pix2world(x.ravel(), y.ravel(), 0)
+        ra = np.mod(np.radians(lon), 2 * np.pi)
+        ra[ra == 2 * np.pi] = 0.0  # np.mod of a tiny negative number rounds up
+        return _plain(ra.reshape(x.shape)), _plain(np.radians(lat).reshape(x.shape))
 
     def skyToPixel(self, ra, dec):
-        """Parent pixel positions (x, y); NaN where the sky position cannot be projected."""
-        lon, lat = np.broadcast_arrays(np.degrees(np.asarray(ra, float)), np.degrees(np.asarray(dec, float)))
-        if self._frame is not None:
-            sky = SkyCoord(lon, lat, unit="deg", frame=ICRS()).transform_to(self._frame)
-            lon, lat = sky.ra.deg, sky.dec.deg
-        first, second = (lat, lon) if self._swapped else (lon, lat)
+        """Parent pixel positions (x, y); NaN where the sky position cannot be projected or the inverse of the
+        distortion does not converge."""
+        ra, dec = np.broadcast_arrays(np.asarray(ra, float), np.asarray(dec, float))
+        x, y = np.full(ra.size, np.nan), np.full(ra.size, np.nan)
+        r, d = ra.ravel(), dec.ravel()
+        good = np.isfinite(r) & np.isfinite(d)
+        if self._wcs.wcs.ctype[0][5:8] in _GNOMONIC:  # behind the tangent plane the answer would be the antipode's
+            good &= _vector(*self.skyOrigin) @ _vector(r, d) > 0
+        if good.any():
+            x[good], y[good] = self._inverse(np.degrees(r[good]), np.degrees(d[good]))
+        return _plain(x.reshape(ra.shape)), _plain(y.reshape(ra.shape))
+
+    def _inverse(self, lon, lat):
         try:
-            x, y = self._wcs.all_world2pix(first, second, 0, tolerance=1e-6, maxiter=30)
+            return self._wcs.all_world2pix(lon, lat, 0, tolerance=1e-6, maxiter=30)
         except NoConvergence as error:
-            solution = error.best_solution.reshape(*lon.shape, 2).copy()
+            solution = np.array(error.best_solution, float)
             for failed in (error.divergent, error.slow_conv):
                 if failed is not None:
-                    solution.reshape(-1, 2)[
-                        np.unravel_index(failed.ravel(), lon.shape)[0] if lon.ndim > 1 else failed.ravel()
-                    ] = np.nan
-            x, y = solution[..., 0], solution[..., 1]
-        # behind the tangent plane the projection answers with the antipode
-        centre = _vector(*self.skyOrigin)
-        direction = (
-            _vector(np.radians(lon), np.radians(lat))
-            if self._frame is None
-            else _vector(np.asarray(ra), np.asarray(dec))
-        )
-        behind = np.tensordot(centre, direction, axes=(0, 0)) <= 0
-        return _plain(np.where(behind, np.nan, x)), _plain(np.where(behind, np.nan, y))
+                    solution[failed] = np.nan
+            return solution[:, 0], solution[:, 1]
 
     @property
     def pixelOrigin(self):
@@ -90,17 +93,13 @@ class SkyWcs:
     @property
     def skyOrigin(self):
         """(ra, dec) of the reference pixel, ICRS radians."""
-        values = self._wcs.wcs.crval[:: -1 if self._swapped else 1]
-        if self._frame is not None:
-            sky = SkyCoord(*values, unit="deg", frame=self._frame).icrs
-            values = sky.ra.deg, sky.dec.deg
-        return float(np.radians(values[0])), float(np.radians(values[1]))
+        ra, dec = np.radians(self._wcs.wcs.crval)
+        return float(ra), float(dec)
 
     @property
     def cdMatrix(self):
         """Degrees per pixel at the reference pixel, rows (lon, lat)."""
-        matrix = self._wcs.pixel_scale_matrix
-        return matrix[::-1] if self._swapped else matrix
+        return self._wcs.pixel_scale_matrix
 
     @property
     def isFlipped(self):
@@ -116,102 +115,117 @@ class SkyWcs:
 
     def shifted(self, offset):
         """WCS whose pixel p lies where p - offset lies in this one."""
-        moved = self._copy()
-        dx, dy = offset
-        return SkyWcs(moved, (dx, dy))
+        return SkyWcs._fromNormal(shiftedWcs(self._wcs, offset))
 
     def localWcs(self, xy0):
-        """astropy WCS of an array whose first pixel has the parent coordinates ``xy0``."""
+        """astropy WCS, a copy, of an array whose first pixel has the parent coordinates ``xy0``."""
         x, y = xy0
-        return self.shifted((-x, -y))._wcs
-
-    def _copy(self):
-        return self._wcs.deepcopy()
+        return shiftedWcs(self._wcs, (-x, -y))
 
     def linearizePixelToSky(self, point):
-        """Affine map from pixels to (ra, dec) radians near a pixel position."""
-        x, y = point
-        ra, dec = (np.asarray(v) for v in self.pixelToSky([x, x - 0.5, x + 0.5, x, x], [y, y, y, y - 0.5, y + 0.5]))
-        ra = ra[0] + (ra - ra[0] + np.pi) % (2 * np.pi) - np.pi
-        matrix = [[ra[2] - ra[1], ra[4] - ra[3]], [dec[2] - dec[1], dec[4] - dec[3]]]
-        origin = np.array([ra[0], dec[0]]) - np.array(matrix) @ np.array([x, y], float)
-        return AffineTransform(matrix, origin)
+        """Affine map from pixels to (ra, dec) radians near a pixel position; ra does not jump at 0."""
+        ra0, _ = self.pixelToSky(*point)
+
+        def sky(x, y):
+            ra, dec = self.pixelToSky(x, y)
+            return ra0 + (ra - ra0 + np.pi) % (2 * np.pi) - np.pi, dec
+
+        return affineAt(sky, point)
 
     def linearizeSkyToPixel(self, sky):
         """Affine map from (ra, dec) radians to pixels near a sky position."""
         return self.linearizePixelToSky(self.skyToPixel(*sky)).inverse()
 
+    linearize = linearizePixelToSky
+
     def tanAt(self, point):
         """TAN WCS without distortion that agrees at a pixel in value and derivative."""
         from .tan import makeTanWcs
 
-        jacobian = self.linearizePixelToSky(point).matrix
         ra, dec = self.pixelToSky(*point)
-        cd = np.degrees(jacobian)
-        cd[0] *= np.cos(dec)
-        return makeTanWcs(point, (ra, dec), cd)
+        return makeTanWcs(point, (ra, dec), np.degrees(affineAt(self._tangentPlane(ra, dec), point).matrix))
+
+    def _tangentPlane(self, ra0, dec0):
+        """(x, y) -> gnomonic coordinates about a sky position, radians (Calabretta & Greisen 2002, sec. 5.1.3)."""
+
+        def project(x, y):
+            ra, dec = self.pixelToSky(x, y)
+            dra = ra - ra0
+            c = np.sin(dec) * np.sin(dec0) + np.cos(dec) * np.cos(dec0) * np.cos(dra)
+            xi = np.cos(dec) * np.sin(dra) / c
+            return xi, (np.sin(dec) * np.cos(dec0) - np.cos(dec) * np.sin(dec0) * np.cos(dra)) / c
+
+        return project
 
     def toHeader(self, xy0=(0, 0), relax=True):
-        """FITS cards for an array whose first pixel has the parent coordinates ``xy0``, always with a CD matrix."""
-        local = self.localWcs(xy0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            header = local.to_header(relax=relax)
-        for key in [k for k in header if k.startswith(("PC1_", "PC2_", "CDELT", "CD1_", "CD2_"))]:
-            del header[key]
-        matrix = local.pixel_scale_matrix
-        for i in (1, 2):
-            for j in (1, 2):
-                header[f"CD{i}_{j}"] = float(matrix[i - 1, j - 1])
-        for key in ("MJDREF", "DATE-OBS", "MJD-OBS", "LATPOLE", "LONPOLE"):
-            if key in header and key not in ("LATPOLE", "LONPOLE"):
-                del header[key]
-        return header
+        """FITS cards for an array whose first pixel has the parent coordinates ``xy0``, always with a CD matrix.
+
+        With ``relax`` SIP and TPV terms are written. StillskyError for lookup-table distortions, which no card holds.
+        """
+        return cardsOf(self.localWcs(xy0), relax)
 
     @classmethod
     def fromHeader(cls, header, xy0=(0, 0)):
-        """From FITS cards (CD, PC and CDELT, SIP, TPV; ICRS or FK5); None when they describe no sky."""
-        header = fits.Header(header) if not isinstance(header, fits.Header) else header.copy()
-        if "RADECSYS" in header and "RADESYS" not in header:
-            header["RADESYS"] = header["RADECSYS"]
-        header.remove("RADECSYS", ignore_missing=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FITSFixedWarning)
-            wcs = WCS(header)
-        if not wcs.has_celestial:
-            return None
-        return cls(wcs, xy0)
+        """From FITS cards (CD, PC and CDELT, SIP, TPV; ICRS, FK5 or galactic); None when they describe no sky.
+
+        Parameters
+        ----------
+        header : mapping
+            astropy Header, `stillsky.meta.Header` or dict; RADECSYS is read as RADESYS.
+        xy0 : (x, y)
+            Parent coordinates of the first pixel of the array.
+        """
+        wcs = wcsFromCards(header)
+        return None if wcs is None else cls(wcs, xy0)
+
+    @property
+    def _tables(self):
+        tables = (getattr(self._wcs, name) for name in TABLES)
+        return [(t.data, tuple(t.crpix), tuple(t.crval), tuple(t.cdelt)) for t in tables if t is not None]
 
     def _key(self):
-        return self.toHeader().tostring()
+        """The cards (and tables) as text: the value by which two WCS are compared."""
+        if self._text is None:
+            if self._tables:
+                bare = self._wcs.deepcopy()
+                for name in TABLES:
+                    setattr(bare, name, None)
+                tables = "".join(f"{data.tobytes().hex()} {rest}" for data, *rest in self._tables)
+            else:
+                bare, tables = self._wcs, ""
+            object.__setattr__(self, "_text", cardsOf(bare).tostring() + tables)
+        return self._text
 
     def __eq__(self, other):
-        return self._key() == other._key() if isinstance(other, SkyWcs) else NotImplemented
+        if not isinstance(other, SkyWcs):
+            return NotImplemented
+        return self is other or self._key() == other._key()
 
     def __hash__(self):
         return hash(self._key())
 
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
     def __reduce__(self):
+        if self._tables:
+            return SkyWcs._fromNormal, (self._wcs,)
         return _restore, (self._key(),)
 
     def __repr__(self):
         ra, dec = np.degrees(self.skyOrigin)
         x, y = self.pixelOrigin
-        return f"SkyWcs(({ra:.6f}, {dec:+.6f}) deg at pixel ({x:.2f}, {y:.2f}), {np.degrees(self.pixelScale()) * 3600:.4f} arcsec/pixel)"
+        projection = fits.Header.fromstring(self._wcs.wcs.to_header(True))["CTYPE1"][5:8]
+        projection += "-SIP" if self._wcs.sip is not None else ""
+        scale = np.degrees(self.pixelScale()) * 3600
+        return f"SkyWcs({projection}, ({ra:.6f}, {dec:+.6f}) deg at pixel ({x:.2f}, {y:.2f}), {scale:.4f} arcsec/pixel)"
 
 
 def _restore(text):
     return SkyWcs.fromHeader(fits.Header.fromstring(text))
-
-
-def _frameOf(wcs):
-    """None for ICRS, else the frame to convert from."""
-    system = (wcs.wcs.radesys or "").strip().upper()
-    if system in ("", "ICRS", "GAPPT") and wcs.wcs.lngtyp == "RA":
-        return None
-    if system == "FK5":
-        return FK5(equinox=f"J{wcs.wcs.equinox if np.isfinite(wcs.wcs.equinox) else 2000.0}")
-    raise DomainError(f"SkyWcs: wanted ICRS or FK5, got RADESYS {system!r} with axes {list(wcs.wcs.ctype)}")
 
 
 def _vector(ra, dec):
