@@ -24,7 +24,7 @@ from ..psf import GaussianPsf
 from ..psfmatch import makeAlardLuptonBasisList
 from ..psfmatch.algorithm import fitMatchingKernel
 from ..psfmatch.basis import chooseAlardLuptonBasis, makeKernelBasisList
-from ..stats import robustSigma
+from ..stats import clippedStats, robustSigma
 from .direction import fitKernelToPsfs, forecastDirection
 from .inputs import alignTemplate, checkCoverage, medianVariance, moveTemplate, usable, withoutNan, withOwnSchema
 from .psf_model import estimatePsf
@@ -380,6 +380,8 @@ class _Job:
         difference = matched.copy()
         background = fit.background if self.config.subtractBackground else 0.0
         subtractModel(difference, other, background, invert=not scienceConvolved)
+        if self.config.subtractBackground and self.config.psfmatch.fitForBackground:
+            self._centre(difference, fit, scienceConvolved)
         if scienceConvolved:
             difference /= fit.kernelSum
         return Exposure(
@@ -392,6 +394,19 @@ class _Job:
             metadata=copy.deepcopy(science.metadata),
             id=science.id,
         )
+
+    def _centre(self, difference, fit, scienceConvolved):
+        """Let the sky of the difference have the median 0: all pixels know its level better than the stamps alone."""
+        bad = difference.mask.bitmask(["NO_DATA", "BAD", "SAT", "EDGE", "CR"], ignoreMissing=True)
+        step = max(1, int(np.sqrt(difference.image.array.size / 1e6)))
+        pixels, mask = (np.ascontiguousarray(p.array[::step, ::step]) for p in (difference.image, difference.mask))
+        level, _, _, n = clippedStats(pixels, mask, bad)
+        if not n or not np.isfinite(level):
+            return
+        difference.image -= np.float32(level)
+        fit.background = fit.background.clone()
+        fit.background.setParameter(0, fit.background.getParameter(0) + (-level if scienceConvolved else level))
+        self.metadata["backgroundCorrection"] = float(level)
 
     def _matchedTemplate(self, science, template, matched, psfs, scienceConvolved):
         """What was subtracted, on the science grid: the convolved template, or the template itself."""
