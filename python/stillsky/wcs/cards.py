@@ -58,18 +58,27 @@ def cardsOf(wcs, relax=True):
         name = written[f"CTYPE{i + 1}"] if relax else w.ctype[i]
         header[f"CTYPE{i + 1}"] = name.removesuffix("-SIP") + sip
         header[f"CUNIT{i + 1}"] = "deg"
-        header[f"CRPIX{i + 1}"] = float(w.crpix[i])
-        header[f"CRVAL{i + 1}"] = float(w.crval[i])
+        header[f"CRPIX{i + 1}"] = _fitting(w.crpix[i])
+        header[f"CRVAL{i + 1}"] = _fitting(w.crval[i])
     for i in (0, 1):
         for j in (0, 1):
-            header[f"CD{i + 1}_{j + 1}"] = float(matrix[i, j])
-    header["LONPOLE"], header["LATPOLE"] = float(w.lonpole), float(w.latpole)
+            header[f"CD{i + 1}_{j + 1}"] = _fitting(matrix[i, j])
+    header["LONPOLE"], header["LATPOLE"] = _fitting(w.lonpole), _fitting(w.latpole)
     if relax:
-        header.update({key: value for key, value in written.items() if key.startswith("PV")})
+        header.update({key: _fitting(value) for key, value in written.items() if key.startswith("PV")})
     header["RADESYS"] = "ICRS"
     if sip:
         _addSip(header, wcs.sip)
     return header
+
+
+def _fitting(value):
+    """The nearest number that a card holds in its 20 characters; astropy would cut the digits off."""
+    for digits in range(17, 0, -1):
+        rounded = float(f"{value:.{digits}g}")
+        if len(repr(rounded)) <= 20:
+            break
+    return rounded
 
 
 def _addSip(header, sip):
@@ -78,4 +87,4 @@ def _addSip(header, sip):
             continue
         header[f"{name}_ORDER"] = terms.shape[0] - 1
         for i, j in np.argwhere(terms != 0.0):
-            header[f"{name}_{i}_{j}"] = float(terms[i, j])
+            header[f"{name}_{i}_{j}"] = _fitting(terms[i, j])
