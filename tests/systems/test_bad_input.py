@@ -313,6 +313,7 @@ def _limited():
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_writes_that_the_system_refuses(tools, work):
     before = tools.checksums(".")
     done = subprocess.run(
@@ -327,18 +328,21 @@ def test_writes_that_the_system_refuses(tools, work):
 # ------------------------------------------------------------------------------ interrupts
 
 
-def _listenToInterrupts():
-    """A shell starts background jobs with interrupts ignored, and children inherit that: undo it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+@pytest.fixture
+def interruptible():
+    """A shell starts background jobs with interrupts ignored, which children inherit; a handled signal they do not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("moment", ["template: already aligned", "convolved: ", "kernel: "])
-def test_interrupt_leaves_nothing(tools, work, moment):
+def test_interrupt_leaves_nothing(tools, work, interruptible, moment):
     """Ctrl-C after this line of the log: 130, and the folder as it was."""
     before = tools.checksums(".")
     process = subprocess.Popen(
         [sys.executable, "-m", "stillsky", *_SUBTRACT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=tools.environment(), preexec_fn=_listenToInterrupts,
+        env=tools.environment(),
     )  # fmt: skip
     said = []
     for line in process.stderr:
@@ -356,7 +360,7 @@ def _interruptWhileWriting(tools):
     """Exit code and messages of a run that gets Ctrl-C once its staging folder exists."""
     process = subprocess.Popen(
         [sys.executable, "-m", "stillsky", *_SUBTRACT, "--overwrite"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        text=True, env=tools.environment(), preexec_fn=_listenToInterrupts,
+        text=True, env=tools.environment(),
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while process.poll() is None and not [n for n in os.listdir(".") if "partial" in n]:
@@ -367,7 +371,7 @@ def _interruptWhileWriting(tools):
     return process.communicate(timeout=60)[1], process.returncode
 
 
-def test_interrupt_while_products_are_written(tools, work):
+def test_interrupt_while_products_are_written(tools, work, interruptible):
     """Ctrl-C as soon as the staging folder appears beside the products."""
     before = tools.checksums(".")
     for _ in range(5):  # a busy machine may let the run finish before the signal is sent
