@@ -233,7 +233,7 @@ def test_to_ccddata_and_back(rng):
     assert np.shares_memory(ccd.data, e.image.array) and np.shares_memory(ccd.uncertainty.array, e.variance.array)
     assert ccd.unit == u.nJy and (ccd.meta["LTV1"], ccd.meta["LTV2"]) == (-100, 50) and ccd.meta["MP_SPIKE"] == 11
     np.testing.assert_array_equal(ccd.mask, e.mask.isSet(["BAD", "SPIKE"]))
-    np.testing.assert_array_equal(ccd.meta["STILLSKY_MASK"], e.mask.array)
+    np.testing.assert_array_equal(ccd.flags, e.mask.array)
     x, y = np.arange(5.0), np.arange(5.0)
     np.testing.assert_allclose(
         np.radians(ccd.wcs.all_pix2world(x, y, 0)), e.wcs.pixelToSky(x + 100, y - 50), atol=1e-13

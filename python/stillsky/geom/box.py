@@ -61,6 +61,8 @@ class Box2I:
     def centered(cls, center, size):
         """Box of a size whose centre is within half a pixel of a position; any size <= 0 gives the empty box."""
         (x, y), (w, h) = center, size
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise DomainError(f"Box2I.centered: wanted a finite centre, got ({x}, {y})")
         return cls((math.floor(x - 0.5 * w + 1.0), math.floor(y - 0.5 * h + 1.0)), (w, h), invert=False)
 
     def __setattr__(self, name, value):
@@ -313,6 +315,18 @@ class Box2D:
             (min(self._x1, other.maxX), min(self._y1, other.maxY)),
             invert=False,
         )
+
+    def flippedLR(self, parentWidth):
+        """Mirrored left to right within a parent of this width."""
+        if self.isEmpty:
+            return self
+        return Box2D((parentWidth - self._x1, self._y0), (parentWidth - self._x0, self._y1))
+
+    def flippedTB(self, parentHeight):
+        """Mirrored top to bottom within a parent of this height."""
+        if self.isEmpty:
+            return self
+        return Box2D((self._x0, parentHeight - self._y1), (self._x1, parentHeight - self._y0))
 
     def including(self, other):
         """Smallest box that holds this one and a box or a point; the point ends up inside."""

@@ -77,10 +77,10 @@ class Exposure:
     def __init__(self, maskedImage, info=None, **components):
         self._maskedImage = maskedImage if isinstance(maskedImage, MaskedImage) else MaskedImage(maskedImage)
         self._info = replace(info, **components) if info is not None else ExposureInfo(**components)
-        if self._info.metadata is None:
+        if self._info.metadata is None or isinstance(self._info.metadata, dict):
             from ..meta import Header
 
-            self._info.metadata = Header()
+            self._info.metadata = Header(self._info.metadata or {})
 
     info = property(lambda self: self._info)
 
@@ -115,7 +115,8 @@ class Exposure:
 
     @property
     def xy0(self):
-        """Parent coordinates of the first pixel. Setting them keeps the pixels' sky positions: the WCS is shifted."""
+        """Parent coordinates of the first pixel. Setting them keeps the pixels' sky positions: the WCS and the valid
+        polygon are shifted."""
         return self._maskedImage.xy0
 
     @xy0.setter
@@ -123,8 +124,9 @@ class Exposure:
         new = Point2I(value)
         offset = Extent2I(new.x - self.xy0.x, new.y - self.xy0.y)
         self._maskedImage.xy0 = new
-        if self.wcs is not None:
-            self.wcs = self.wcs.shifted(offset)
+        for name in ("wcs", "validPolygon"):
+            if getattr(self, name) is not None:
+                setattr(self, name, getattr(self, name).shifted(offset))
 
     def __getitem__(self, key):
         """Sub-image that shares the pixels and the components."""
@@ -200,6 +202,16 @@ class Exposure:
         corners = Box2D(self.bbox).corners
         return self.wcs.pixelToSky([c.x for c in corners], [c.y for c in corners])
 
+    def __eq__(self, other):
+        if not isinstance(other, Exposure):
+            return NotImplemented
+        return self._maskedImage == other._maskedImage and self._info == other._info
+
+    __hash__ = None  # pixels can change
+
+    def __deepcopy__(self, memo):
+        return self.copy()
+
     def writeFits(self, path, **options):
         """See `stillsky.fits.writeExposure`."""
         from ..fits import writeExposure
@@ -251,7 +263,7 @@ def makeExposure(array, *, variance=None, mask=None, psf=None, wcs=None, xy0=(0,
     Parameters
     ----------
     array : array_like, (height, width)
-        Any numbers in any byte order and layout; becomes float32. A C-contiguous native writeable float32 array is
+        Any numbers in any byte order and layout; becomes float32, NaN where a masked array is masked. A C-contiguous native writeable float32 array is
         shared.
     variance : array_like or `float`, optional
         Default: measured from the scatter of the sky, as for a file without noise (provenance says so).
@@ -300,6 +312,8 @@ def makeExposure(array, *, variance=None, mask=None, psf=None, wcs=None, xy0=(0,
 def _floatArray(values):
     if isinstance(values, Image):
         values = values.array
+    if isinstance(values, np.ma.MaskedArray):
+        values = values.astype(np.float32).filled(np.nan)
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise DomainError(f"wanted numbers, got dtype {array.dtype}")

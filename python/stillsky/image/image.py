@@ -66,41 +66,38 @@ class Image(Plane):
         y = np.arange(self.bbox.minY, self.bbox.maxY + 1, dtype=float)
         return np.broadcast_to(np.asarray(function(x[None, :], y[:, None])), self.array.shape)
 
-    def __iadd__(self, other):
-        self._array += self._operand(other)
+    def _combine(self, ufunc, values):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            ufunc(self._array, values, out=self._array, casting="same_kind")
         return self
+
+    def __iadd__(self, other):
+        return self._combine(np.add, self._operand(other))
 
     def __isub__(self, other):
-        self._array -= self._operand(other)
-        return self
+        return self._combine(np.subtract, self._operand(other))
 
     def __imul__(self, other):
-        self._array *= self._operand(other)
-        return self
+        return self._combine(np.multiply, self._operand(other))
 
     def __itruediv__(self, other):
-        self._array /= self._operand(other)
-        return self
+        return self._combine(np.true_divide, self._operand(other))
 
     def scaledPlus(self, c, other, *, ignoreXY0=False):
         """self + c other, in place; ``ignoreXY0`` combines equal dimensions of different places."""
-        self._array += c * self._operand(other, ignoreXY0)
-        return self
+        return self._combine(np.add, c * self._operand(other, ignoreXY0))
 
     def scaledMinus(self, c, other, *, ignoreXY0=False):
         """self - c other, in place."""
-        self._array -= c * self._operand(other, ignoreXY0)
-        return self
+        return self._combine(np.subtract, c * self._operand(other, ignoreXY0))
 
     def scaledMultiplies(self, c, other, *, ignoreXY0=False):
         """self (c other), in place."""
-        self._array *= c * self._operand(other, ignoreXY0)
-        return self
+        return self._combine(np.multiply, c * self._operand(other, ignoreXY0))
 
     def scaledDivides(self, c, other, *, ignoreXY0=False):
         """self / (c other), in place."""
-        self._array /= c * self._operand(other, ignoreXY0)
-        return self
+        return self._combine(np.true_divide, c * self._operand(other, ignoreXY0))
 
     def _repr_html_(self):
         from .html import imageTable

@@ -166,6 +166,13 @@ class Mask(Plane):
         self._array ^= self._operand(other)
         return self
 
+    def __eq__(self, other):
+        """Same place, plane names and pixels."""
+        same = super().__eq__(other)
+        return same if same is NotImplemented else same and self._schema == other._schema
+
+    __hash__ = None
+
     def __reduce__(self):
         return Mask, (self._array, tuple(self.xy0), self._schema)
 

@@ -146,15 +146,21 @@ class MaskedImage:
 
     # ---- arithmetic (variance from the old values, then the image)
 
-    def _sum(self, sign, c, other):
-        if isinstance(other, MaskedImage):
-            self._image._requireSame(other.image)
-            self._mask |= other.mask
-            self._variance._array += np.float32(c * c) * other.variance.array if c != 1 else other.variance.array
-            other = other.image
-        if c == 1:
-            return self._image.__iadd__(other) if sign > 0 else self._image.__isub__(other)
-        return self._image.scaledPlus(sign * c, other)
+    def _begin(self, other, ignoreXY0):
+        """Check and combine the masks; the other variance (None without one) and the other image."""
+        if not isinstance(other, MaskedImage):
+            return None, other
+        self._image._requireSame(other.image, ignoreXY0)
+        self._mask |= other.mask
+        return other.variance.array, other.image
+
+    def _sum(self, sign, c, other, ignoreXY0=False):
+        right, image = self._begin(other, ignoreXY0)
+        if right is not None:
+            self._variance._array += np.float32(c * c) * right if c != 1 else right
+        if c == 1 and not ignoreXY0:
+            return self._image.__iadd__(image) if sign > 0 else self._image.__isub__(image)
+        return self._image.scaledPlus(sign * c, image, ignoreXY0=ignoreXY0)
 
     def __iadd__(self, other):
         self._sum(+1, 1, other)
@@ -164,41 +170,39 @@ class MaskedImage:
         self._sum(-1, 1, other)
         return self
 
-    def scaledPlus(self, c, other):
-        """self + c other, in place."""
-        self._sum(+1, c, other)
+    def scaledPlus(self, c, other, *, ignoreXY0=False):
+        """self + c other, in place; ``ignoreXY0`` combines images of different places pixel by pixel."""
+        self._sum(+1, c, other, ignoreXY0)
         return self
 
-    def scaledMinus(self, c, other):
-        self._sum(-1, c, other)
+    def scaledMinus(self, c, other, *, ignoreXY0=False):
+        self._sum(-1, c, other, ignoreXY0)
         return self
 
-    def scaledMultiplies(self, c, other):
+    def scaledMultiplies(self, c, other, *, ignoreXY0=False):
         """self (c other), in place: variance c^2 (l^2 Vr + r^2 Vl)."""
         left, variance = self._image.array, self._variance.array
-        if isinstance(other, MaskedImage):
-            self._image._requireSame(other.image)
-            self._mask |= other.mask
-            right = other.image.array
-            variance[...] = c * c * (left**2 * other.variance.array + right**2 * variance)
-        else:
-            right = self._image._operand(other)
-            variance *= np.square(c * right)
-        left *= c * right if c != 1 else right
+        rightVariance, image = self._begin(other, ignoreXY0)
+        right = self._image._operand(image, ignoreXY0)
+        with np.errstate(invalid="ignore", over="ignore"):
+            if rightVariance is None:
+                variance *= np.square(c * right)
+            else:
+                variance[...] = c * c * (left**2 * rightVariance + right**2 * variance)
+            left *= c * right if c != 1 else right
         return self
 
-    def scaledDivides(self, c, other):
-        """self / (c other), in place: variance (l^2 Vr + r^2 Vl) / (c^2 r^4)."""
+    def scaledDivides(self, c, other, *, ignoreXY0=False):
+        """self / (c other), in place: variance (l^2 Vr + r^2 Vl) / (c^2 r^4), without forming r^4."""
         left, variance = self._image.array, self._variance.array
-        if isinstance(other, MaskedImage):
-            self._image._requireSame(other.image)
-            self._mask |= other.mask
-            right = other.image.array
-            variance[...] = (left**2 * other.variance.array + right**2 * variance) / (c * c * right**4)
-        else:
-            right = self._image._operand(other)
-            variance /= np.square(c * right)
-        left /= c * right if c != 1 else right
+        rightVariance, image = self._begin(other, ignoreXY0)
+        right = self._image._operand(image, ignoreXY0)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            if rightVariance is None:
+                variance /= np.square(c * right)
+            else:
+                variance[...] = ((left / right) ** 2 * rightVariance + variance) / np.square(c * right)
+            left /= c * right if c != 1 else right
         return self
 
     def __imul__(self, other):
@@ -206,6 +210,13 @@ class MaskedImage:
 
     def __itruediv__(self, other):
         return self.scaledDivides(1, other)
+
+    def __eq__(self, other):
+        if not isinstance(other, MaskedImage):
+            return NotImplemented
+        return all(a == b for a, b in zip(self.planes, other.planes))
+
+    __hash__ = None  # pixels can change
 
     def __repr__(self):
         return f"MaskedImage({self.width}x{self.height} {self._image.dtype}, xy0=({self.xy0.x}, {self.xy0.y}))"

@@ -140,6 +140,15 @@ class Plane:
         if not ignoreXY0 and self.xy0 != other.xy0:
             raise ShapeError(f"origins differ: {self.xy0} and {other.xy0}")
 
+    def __eq__(self, other):
+        """Same place, type and pixels; NaN equals NaN."""
+        if type(self) is not type(other):
+            return NotImplemented
+        a, b = self._array, other._array
+        return self._xy0 == other._xy0 and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+    __hash__ = None  # pixels can change
+
     def __repr__(self):
         return f"{type(self).__name__}({self.width}x{self.height} {self.dtype}, xy0=({self.xy0.x}, {self.xy0.y}))"
 

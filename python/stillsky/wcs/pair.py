@@ -24,6 +24,20 @@ class PixelTransform:
         """Affine map that agrees at a point in value and derivative (central differences over one pixel)."""
         return affineAt(self, point)
 
+    def __eq__(self, other):
+        if not isinstance(other, PixelTransform):
+            return NotImplemented
+        return self.wcsFrom == other.wcsFrom and self.wcsTo == other.wcsTo
+
+    def __hash__(self):
+        return hash((self.wcsFrom, self.wcsTo))
+
+    def __reduce__(self):
+        return PixelTransform, (self.wcsFrom, self.wcsTo)
+
+    def __repr__(self):
+        return f"PixelTransform({self.wcsFrom!r}, {self.wcsTo!r})"
+
 
 def pairTransform(wcsFrom, wcsTo):
     """The `PixelTransform` between two WCS."""

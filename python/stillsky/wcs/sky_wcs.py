@@ -1,10 +1,12 @@
 """SkyWcs: pixels in the parent frame to ICRS and back."""
 
 import numpy as np
+from astropy import units
 from astropy.io import fits
 from astropy.wcs import NoConvergence
 
-from ..geom import Point2D
+from ..errors import DomainError
+from ..geom import AffineTransform, Point2D
 from .cards import cardsOf, wcsFromCards
 from .normal import TABLES, celestialWcs, shiftedWcs
 from .pair import affineAt
@@ -70,7 +72,7 @@ class SkyWcs:
         r, d = ra.ravel(), dec.ravel()
         good = np.isfinite(r) & np.isfinite(d)
         if self._wcs.wcs.ctype[0][5:8] in _GNOMONIC:  # behind the tangent plane the answer would be the antipode's
-            good &= _vector(*self.skyOrigin) @ _vector(r, d) > 0
+            good[good] = _vector(*self.skyOrigin) @ _vector(r[good], d[good]) > 0
         if good.any():
             x[good], y[good] = self._inverse(np.degrees(r[good]), np.degrees(d[good]))
         return _plain(x.reshape(ra.shape)), _plain(y.reshape(ra.shape))
@@ -117,24 +119,26 @@ class SkyWcs:
         """WCS whose pixel p lies where p - offset lies in this one."""
         return SkyWcs._fromNormal(shiftedWcs(self._wcs, offset))
 
-    def localWcs(self, xy0):
+    def localWcs(self, xy0=(0, 0)):
         """astropy WCS, a copy, of an array whose first pixel has the parent coordinates ``xy0``."""
         x, y = xy0
         return shiftedWcs(self._wcs, (-x, -y))
 
-    def linearizePixelToSky(self, point):
-        """Affine map from pixels to (ra, dec) radians near a pixel position; ra does not jump at 0."""
+    def linearizePixelToSky(self, point, unit="rad"):
+        """Affine map from pixels to (ra, dec) near a pixel position, in any angular unit; ra does not jump at 0."""
+        factor = _perRadian(unit)
         ra0, _ = self.pixelToSky(*point)
 
         def sky(x, y):
             ra, dec = self.pixelToSky(x, y)
             return ra0 + (ra - ra0 + np.pi) % (2 * np.pi) - np.pi, dec
 
-        return affineAt(sky, point)
+        affine = affineAt(sky, point)
+        return AffineTransform(affine.matrix * factor, affine.translation * factor)
 
-    def linearizeSkyToPixel(self, sky):
-        """Affine map from (ra, dec) radians to pixels near a sky position."""
-        return self.linearizePixelToSky(self.skyToPixel(*sky)).inverse()
+    def linearizeSkyToPixel(self, sky, unit="rad"):
+        """Affine map from (ra, dec), in any angular unit, to pixels near a sky position (radians)."""
+        return self.linearizePixelToSky(self.skyToPixel(*sky), unit).inverse()
 
     linearize = linearizePixelToSky
 
@@ -234,3 +238,10 @@ def _vector(ra, dec):
 
 def _plain(value):
     return float(value) if np.ndim(value) == 0 else value
+
+
+def _perRadian(unit):
+    try:
+        return units.rad.to(unit)
+    except (ValueError, TypeError, units.UnitConversionError):
+        raise DomainError(f"unit: wanted an angular unit, got {unit!r}") from None
