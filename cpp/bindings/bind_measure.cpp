@@ -132,9 +132,12 @@ void bindAdaptiveMoments(py::module_& m) {
 
 }  // namespace
 
+void bindMeasureSources(py::module_& m);  // bind_measure_sources.cpp
+
 void bindMeasure(py::module_& m) {
     bindFindPeaks(m);
     bindAdaptiveMoments(m);
+    bindMeasureSources(m);
 }
 
 }  // namespace stillsky

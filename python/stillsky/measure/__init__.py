@@ -1,5 +1,20 @@
-"""Measuring sources: moments, centroids, fluxes, shapes, pixel flags."""
+"""Measuring sources: moments, centroids, fluxes, shapes, pixel flags, sky coordinates."""
 
+from .algorithms import BAD_PLANES, gaussianFlux, pixelFlags, psfFlux, sdssCentroid, sdssShape, skyCoord
 from .moments import MomentsFlag, adaptiveMoments
+from .sources import PLUGINS, measurementSchema, measureSources
 
-__all__ = ["MomentsFlag", "adaptiveMoments"]
+__all__ = [
+    "BAD_PLANES",
+    "PLUGINS",
+    "MomentsFlag",
+    "adaptiveMoments",
+    "gaussianFlux",
+    "measureSources",
+    "measurementSchema",
+    "pixelFlags",
+    "psfFlux",
+    "sdssCentroid",
+    "sdssShape",
+    "skyCoord",
+]

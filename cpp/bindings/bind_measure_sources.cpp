@@ -1,0 +1,152 @@
+// Measuring sources: centroids, fluxes, shapes, pixel flags. Planes that may be None are empty views.
+#include <cstdint>
+
+#include "bindings.hpp"
+#include "numpy_view.hpp"
+#include "stillsky/measure/pixel_flags.hpp"
+#include "stillsky/measure/psf_flux.hpp"
+#include "stillsky/measure/sdss_centroid.hpp"
+#include "stillsky/measure/sdss_shape.hpp"
+
+namespace stillsky {
+namespace {
+
+template <typename V>
+using Array = py::array_t<V, py::array::c_style | py::array::forcecast>;
+
+template <typename V>
+std::vector<V> listOf(Array<V> const& values) {
+    return std::vector<V>(values.data(), values.data() + values.size());
+}
+
+template <typename T>
+View2<const T> optionalView(py::object const& array, const char* name) {
+    if (array.is_none()) return View2<const T>();
+    return viewOf<const T>(py::reinterpret_borrow<py::array>(array), name);
+}
+
+template <typename Row>
+py::array_t<Row> tableOf(std::vector<Row> const& rows) {
+    py::array_t<Row> out(static_cast<py::ssize_t>(rows.size()));
+    std::copy(rows.begin(), rows.end(), out.mutable_data());
+    return out;
+}
+
+// Footprints as (spans (n, 3), offsets); None: none.
+std::vector<SpanSet> footprintsOf(py::object const& packed) {
+    std::vector<SpanSet> out;
+    if (packed.is_none()) return out;
+    const auto pair = packed.cast<py::tuple>();
+    const auto spans = pair[0].cast<Array<std::int32_t>>();
+    const auto offsets = pair[1].cast<Array<std::int64_t>>();
+    for (py::ssize_t i = 0; i + 1 < offsets.size(); ++i) {
+        std::vector<Span> list;
+        for (std::int64_t k = offsets.at(i); k < offsets.at(i + 1); ++k) {
+            list.push_back({spans.at(k, 0), spans.at(k, 1), spans.at(k, 2)});
+        }
+        out.push_back(SpanSet(std::move(list)));
+    }
+    return out;
+}
+
+StampStack stackOf(Array<double> const& stamps) {
+    if (stamps.ndim() != 3) throw ShapeError("stamps: wanted an array of shape (n, height, width)");
+    return {stamps.data(), static_cast<int>(stamps.shape(0)), static_cast<int>(stamps.shape(2)),
+            static_cast<int>(stamps.shape(1))};
+}
+
+// Calls body(input) with the image's pixel type and the GIL released.
+template <typename Body>
+auto withInput(py::array const& image, py::object const& variance, py::object const& mask, MaskPixel badBits,
+               Body const& body) {
+    const auto var = optionalView<VariancePixel>(variance, "variance");
+    const auto bits = optionalView<MaskPixel>(mask, "mask");
+    if (py::isinstance<py::array_t<double>>(image)) {
+        const MeasureInput<double> input(viewOf<const double>(image, "image"), var, bits, badBits);
+        py::gil_scoped_release release;
+        return body(input);
+    }
+    const MeasureInput<float> input(viewOf<const float>(image, "image"), var, bits, badBits);
+    py::gil_scoped_release release;
+    return body(input);
+}
+
+void bindCentroidAndFlux(py::module_& m) {
+    PYBIND11_NUMPY_DTYPE(SdssCentroidResult, x, y, xErr, yErr, flagBits);
+    PYBIND11_NUMPY_DTYPE(PsfFluxResult, flux, fluxErr, area, chi2, nPixels, flagBits);
+    PYBIND11_NUMPY_DTYPE(PixelFlagsResult, footprint, center, centerAll, offImage);
+    m.def("sdssCentroid", [](py::array const& image, py::object const& variance, py::object const& mask,
+                             MaskPixel badBits, Array<int> const& startX, Array<int> const& startY,
+                             Array<char> const& negative, Array<double> const& kernels, Array<double> const& sigma,
+                             py::object const& footprints, int binmax, double wfac, double peakMin,
+                             double maxDistToPeak, bool doFootprintCheck, bool reference) {
+        SdssCentroidControl control;
+        control.binmax = binmax;
+        control.wfac = wfac;
+        control.peakMin = peakMin;
+        control.maxDistToPeak = maxDistToPeak;
+        control.doFootprintCheck = doFootprintCheck;
+        control.reference = reference;
+        const StampStack stack = stackOf(kernels);
+        const auto regions = footprintsOf(footprints);
+        const auto xs = listOf(startX), ys = listOf(startY);
+        const auto signs = listOf(negative);
+        const auto widths = listOf(sigma);
+        return tableOf(withInput(image, variance, mask, badBits, [&](auto const& input) {
+            return sdssCentroid(input, xs, ys, signs, stack, widths, regions, control);
+        }));
+    });
+    m.def("psfFlux", [](py::array const& image, py::object const& variance, py::object const& mask, MaskPixel badBits,
+                        Array<double> const& stamps, Array<int> const& x0, Array<int> const& y0, bool reference) {
+        const StampStack stack = stackOf(stamps);
+        const auto xs = listOf(x0), ys = listOf(y0);
+        return tableOf(withInput(image, variance, mask, badBits,
+                                 [&](auto const& input) { return psfFlux(input, stack, xs, ys, reference); }));
+    });
+    m.def("pixelFlags", [](py::array const& mask, Array<double> const& x, Array<double> const& y,
+                           py::object const& footprints) {
+        const auto view = viewOf<const MaskPixel>(mask, "mask");
+        const auto regions = footprintsOf(footprints);
+        return tableOf(pixelFlags(view, listOf(x), listOf(y), regions));
+    });
+}
+
+void bindShape(py::module_& m) {
+    PYBIND11_NUMPY_DTYPE(SdssShapeResult, x, y, xx, yy, xy, xxErr, yyErr, xyErr, flux, fluxErr, fluxXxCov, fluxYyCov,
+                         fluxXyCov, flagBits);
+    PYBIND11_NUMPY_DTYPE(GaussianFluxResult, flux, fluxErr, flagBits);
+    m.def("sdssShape", [](py::array const& image, py::object const& variance, py::object const& mask,
+                          MaskPixel badBits, Array<double> const& x, Array<double> const& y,
+                          Array<char> const& negative, double background, int maxIter, double maxShift, double tol1,
+                          double tol2, bool reference) {
+        SdssShapeControl control;
+        control.background = background;
+        control.maxIter = maxIter;
+        control.maxShift = maxShift;
+        control.tol1 = tol1;
+        control.tol2 = tol2;
+        control.fillMissing = !reference;
+        const auto xs = listOf(x), ys = listOf(y);
+        const auto signs = listOf(negative);
+        return tableOf(withInput(image, variance, mask, badBits,
+                                 [&](auto const& input) { return sdssShape(input, xs, ys, signs, control); }));
+    });
+    m.def("gaussianFlux", [](py::array const& image, py::object const& variance, py::object const& mask,
+                             MaskPixel badBits, Array<double> const& x, Array<double> const& y,
+                             Array<double> const& xx, Array<double> const& yy, Array<double> const& xy,
+                             bool reference) {
+        const auto a = listOf(x), b = listOf(y), c = listOf(xx), d = listOf(yy), e = listOf(xy);
+        return tableOf(withInput(image, variance, mask, badBits, [&](auto const& input) {
+            return gaussianFlux(input, a, b, c, d, e, reference);
+        }));
+    });
+}
+
+}  // namespace
+
+void bindMeasureSources(py::module_& m) {
+    bindCentroidAndFlux(m);
+    bindShape(m);
+}
+
+}  // namespace stillsky
