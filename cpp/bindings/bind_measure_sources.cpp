@@ -125,7 +125,7 @@ void bindShape(py::module_& m) {
         control.maxShift = maxShift;
         control.tol1 = tol1;
         control.tol2 = tol2;
-        control.fillMissing = !reference;
+        control.reference = reference;
         const auto xs = listOf(x), ys = listOf(y);
         const auto signs = listOf(negative);
         return tableOf(withInput(image, variance, mask, badBits,

@@ -20,6 +20,10 @@ struct Tensor {
     Tensor inverse() const { return {yy / det(), xx / det(), -xy / det()}; }
 };
 
+// Where the weight is cut: d' W^-1 d, and the half box in units of sigma.
+double weightEnd(bool reference) { return reference ? 14 : 25; }
+double sigmas(bool reference) { return reference ? 4 : 5; }
+
 struct BoxOfPixels {
     int x0, x1, y0, y1;
 };
@@ -104,9 +108,9 @@ private:
         return r;
     }
 
-    // Pixels that centre +- 4 sigma overlaps, on the image, at most 1000 to each side.
+    // Pixels that centre +- 4 or 5 sigma overlaps, on the image, at most 1000 to each side.
     BoxOfPixels boxFor(Tensor const& w) const {
-        const double reach = std::min(1000.0, 4 * std::sqrt(std::max(w.xx, w.yy)));
+        const double reach = std::min(1000.0, sigmas(control_.reference) * std::sqrt(std::max(w.xx, w.yy)));
         return {std::max(0, static_cast<int>(std::floor(x_ - reach + 0.5))),
                 std::min(input_.image.width - 1, static_cast<int>(std::floor(x_ + reach + 0.5))),
                 std::max(0, static_cast<int>(std::floor(y_ - reach + 0.5))),
@@ -117,12 +121,12 @@ private:
         double var;
         const bool good = input_.pixel(x, y, v, var);
         v -= control_.background;
-        return good || !control_.fillMissing;
+        return good || control_.reference;
     }
 
     WeightedSums sums(Tensor const& inverse, double amplitude, bool fine) const {
         WeightedSums s;
-        const double cut = fine ? 9 : 14;
+        const double cut = fine ? 9 : weightEnd(control_.reference);
         for (int y = box_.y0; y <= box_.y1; ++y) {
             for (int x = box_.x0; x <= box_.x1; ++x) {
                 double v;
@@ -255,13 +259,13 @@ GaussianFluxResult gaussianFluxOf(MeasureInput<T> const& input, double x, double
     const bool onImage = x >= -0.5 && x < input.image.width - 0.5 && y >= -0.5 && y < input.image.height - 0.5;
     if (!onImage || !(c.xx > 0 && c.yy > 0 && c.det() > 0) || !std::isfinite(c.xx + c.yy + c.xy)) return r;
     const Tensor inv = c.inverse();
-    const double reach = std::min(1000.0, 4 * std::sqrt(std::max(c.xx, c.yy)));
+    const double reach = std::min(1000.0, sigmas(reference) * std::sqrt(std::max(c.xx, c.yy)));
     double wi = 0, ww = 0, all = 0;
     bool missing = false;
     for (int py = static_cast<int>(std::floor(y - reach + 0.5)); py <= std::floor(y + reach + 0.5); ++py) {
         for (int px = static_cast<int>(std::floor(x - reach + 0.5)); px <= std::floor(x + reach + 0.5); ++px) {
             const double dx = px - x, dy = py - y, q = inv.xx * dx * dx + 2 * inv.xy * dx * dy + inv.yy * dy * dy;
-            if (!(q <= 14)) continue;
+            if (!(q <= weightEnd(reference))) continue;
             const double w = std::exp(-0.5 * q);
             all += w * w;
             double v, variance;

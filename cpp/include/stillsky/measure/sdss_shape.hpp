@@ -13,7 +13,9 @@ struct SdssShapeControl {
     double maxShift = 0;  // pixels, clamped to [2, 10]
     double tol1 = 1e-5;   // change of the ellipticity
     double tol2 = 1e-4;   // relative change of the size
-    bool fillMissing = true;  // false: use all pixels as they are, whatever the mask says
+    // Rubin's numbers: all pixels are used as they are, and the weight ends at exponent 14 and 4 sigma, which makes
+    // moments 2e-5 too small; otherwise 25 and 5 sigma.
+    bool reference = false;
 };
 
 struct SdssShapeResult {
@@ -36,10 +38,10 @@ constexpr int MASKED = 32;          // pixels under the weight were replaced by 
 
 // Adaptive moments (Bernstein & Jarvis 2002, AJ 123, 583, 3.1; SDSS: Lupton et al. 2001) about (x[i], y[i]).
 //
-// Weight exp(-d' W^-1 d / 2), cut at exponent 14, on the box of 4 sqrt(max W_ii) around the centre; W starts as
+// Weight exp(-q/2), q = d' W^-1 d, cut at q = 25, on the box of 5 sqrt(max W_ii) around the centre; W starts as
 // diag(1.5) and follows W^-1 <- M^-1 - W^-1 with M the weighted second moments. Pixels are sampled 4x4 once W is below
-// 0.25 (exponent cut at 9). `negative[i]` reverses every test of sign. Pixels that are not good are replaced by the
-// current Gaussian (fillMissing). Errors: inverse of the Fisher matrix of amplitude and moments with the variance of
+// 0.25 (cut at 9). `negative[i]` reverses every test of sign. Pixels that are not good are replaced by the current
+// Gaussian. Errors: inverse of the Fisher matrix of amplitude and moments with the variance of
 // the centre pixel. The image should be free of background.
 template <typename T>
 std::vector<SdssShapeResult> sdssShape(MeasureInput<T> const& input, std::vector<double> const& x,
