@@ -193,21 +193,47 @@ def writeHdus(hdus, path, overwrite=False):
         fits.HDUList(hdus).writeto(temporary, checksum=True, output_verify="exception")
         if temporary.suffix == ".gz":
             return  # its own header holds the time anyway
-        with fits.open(temporary, disable_image_compression=True) as written:
-            headers = [(h.fileinfo()["hdrLoc"], h.fileinfo()["datLoc"]) for h in written]
+        with fits.open(temporary, disable_image_compression=True, memmap=False) as written:
+            places = [(h.fileinfo(), _tilesOf(h)) for h in written]
         with open(temporary, "r+b") as stream:
-            for start, end in headers:
+            for place, tiles in places:
+                dataSum = _dropTileTimes(stream, place, tiles) if tiles else None
+                start, end = place["hdrLoc"], place["datLoc"]
                 stream.seek(start)
-                header = _withoutTime(stream.read(end - start))
+                header = _withoutTime(stream.read(end - start), dataSum)
                 stream.seek(start)
                 stream.write(header)
 
 
-def _withoutTime(header):
-    """Header block whose checksum cards tell no time of writing (FITS standard 4.0, 4.4.2.7 and appendix J)."""
+def _tilesOf(hdu):
+    """Offsets of the compressed tiles of an extension within its data, empty ones left out."""
+    if not hdu.header.get("ZIMAGE"):
+        return []
+    heap = hdu.header.get("THEAP", hdu.header["NAXIS1"] * hdu.header["NAXIS2"])
+    rows = hdu.data.view(np.ndarray)
+    names = [name for name in ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA") if name in rows.dtype.names]
+    return [heap + int(start) for name in names for count, start in rows[name] if count > 0]
+
+
+def _dropTileTimes(stream, place, tiles):
+    """Set the time in the head of every gzip tile to "unknown" (RFC 1952, 2.3.1); the new sum of the data."""
+    stream.seek(place["datLoc"])
+    data = bytearray(stream.read(place["datSpan"]))
+    for tile in tiles:
+        if data[tile : tile + 3] == b"\x1f\x8b\x08":
+            data[tile + 4 : tile + 8] = bytes(4)
+    stream.seek(place["datLoc"])
+    stream.write(data)
+    return _onesComplementSum(data, 0)
+
+
+def _withoutTime(header, dataSum=None):
+    """Header block whose checksum cards tell no time of writing (FITS standard 4.0, 4.4.2.7 and appendix J), with a new
+    sum of the data if it is given."""
     cards = [header[i : i + 80] for i in range(0, len(header), 80)]
     place = {card[:8].rstrip(): i for i, card in enumerate(cards)}
-    dataSum = int(cards[place[b"DATASUM"]][10:].split(b"'")[1])
+    if dataSum is None:
+        dataSum = int(cards[place[b"DATASUM"]][10:].split(b"'")[1])
     cards[place[b"DATASUM"]] = (b"DATASUM = '%-8d'   / checksum of the data unit" % dataSum).ljust(80)
     for text in (b"0" * 16, None):
         if text is None:
