@@ -106,9 +106,7 @@ def test_golden_psfFlux(golden, which, mode):
     stamps = lanczosStamps(golden.kernel, x, y)
     table = psfFlux(golden.exposure, x, y, stamps=stamps, badPlanes=planes, model="reference")
     failed = golden.flag("base_SdssCentroid_flag", "chain") if mode == "chain" else np.zeros(len(x), bool)
-    np.testing.assert_array_equal(
-        table["base_PsfFlux_flag"] | failed, golden.flag(f"{which}_PsfFlux_flag", mode)
-    )
+    np.testing.assert_array_equal(table["base_PsfFlux_flag"] | failed, golden.flag(f"{which}_PsfFlux_flag", mode))
     for name in ("flag_edge", "flag_noGoodPixels"):
         np.testing.assert_array_equal(table[f"base_PsfFlux_{name}"], golden.flag(f"{which}_PsfFlux_{name}", mode))
     np.testing.assert_array_equal(

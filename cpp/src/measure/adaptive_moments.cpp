@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "row_smoother.hpp"
 #include "stillsky/core/config.hpp"
 #include "stillsky/core/parallel.hpp"
 #include "vec.hpp"
@@ -32,11 +33,11 @@ struct Matrix2 {
     }
 };
 
-// Cut-out around a source: value 0 and good 0 where there is nothing usable. Rows are padded with such pixels to a
+// Cut-out around a source: value 0 and variance 0 where there is nothing usable. Rows are padded with such pixels to a
 // multiple of the vector length.
 struct Stamp {
     int x0 = 0, y0 = 0, width = 0, height = 0;
-    std::vector<float> value, good;
+    std::vector<float> value, variance;
 };
 
 struct Sums {
@@ -46,7 +47,7 @@ struct Sums {
 
 // All sums over the stamp's rows [yBegin, yEnd) and chunks of columns [xBegin, xEnd), which are multiples of LANES.
 // Missing pixels count as amplitude * w.
-STILLSKY_SIMD void momentSums(float const* value, float const* good, int stride, int xBegin, int xEnd, int yBegin,
+STILLSKY_SIMD void momentSums(float const* value, float const* variance, int stride, int xBegin, int xEnd, int yBegin,
                               int yEnd, float cx, float cy, float a, float b, float c, float amplitude, Sums* out) {
     vec::Float s0{}, sx{}, sy{}, sxx{}, syy{}, sxy{}, ww{}, wi{}, count{}, iota{};
     for (int i = 0; i < vec::LANES; ++i) iota[i] = static_cast<float>(i);
@@ -64,7 +65,8 @@ STILLSKY_SIMD void momentSums(float const* value, float const* good, int stride,
             fade = fade > 0.0f ? fade : vec::Float{};
             w *= fade < 1.0f ? fade : vec::Float{} + 1.0f;
             vec::load(v, value + static_cast<std::ptrdiff_t>(y) * stride + x);
-            vec::load(g, good + static_cast<std::ptrdiff_t>(y) * stride + x);
+            vec::load(g, variance + static_cast<std::ptrdiff_t>(y) * stride + x);
+            g = g > 0.0f ? vec::Float{} + 1.0f : vec::Float{};
             const vec::Float wg = w * g;
             const vec::Float wv = w * v;
             const vec::Float full = wv + (w - wg) * w * amplitude;
@@ -132,16 +134,26 @@ private:
         stamp_.width = (2 * radius + 1 + vec::LANES - 1) / vec::LANES * vec::LANES;
         const std::size_t n = static_cast<std::size_t>(stamp_.width) * stamp_.height;
         stamp_.value.assign(n, 0.0f);
-        stamp_.good.assign(n, 0.0f);
-        const int xEnd = std::min(stamp_.x0 + stamp_.width, image_.width);
-        for (int y = std::max(0, stamp_.y0); y < std::min(stamp_.y0 + stamp_.height, image_.height); ++y) {
-            const std::size_t row = static_cast<std::size_t>(y - stamp_.y0) * stamp_.width;
-            for (int x = std::max(0, stamp_.x0); x < xEnd; ++x) {
-                float value, variance;
-                if (!pixel(x, y, value, variance)) continue;
-                stamp_.value[row + (x - stamp_.x0)] = sign_ * value;
-                stamp_.good[row + (x - stamp_.x0)] = 1.0f;
-            }
+        stamp_.variance.assign(n, 0.0f);
+        if (variance_.empty()) ones_.assign(stamp_.width, 1.0f);
+        if (mask_.empty()) zeros_.assign(stamp_.width, 0);
+        const int xBegin = std::max(0, stamp_.x0), xEnd = std::min(stamp_.x0 + stamp_.width, image_.width);
+        const int yEnd = std::min(stamp_.y0 + stamp_.height, image_.height);
+        for (int y = std::max(0, stamp_.y0); y < yEnd; ++y) {
+            const std::size_t at = static_cast<std::size_t>(y - stamp_.y0) * stamp_.width + (xBegin - stamp_.x0);
+            rows::cleanRow(image_.row(y) + xBegin, variance_.empty() ? ones_.data() : variance_.row(y) + xBegin,
+                           mask_.empty() ? zeros_.data() : mask_.row(y) + xBegin, control_.badBits, xEnd - xBegin,
+                           stamp_.value.data() + at, stamp_.variance.data() + at);
+        }
+        if (sign_ < 0) {
+            for (float& v : stamp_.value) v = -v;
+        }
+    }
+
+    // Make the stamp cover [x0, x1] x [y0, y1], with room for the first steps to grow without another copy.
+    void cover(int x0, int x1, int y0, int y1, double reach) {
+        if (x0 < stamp_.x0 || y0 < stamp_.y0 || x1 >= stamp_.x0 + stamp_.width || y1 >= stamp_.y0 + stamp_.height) {
+            loadStamp(static_cast<int>(1.25 * reach) + 4);
         }
     }
 
@@ -150,15 +162,12 @@ private:
         const double rx = REACH * std::sqrt(c_.xx), ry = REACH * std::sqrt(c_.yy);
         const int x0 = static_cast<int>(std::floor(cx_ - rx)), x1 = static_cast<int>(std::ceil(cx_ + rx));
         const int y0 = static_cast<int>(std::floor(cy_ - ry)), y1 = static_cast<int>(std::ceil(cy_ + ry));
-        if (x0 < stamp_.x0 || y0 < stamp_.y0 || x1 >= stamp_.x0 + stamp_.width || y1 >= stamp_.y0 + stamp_.height) {
-            // Room for the first steps to grow without another copy.
-            loadStamp(static_cast<int>(1.25 * std::max(rx, ry)) + 4);
-        }
+        cover(x0, x1, y0, y1, std::max(rx, ry));
         const Matrix2 inverse = c_.inverse();
         const int xBegin = (x0 - stamp_.x0) / vec::LANES * vec::LANES;
         const int xEnd = ((x1 - stamp_.x0) / vec::LANES + 1) * vec::LANES;
         Sums s;
-        momentSums(stamp_.value.data(), stamp_.good.data(), stamp_.width, xBegin, xEnd, y0 - stamp_.y0,
+        momentSums(stamp_.value.data(), stamp_.variance.data(), stamp_.width, xBegin, xEnd, y0 - stamp_.y0,
                    y1 + 1 - stamp_.y0, static_cast<float>(cx_ - stamp_.x0), static_cast<float>(cy_ - stamp_.y0),
                    static_cast<float>(inverse.xx), static_cast<float>(inverse.xy), static_cast<float>(inverse.yy),
                    static_cast<float>(amplitude_), &s);
@@ -200,7 +209,7 @@ private:
     }
 
     bool hasMissing() const {
-        return std::any_of(stamp_.good.begin(), stamp_.good.end(), [](float g) { return g == 0.0f; });
+        return std::any_of(stamp_.variance.begin(), stamp_.variance.end(), [](float v) { return v == 0.0f; });
     }
 
     // Returns the step in units of sigma. A step is limited to one sigma.
@@ -243,19 +252,24 @@ private:
         const Matrix2 ci = c_.inverse();
         const double rx = REACH * std::sqrt(c_.xx), ry = REACH * std::sqrt(c_.yy);
         double ww = 0, wi = 0, v0 = 0, vx = 0, vy = 0, vxx = 0, vyy = 0, vxy = 0;
-        for (int y = static_cast<int>(std::ceil(cy_ - ry)); y <= cy_ + ry; ++y) {
-            for (int x = static_cast<int>(std::ceil(cx_ - rx)); x <= cx_ + rx; ++x) {
+        const int x0 = static_cast<int>(std::ceil(cx_ - rx)), x1 = static_cast<int>(std::floor(cx_ + rx));
+        const int y0 = static_cast<int>(std::ceil(cy_ - ry)), y1 = static_cast<int>(std::floor(cy_ + ry));
+        cover(x0, x1, y0, y1, std::max(rx, ry));
+        for (int y = y0; y <= y1; ++y) {
+            for (int x = x0; x <= x1; ++x) {
                 const double dx = x - cx_, dy = y - cy_;
                 const double q = ci.xx * dx * dx + 2 * ci.xy * dx * dy + ci.yy * dy * dy;
                 if (q > REACH * REACH) continue;
-                float value, variance;
-                if (!pixel(x, y, value, variance)) {
+                const std::size_t at = static_cast<std::size_t>(y - stamp_.y0) * stamp_.width + (x - stamp_.x0);
+                const double value = static_cast<double>(stamp_.value[at]);
+                const double variance = static_cast<double>(stamp_.variance[at]);
+                if (!(variance > 0)) {
                     if (q <= 9) r.flagBits |= onImage(x, y) ? moments_flags::MASKED : moments_flags::EDGE;
                     continue;
                 }
-                const double w = std::exp(-0.5 * q), w2v = w * w * static_cast<double>(variance);
+                const double w = std::exp(-0.5 * q), w2v = w * w * variance;
                 ww += w * w;
-                wi += w * static_cast<double>(sign_ * value);
+                wi += w * value;
                 v0 += w2v;
                 vx += w2v * dx * dx;
                 vy += w2v * dy * dy;
@@ -289,6 +303,8 @@ private:
     AdaptiveMomentsControl const& control_;
     float sign_;
     Stamp stamp_;
+    std::vector<float> ones_;
+    std::vector<MaskPixel> zeros_;
     Matrix2 c_{1, 1, 0};
     double cx_ = 0, cy_ = 0, startX_ = 0, startY_ = 0, amplitude_ = 0;
 };
@@ -330,10 +346,19 @@ std::vector<AdaptiveMoments> adaptiveMoments(View2<const T> image, View2<const V
     }
     const int n = static_cast<int>(x.size());
     std::vector<AdaptiveMoments> out(n);
+    // Neighbours one after the other: their rows are still in the caches. Strips of 64 rows, then by column.
+    std::vector<int> order(n);
+    for (int i = 0; i < n; ++i) order[i] = i;
+    auto strip = [&](int i) { return std::isfinite(y[i]) ? std::floor(y[i] / 64) : -1e9; };
+    auto column = [&](int i) { return std::isfinite(x[i]) ? x[i] : -1e9; };
+    std::sort(order.begin(), order.end(), [&](int a, int b) {
+        if (strip(a) != strip(b)) return strip(a) < strip(b);
+        return column(a) != column(b) ? column(a) < column(b) : a < b;
+    });
     parallelFor((n + SOURCES_PER_BLOCK - 1) / SOURCES_PER_BLOCK, [&](int block) {
         Measurer<T> measurer(image, variance, mask, control);
         const int end = std::min(n, (block + 1) * SOURCES_PER_BLOCK);
-        for (int i = block * SOURCES_PER_BLOCK; i < end; ++i) out[i] = measurer.measure(x[i], y[i]);
+        for (int k = block * SOURCES_PER_BLOCK; k < end; ++k) out[order[k]] = measurer.measure(x[order[k]], y[order[k]]);
     });
     return out;
 }

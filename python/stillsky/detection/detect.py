@@ -300,7 +300,11 @@ def _tempBackground(masked, statsMask, binSize):
     bits = masked.mask.bitmask(planes, ignoreMissing=True)
     nx, ny = (max(1, math.ceil(n / binSize)) for n in (masked.bbox.width, masked.bbox.height))
     return makeBackground(
-        masked, nx=nx, ny=ny, undersample="REDUCE_INTERP_ORDER", statControl=StatisticsControl(andMask=bits, nanSafe=True)
+        masked,
+        nx=nx,
+        ny=ny,
+        undersample="REDUCE_INTERP_ORDER",
+        statControl=StatisticsControl(andMask=bits, nanSafe=True),
     )
 
 

@@ -209,7 +209,9 @@ class FootprintSet:
             raise errors.DomainError(f"merge: peak columns differ: {mine.dtype.names} and {theirs.dtype.names}")
         every = np.concatenate([mine, theirs]) if len(theirs) and len(mine) else (theirs if len(theirs) else mine)
         a, b = self._tagged(0), other._tagged(len(mine))
-        packed = _core.mergeFootprints(a, b, self._region, int(growSelf), int(growOther), bool(isotropic), bool(byDepth))
+        packed = _core.mergeFootprints(
+            a, b, self._region, int(growSelf), int(growOther), bool(isotropic), bool(byDepth)
+        )
         return FootprintSet._wrap(packed, self._region, every[packed[2]["id"]])
 
     def _tagged(self, start):

@@ -92,7 +92,14 @@ def measureSources(
     for name in names:
         if name == "base_SdssCentroid":
             part = algorithms.sdssCentroid(
-                exposure, x, y, footprints=footprints, isNegative=negative, psf=psf, maxDistToPeak=maxDistToPeak, **common
+                exposure,
+                x,
+                y,
+                footprints=footprints,
+                isNegative=negative,
+                psf=psf,
+                maxDistToPeak=maxDistToPeak,
+                **common,
             )
             x, y, xErr, yErr = (np.array(part[f"base_SdssCentroid_{c}"], float) for c in ("x", "y", "xErr", "yErr"))
             centroidFlag = np.array(part["base_SdssCentroid_flag"])
