@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stillsky.diffim import SubtractConfig, subtract
-from stillsky.errors import MismatchError, NoDataError
+from stillsky.errors import DomainError, MismatchError, NoDataError
 from stillsky.image import Exposure, Image, Mask, MaskedImage
 from stillsky.sim import simulatePair
 
@@ -195,3 +195,67 @@ def test_writtenProductsReadBack(result, tmp_path):
     np.testing.assert_allclose(kernel.imageAt(100, 300), result.kernel.imageAt(100, 300), atol=1e-12)
     with pytest.raises(FileExistsError):
         result.write(str(tmp_path / "run"))
+
+
+def test_outputIsWrittenCompletelyOrNotAtAll(result, tmp_path, monkeypatch):
+    """A failure at the last file, a missing folder, a file in the way: nothing is left behind."""
+    import stillsky.report
+
+    def fullDisk(figure, path):
+        raise OSError(28, "No space left on device", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stillsky.report, "savePng", fullDisk)
+        with pytest.raises(OSError, match="No space"):
+            result.write(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError, match="folder"):
+        result.write(tmp_path / "absent" / "run")
+    (tmp_path / "run.json").write_text("mine")
+    with pytest.raises(FileExistsError, match="run.json"):
+        result.write(tmp_path / "run")
+    assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+    result.write(tmp_path / "run", overwrite=True)
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_resultShowsItself(result):
+    assert len(repr(result)) < 200 and "sky chi" in repr(result)
+    assert str(result).count("\n") == len(result.decisions) + len(result.warnings)
+    html = result._repr_html_()
+    assert html.count("<img") == 3 and "difference" in html and "<script" not in html
+
+
+def test_everyHolderOfAnImageServes(tmp_path):
+    """Files, arrays, masked images and CCDData give the difference of the exposures themselves."""
+    from stillsky.fits import writeExposure
+    from stillsky.image import toCCDData
+
+    small = simulatePair(size=256, seed=4, starDensity=2500.0)
+    science, template = small.science.toExposure(psf=False), small.template.toExposure(psf=False)
+    wanted = subtract(science, template).difference.image.array
+    for name, exposure in (("science", science), ("template", template)):
+        writeExposure(exposure, tmp_path / f"{name}.fits")
+    from_files = subtract(tmp_path / "science.fits", str(tmp_path / "template.fits"))
+    np.testing.assert_array_equal(from_files.difference.image.array, wanted)
+    assert from_files.difference.wcs is not None
+    ccds = [toCCDData(e) for e in (science, template)]
+    np.testing.assert_allclose(subtract(*ccds).difference.image.array, wanted, atol=1e-3)
+    subtract(science.maskedImage, template)
+    ccds[1].uncertainty = None  # the sky tells its noise
+    for other in (template.image.array, ccds[1]):
+        out = subtract(science.image.array, other)
+        assert out.metadata["skyChi"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_whatHoldsNoImageIsRefused(pair):
+    science = pair.science.toExposure()
+    for bad in (None, 3, [science], np.zeros(5), np.zeros((2, 3, 4))):
+        with pytest.raises(TypeError, match="template: wanted an Exposure"):
+            subtract(science, bad)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        subtract(science, "missing.fits")
+    with pytest.raises(TypeError, match="config: wanted a SubtractConfig"):
+        subtract(science, science, config={"convolve": "science"})
+    with pytest.raises(DomainError, match="method"):
+        subtract(science, science, method="magic")

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..errors import MismatchError, NoDataError
+from ..errors import DomainError, MismatchError, NoDataError
 from ..image import Exposure, Image, MaskedImage
 from ..kernel import ConvolutionControl, convolve, subtractModel
 from ..psf import GaussianPsf
@@ -26,7 +26,16 @@ from ..psfmatch.algorithm import fitMatchingKernel
 from ..psfmatch.basis import chooseAlardLuptonBasis, makeKernelBasisList
 from ..stats import clippedStats, robustSigma
 from .direction import fitKernelToPsfs, forecastDirection
-from .inputs import alignTemplate, checkCoverage, medianVariance, moveTemplate, usable, withoutNan, withOwnSchema
+from .inputs import (
+    alignTemplate,
+    asExposure,
+    checkCoverage,
+    medianVariance,
+    moveTemplate,
+    usable,
+    withoutNan,
+    withOwnSchema,
+)
 from .psf_model import estimatePsf
 from .registration import measureShift
 from .result import SubtractResult
@@ -48,14 +57,17 @@ _SMALLEST_KERNEL = 11  # pixels; small images are matched with smaller kernels d
 _SHARPENING = 1.5  # a larger kernel transform means deconvolution
 
 
-def subtract(science, template, *, config=None, stars=None, progress=None):
+def subtract(science, template, *, config=None, method="al", stars=None, progress=None):
     """Match the PSFs of two exposures and subtract the template from the science image.
 
     Parameters
     ----------
     science, template : `stillsky.image.Exposure`
-        Both with WCS, or of equal shape on one pixel grid. Neither is modified.
+        Both with WCS, or of equal shape on one pixel grid. Neither is modified. File names, `MaskedImage`,
+        `astropy.nddata.CCDData` and plain arrays serve as well.
     config : `stillsky.diffim.config.SubtractConfig`, optional
+    method : {"al"}
+        A spatially varying kernel of Alard & Lupton (1998), Alard (2000).
     stars : pair of array-like, optional
         Positions (x, y) in the science image, parent pixels, that carry the kernel fit; default: chosen automatically.
     progress : callable, optional
@@ -67,6 +79,10 @@ def subtract(science, template, *, config=None, stars=None, progress=None):
 
     Raises
     ------
+    TypeError
+        An argument that holds no image, or another class of configuration.
+    DomainError
+        Unknown method.
     MismatchError
         The images do not overlap, have different shapes without WCS, different units, or are shifted.
     NoDataError
@@ -78,12 +94,15 @@ def subtract(science, template, *, config=None, stars=None, progress=None):
     -----
     NaN pixels count as NO_DATA. Peak memory beyond the inputs: below 10 float32 planes.
     """
-    if config is None:
-        from .config import SubtractConfig
+    from .config import SubtractConfig
 
-        config = SubtractConfig()
+    if method != "al":
+        raise DomainError(f"method: wanted 'al', got {method!r}")
+    config = SubtractConfig() if config is None else config
+    if not isinstance(config, SubtractConfig):
+        raise TypeError(f"config: wanted a SubtractConfig, got {type(config).__name__}")
     job = _Job(config, progress)
-    return job.run(science, template, stars)
+    return job.run(asExposure(science, "science"), asExposure(template, "template"), stars)
 
 
 class _Job:

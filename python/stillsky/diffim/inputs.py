@@ -1,14 +1,17 @@
 """What is done to the two exposures before anything is measured: one grid, one unit, NaN under the mask, coverage."""
 
+import os
+
 import numpy as np
 
 from ..errors import InvalidPsfError, MismatchError, NoDataError
 from ..geom import AffineTransform
-from ..image import Exposure, Mask, MaskedImage
+from ..image import Exposure, Mask, MaskedImage, fromCCDData, makeExposure
 from ..warp import Warper, alignedWithin, warpMaskedImage
 
 __all__ = [
     "alignTemplate",
+    "asExposure",
     "checkCoverage",
     "medianVariance",
     "moveTemplate",
@@ -18,6 +21,54 @@ __all__ = [
 ]
 
 _ALIGNED_WITHIN = 0.02  # pixels at the corners: resampling would only add noise
+
+
+def asExposure(value, name):
+    """An exposure of whatever holds an image.
+
+    Parameters
+    ----------
+    value : `stillsky.image.Exposure`, `stillsky.image.MaskedImage`, path, `astropy.nddata.CCDData` or array_like
+        A file is read as by `stillsky.read`. Arrays and data without an uncertainty get the variance of their sky.
+    name : `str`
+        Of the argument, for the message.
+
+    Returns
+    -------
+    exposure : `stillsky.image.Exposure`
+        An exposure is passed through.
+
+    Raises
+    ------
+    TypeError
+        Nothing that holds an image.
+    """
+    if isinstance(value, Exposure):
+        return value
+    if isinstance(value, MaskedImage):
+        return Exposure(value)
+    if isinstance(value, (str, os.PathLike)):
+        from ..fits import readExposure
+
+        return readExposure(value)[0]
+    if hasattr(value, "uncertainty") and hasattr(value, "data"):
+        exposure = fromCCDData(value)
+        if value.uncertainty is not None:
+            return exposure
+        return makeExposure(
+            exposure.image.array,
+            mask=exposure.mask,
+            wcs=exposure.wcs,
+            xy0=exposure.xy0,
+            metadata=exposure.metadata,
+        )
+    if isinstance(value, np.ndarray) and value.ndim == 2:
+        return makeExposure(value)
+    given = f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+    raise TypeError(
+        f"{name}: wanted an Exposure (stillsky.read(FILE), stillsky.exposure(array)), a file name, a CCDData or an"
+        f" array [y, x], got {given}"
+    )
 
 
 def alignTemplate(science, template, warpConfig, decide):

@@ -1,12 +1,17 @@
 """What a subtraction returns."""
 
+import errno
+import os
+import shutil
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 __all__ = ["SubtractResult"]
 
 
-@dataclass
+@dataclass(repr=False)
 class SubtractResult:
     """Products of one subtraction, all in memory.
 
@@ -63,7 +68,7 @@ class SubtractResult:
         ----------
         prefix : `str`
             Files are ``prefix.diff.fits``, ``prefix.matched.fits``, ``prefix.kernel.fits``, ``prefix.json`` and
-            ``prefix.png``. Each appears complete or not at all.
+            ``prefix.png``. All of them appear, complete, or none.
         overwrite : `bool`
             Replace existing files; otherwise FileExistsError before anything is written.
         compress : {"none", "lossless", "lossy"}
@@ -74,26 +79,41 @@ class SubtractResult:
         Returns
         -------
         written : `list` [`str`]
-        """
-        from pathlib import Path
 
+        Raises
+        ------
+        OSError
+            A product exists already (FileExistsError), or cannot be written.
+        """
+        prefix = os.fspath(prefix)
+        suffixes = [".diff.fits", ".matched.fits", ".kernel.fits"] + [".json"] * summary + [".png"] * picture
+        names = [prefix + suffix for suffix in suffixes]
+        folder, stem = os.path.split(prefix)
+        present = [name for name in names if os.path.lexists(name)]
+        if present and not overwrite:
+            raise FileExistsError(errno.EEXIST, "output exists; overwrite=True replaces it", ", ".join(present))
+        if folder and not os.path.isdir(folder):
+            raise FileNotFoundError(errno.ENOENT, "the folder of the output does not exist", folder)
+        staging = tempfile.mkdtemp(prefix=f".{stem}.partial-", dir=folder or ".")
+        try:
+            self._writeAll(os.path.join(staging, stem), suffixes, names, compress)
+            _publish(names, staging)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return names
+
+    def _writeAll(self, prefix, suffixes, names, compress):
         from ..fits import writeExposure, writeKernel
 
-        names = [f"{prefix}{suffix}" for suffix in (".diff.fits", ".matched.fits", ".kernel.fits")]
-        extra = [f"{prefix}.json"] * summary + [f"{prefix}.png"] * picture
-        present = [name for name in names + extra if Path(name).exists()]
-        if present and not overwrite:
-            raise FileExistsError(f"output exists already: {', '.join(present)}")
-        writeExposure(self.difference, names[0], overwrite=overwrite, compress=compress)
-        writeExposure(self.matchedTemplate, names[1], overwrite=overwrite, compress=compress)
-        writeKernel(self.kernel, names[2], self.background, convolved=self.convolved, overwrite=overwrite)
-        if summary:
-            self._writeSummary(f"{prefix}.json", names + extra)
-        if picture:
+        writeExposure(self.difference, f"{prefix}.diff.fits", compress=compress)
+        writeExposure(self.matchedTemplate, f"{prefix}.matched.fits", compress=compress)
+        writeKernel(self.kernel, f"{prefix}.kernel.fits", self.background, convolved=self.convolved)
+        if ".json" in suffixes:
+            self._writeSummary(f"{prefix}.json", names)
+        if ".png" in suffixes:
             from ..report import savePng, subtractFigure
 
             savePng(subtractFigure(self), f"{prefix}.png")
-        return names + extra
 
     def _writeSummary(self, path, products):
         import json
@@ -119,11 +139,39 @@ class SubtractResult:
         lines += [f"  {code}: {sentence}" for code, sentence in self.warnings]
         return "\n".join(lines)
 
+    def __repr__(self):
+        return f"<SubtractResult {self.difference.width}x{self.difference.height}: {self.summary()}>"
+
     def _repr_html_(self):
         from html import escape
 
+        from ..image.html import thumbnail
+
+        pictures = "".join(
+            f"<figure style='margin:0'>{thumbnail(exposure.image)}<figcaption>{name}</figcaption></figure>"
+            for name, exposure in (
+                ("science", self.science),
+                ("template as subtracted", self.matchedTemplate),
+                ("difference", self.difference),
+            )
+        )
         rows = "".join(f"<tr><td>{escape(sentence)}</td></tr>" for sentence in self.decisions)
-        return f"<table><tr><th>{escape(self.summary())}</th></tr>{rows}</table>"
+        rows += "".join(f"<tr><td>{escape(f'{code}: {sentence}')}</td></tr>" for code, sentence in self.warnings)
+        table = f"<table><tr><th>{escape(self.summary())}</th></tr>{rows}</table>"
+        return f"<div style='display:flex;gap:1em'>{pictures}</div>{table}"
+
+
+def _publish(names, staging):
+    """Rename files from the staging folder to their final names; remove those that came first when one fails."""
+    done = []
+    try:
+        for name in names:
+            os.replace(Path(staging) / os.path.basename(name), name)
+            done.append(name)
+    except OSError:
+        for name in done:
+            Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _finite(value):

@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-__all__ = ["exposureTable", "imageTable", "maskTable", "maskedImageTable"]
+__all__ = ["exposureTable", "imageTable", "maskTable", "maskedImageTable", "thumbnail"]
 
 _THUMBNAIL = 192  # pixels
 
@@ -49,11 +49,11 @@ def _table(rows, image=None):
     cells = "".join(
         f"<tr><th style='text-align:left'>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in rows
     )
-    picture = _thumbnail(image) if image is not None and image.array.size else ""
+    picture = thumbnail(image) if image is not None and image.array.size else ""
     return f"<div style='display:flex;gap:1em'>{picture}<table>{cells}</table></div>"
 
 
-def _thumbnail(image):
+def thumbnail(image):
     """An inline PNG, asinh-stretched about the median, y upwards."""
     from matplotlib.figure import Figure
 
