@@ -1,6 +1,7 @@
 #include "fit_pixels.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "stillsky/core/errors.hpp"
 
@@ -54,6 +55,11 @@ PreparedStamp prepareStamp(BasisConvolver const& bases, StampInput const& input)
             if (input.badTemplate[k]) (*stamp)[k] = 0.0;
         }
         grown = grownByFootprint(input.badTemplate, input.width, input.height, bases.width(), bases.height());
+    }
+    for (size_t k = 0; k < stamp->size(); ++k) {
+        if (!input.badTemplate.empty() && input.badTemplate[k]) continue;
+        pixels->stampMin = std::fmin(pixels->stampMin, (*stamp)[k]);
+        pixels->stampMax = std::fmax(pixels->stampMax, (*stamp)[k]);
     }
     pixels->stamp = View2<const double>(stamp->data(), input.width, input.height);
     const size_t n = static_cast<size_t>(length) * static_cast<size_t>(gh);

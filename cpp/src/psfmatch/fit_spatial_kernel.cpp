@@ -73,11 +73,31 @@ private:
         } while (single_.nRejected() > 0);
     }
 
+    // How many candidates were lost, to what most of them, and one of those in its own words.
+    std::string rejectionsText() const {
+        std::array<int, kNumRejections> counts{};
+        std::array<std::string, kNumRejections> texts;
+        int total = 0;
+        for (auto const& candidate : cells_.allCandidates()) {
+            ++total;
+            auto star = std::dynamic_pointer_cast<KernelCandidate>(candidate);
+            if (!star || !star->isBad()) continue;
+            const auto k = static_cast<size_t>(star->rejection());
+            if (++counts[k] == 1) texts[k] = star->rejectionText();
+        }
+        const auto most = static_cast<size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
+        if (counts[most] == 0) return "";
+        return ": " + std::to_string(counts[most]) + " of " + std::to_string(total) + " were rejected because of " +
+               rejectionName(static_cast<Rejection>(most)) + (texts[most].empty() ? "" : " (" + texts[most] + ")");
+    }
+
     int clipKernelSums(int iteration) {
         kernelSum_.resetKernelSum();
         kernelSum_.setMode(KernelSumVisitor::AGGREGATE);
         cells_.visitCandidates(kernelSum_, settings_.nStarPerCell, true);
-        if (active().empty()) throw NoKernelCandidatesError("All spatial cells are empty of candidates");
+        if (active().empty()) {
+            throw NoKernelCandidatesError("All spatial cells are empty of candidates" + rejectionsText());
+        }
         try {
             kernelSum_.processKsumDistribution();
         } catch (StillskyError const& error) {
@@ -179,6 +199,10 @@ private:
         result_.background = pair.second;
         result_.bases = spatialBasis_->bases();
         result_.kernelSum = solution->getKsum();
+        if (result_.kernelSum == 0.0) {
+            throw NumericalError("spatial kernel fit: the kernel sum is 0: the image to be matched is zero under all " +
+                                 std::to_string(spatial_->getNCandidates()) + " candidates");
+        }
         result_.kernelSumError = solution->kernelSumErrorAt(cells_.bbox().center().x, cells_.bbox().center().y);
         result_.conditionNumber = solution->getConditionNumber(settings_.conditionNumberType);
         result_.spatialKernelOrderUsed = used_.spatialKernelOrder;

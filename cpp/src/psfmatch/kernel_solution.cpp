@@ -64,6 +64,16 @@ void requireEnough(PreparedStamp const& stamp, int nUnknowns) {
     }
 }
 
+// A kernel turns a constant into a constant: such a stamp tells neither the kernel's shape nor, beside a background, its
+// sum, and one of zeros tells nothing at all. Rounding and the removal of the template noise would make numbers of it.
+void requireStructure(FitPixels const& pixels, int nBases, bool background) {
+    const double size = std::fmax(std::fabs(pixels.stampMin), std::fabs(pixels.stampMax));
+    const bool constant = pixels.stampMax - pixels.stampMin <= 1e-6 * size;
+    if (!constant || (size > 0.0 && nBases == 1 && !background)) return;
+    throw NumericalError("kernel fit: the template stamp is constant (" + std::to_string(pixels.stampMin) +
+                         "), so that no kernel is determined" + (background ? " beside a background" : ""));
+}
+
 }  // namespace
 
 KernelSolution::KernelSolution(bool fitForBackground) : id_(++lastSolutionId), fitForBackground_(fitForBackground) {}
@@ -147,6 +157,7 @@ void StaticKernelSolution::build(View2<const T> templateImage, View2<const T> sc
 
 void StaticKernelSolution::build(std::shared_ptr<FitPixels const> pixels,
                                  std::shared_ptr<std::vector<double> const> stampPixels) {
+    requireStructure(*pixels, bases_->nBases(), fitForBackground());
     pixels_ = std::move(pixels);
     stampPixels_ = std::move(stampPixels);
     equations_ = std::make_shared<NormalEquations>(threadBuilder().build(*bases_, *pixels_, fitForBackground()));

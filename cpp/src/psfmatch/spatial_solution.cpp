@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <string>
 
 #include "spatial_expansion.hpp"
 #include "stillsky/core/errors.hpp"
@@ -147,9 +149,31 @@ DenseMatrix SpatialKernelSolution::getM() const {
 void SpatialKernelSolution::solve() {
     DenseMatrix m = getM();  // sums the constraints, rawB_ too
     setSystem(std::move(m), rawB_);
-    const SymmetricSolver solver(m_);
-    inverse_ = solver.inverse();
-    setSolution(solver.solve(b_), solver.solvedBy(), solver.nDropped());
+    try {
+        const SymmetricSolver solver(m_);
+        inverse_ = solver.inverse();
+        std::vector<double> a = solver.solve(b_);
+        requireFinite(a);
+        setSolution(std::move(a), solver.solvedBy(), solver.nDropped());
+    } catch (NumericalError const& error) {
+        char condition[32];
+        std::snprintf(condition, sizeof condition, "%.3e", conditionNumber(m_, ConditionNumberType::EIGENVALUE));
+        throw NumericalError(std::string("spatial kernel fit: ") + error.what() + " (condition number " + condition +
+                             ")");
+    }
+}
+
+// NumericalError naming the first coefficient that is not finite, and the function and the term that it belongs to.
+void SpatialKernelSolution::requireFinite(std::vector<double> const& a) const {
+    for (int i = 0; i < layout_.nColumns(); ++i) {
+        for (int m = 0; m < layout_.nTermsOf(i); ++m) {
+            const int k = layout_.offsets[static_cast<size_t>(i)] + m;
+            if (std::isfinite(a[static_cast<size_t>(k)])) continue;
+            const std::string what = i >= layout_.nBases ? "the background" : "basis function " + std::to_string(i);
+            const std::string term = layout_.nTermsOf(i) > 1 ? ", spatial term " + std::to_string(m) : ", not varying";
+            throw NumericalError("coefficient " + std::to_string(k) + " (" + what + term + ") is not finite");
+        }
+    }
 }
 
 // Parameters of a column's function, filled with zeros to the highest order of all, in the coordinates of the output.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "stillsky/core/errors.hpp"
@@ -73,6 +74,26 @@ double medianOf(std::vector<double> values) {
     auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
     std::nth_element(values.begin(), middle, values.end());
     return *middle;
+}
+
+std::vector<double> finiteOf(std::vector<double> const& values) {
+    std::vector<double> out;
+    std::copy_if(values.begin(), values.end(), std::back_inserter(out), [](double v) { return std::isfinite(v); });
+    return out;
+}
+
+// Mean of the sums within `limit` of `centre`, weighted by 1/(error^2 + scatter): bright stars count more, unless the
+// sums scatter by more than their errors. Without errors, or with nothing inside the limit: `centre`.
+double weightedMean(std::vector<double> const& sums, std::vector<double> const& errors, double centre, double limit,
+                    double scatter) {
+    double total = 0.0, weights = 0.0;
+    for (size_t k = 0; k < sums.size(); ++k) {
+        const double variance = errors[k] * errors[k] + scatter;
+        if (!(std::fabs(sums[k] - centre) <= limit) || !(variance > 0.0) || !std::isfinite(variance)) continue;
+        total += (sums[k] - centre) / variance;
+        weights += 1.0 / variance;
+    }
+    return weights > 0.0 ? centre + total / weights : centre;
 }
 
 }  // namespace
@@ -167,7 +188,7 @@ void KernelSumVisitor::processCandidate(std::shared_ptr<SpatialCellCandidate> co
     const double error = star.diagnostics.kernelSumError;
     if (mode_ == AGGREGATE) {
         sums_.push_back(sum);
-        if (std::isfinite(error)) errors_.push_back(error);
+        errors_.push_back(error);
         return;
     }
     if (!settings_.kernelSumClipping) return;
@@ -202,7 +223,9 @@ void KernelSumVisitor::processKsumDistribution() {
     dkSumMax_ = nSigma_ * std_;
     if (settings_.adaptiveKernelSumClipping) {
         nSigma_ = std::max(nSigma_, gaussianQuantile(0.1 / std::max(n_, 1)));
-        dkSumMax_ = std::max({nSigma_ * std_, 1e-6 * std::fabs(mean_), medianOf(errors_)});
+        const double error = medianOf(finiteOf(errors_));
+        dkSumMax_ = std::max({nSigma_ * std_, 1e-6 * std::fabs(mean_), error});
+        mean_ = weightedMean(sums_, errors_, mean_, dkSumMax_, std::max(0.0, std_ * std_ - error * error));
     }
 }
 

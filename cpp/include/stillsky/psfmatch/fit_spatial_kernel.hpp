@@ -79,7 +79,7 @@ PcaBasis createPcaBasis(SpatialCellSet& cellSet, PsfMatchSettings const& setting
 // number of threads.
 //
 // Throws NoKernelCandidatesError when nothing is left, DomainError for settings that are not valid, NumericalError when
-// the spatial solution is not finite.
+// the spatial solution is not finite or the kernel sum exactly 0.
 //
 // Cost per candidate for n stamp pixels, P functions: separable convolution, n P^2/2 multiply-adds, the residual.
 SpatialKernelFit fitSpatialKernel(SpatialCellSet& cellSet, KernelList const& bases, PsfMatchSettings const& settings,

@@ -64,7 +64,8 @@ public:
     ~StaticKernelSolution() override;
 
     // Template, science and variance of equal size; all pixels count. ShapeError when sizes differ or the stamp is
-    // smaller than the kernel; NumericalError when the smallest variance of the stamp is negative or zero.
+    // smaller than the kernel; NumericalError when the smallest variance of the stamp is negative or zero, or the
+    // template is constant (to 1e-6) and more than its scale is to be fitted.
     template <typename T>
     void build(View2<const T> templateImage, View2<const T> scienceImage, View2<const VariancePixel> variance);
     // From prepared pixels. They are kept until solve().

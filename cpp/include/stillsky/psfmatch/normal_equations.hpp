@@ -1,6 +1,7 @@
 // The normal equations of the kernel fit on one stamp.
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -62,6 +63,8 @@ struct FitPixels {
     std::vector<double> variance;           // column layout; empty: no scatter matrix
     int nPixels = 0;
     double xFirst = 0.0, yFirst = 0.0;      // parent coordinates of the first pixel of the good region
+    // Range of the stamp's good pixels; NaN when there are none.
+    double stampMin = std::numeric_limits<double>::quiet_NaN(), stampMax = std::numeric_limits<double>::quiet_NaN();
 };
 
 // Sums over the pixels of one stamp; keeps its work space, so one object per thread.

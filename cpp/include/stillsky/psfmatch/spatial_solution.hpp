@@ -51,7 +51,8 @@ public:
                        std::shared_ptr<NormalEquations const> equations = nullptr);
     int nConstraints() const { return static_cast<int>(constraints_.size()); }
 
-    // Sum the constraints, remove the template noise (withoutNoise), solve. StillskyError without constraints.
+    // Sum the constraints, remove the template noise (withoutNoise), solve. StillskyError without constraints;
+    // NumericalError with the index and the condition number when the solution is not finite.
     void solve() override;
     DenseMatrix getM() const override;
 
@@ -91,6 +92,7 @@ private:
     void accumulate() const;
     std::vector<double> terms(double x, double y) const;
     std::vector<double> outputParameters(int column) const;
+    void requireFinite(std::vector<double> const& a) const;
     Function2Ptr makeFunction(std::vector<double> const& parameters) const;
     DenseMatrix const& inverse() const;
 

@@ -77,7 +77,8 @@ public:
     int kSumNpts() const { return n_; }
     // Largest deviation allowed: maxKsumSigma * std; with adaptiveKernelSumClipping the number of sigmas grows with
     // the number of candidates (0.1 false rejections expected of Gaussian sums), and the limit is at least 1e-6 of the
-    // mean and the median formal error of the sums.
+    // mean and the median formal error of the sums; the mean is then weighted by the inverse formal variances, to which
+    // the variance is added that the sums show beyond their errors.
     double dkSumMax() const { return dkSumMax_; }
 
 private:
