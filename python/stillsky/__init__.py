@@ -79,6 +79,8 @@ _LAZY = {
     "setNumThreads": "threads",
     "numThreads": "threads",
     # meta
+    "Amplifier": "meta",
+    "Detector": "meta",
     "FilterLabel": "meta",
     "Header": "meta",
     "Observatory": "meta",
@@ -115,6 +117,8 @@ _LAZY = {
     "SubtractConfig": "diffim",
     "SubtractResult": "diffim",
     "subtract": "diffim",
+    # ptc
+    "PhotonTransferCurveDataset": "ptc",
     # sim
     "simulatePair": "sim",
     # psf

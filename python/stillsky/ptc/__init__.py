@@ -1,6 +1,32 @@
-"""Photon transfer: what flat fields tell about a sensor."""
+"""Photon transfer: covariances of pairs of flat fields, the dataset of their curves, and the fit of gain and noise.
 
-from .padding import PixelPadding, detectPadding
-from .pixel_maps import PixelMaps, pixelMaps
+Names are loaded on first use: the algorithms load neither matplotlib nor the task framework.
+"""
 
-__all__ = ["PixelMaps", "PixelPadding", "detectPadding", "pixelMaps"]
+import importlib
+
+# Public name -> module of this package that defines it.
+_LAZY = {
+    # dataset
+    "PairCountError": "dataset",
+    "PhotonTransferCurveDataset": "dataset",
+    # padding, pixel_maps: CMOS frames pixel by pixel
+    "PixelMaps": "pixel_maps",
+    "PixelPadding": "padding",
+    "detectPadding": "padding",
+    "pixelMaps": "pixel_maps",
+}
+
+__all__ = [*_LAZY]
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})
