@@ -111,6 +111,7 @@ _LAZY = {
     "psfFlux": "measure",
     "sdssCentroid": "measure",
     "sdssShape": "measure",
+    "sizeExtendedness": "measure",
     "skyCoord": "measure",
     "adaptiveMoments": "measure",
     # diffim

@@ -325,3 +325,27 @@ def test_nonGaussianPsfAndEvenStamps(rng):
         [row[f"base_SdssShape_psf_{c}"] for c in ("xx", "yy")],
         rtol=5e-3,
     )
+
+
+def testSizeExtendednessTellsStarsFromGalaxies(rng, addStars):
+    """1 - exp(-(T - T_P)^2/(2 T_P)) with the true moments; NaN and flagged where the shape is."""
+    widths = np.array([2.0, 2.1, 2.5, 4.0])
+    x, y = np.arange(4) * 50.0 + 30, np.full(4, 40.3)
+    array = np.zeros((80, 240), np.float32)
+    for px, py, sigma in zip(x, y, widths, strict=True):
+        addStars(array, px, py, 1e5, sigma)
+    exposure = makeExposure(array, variance=np.ones_like(array), psf=GaussianPsf(21, 21, 2.0))
+    table = measureSources(exposure, np.column_stack([x, y]), ["ClassificationSizeExtendedness"])
+    assert table.meta["plugins"] == ["base_ClassificationSizeExtendedness"]
+    assert not any(name.startswith("base_SdssShape") for name in table.colnames)
+    value, flag = (table[f"base_ClassificationSizeExtendedness_{c}"] for c in ("value", "flag"))
+    expected = 1 - np.exp(-((2 * widths**2 - 8.0) ** 2) / 16.0)
+    np.testing.assert_allclose(value, expected, atol=1e-3)
+    assert not flag.any()
+    both = measureSources(exposure, np.column_stack([x, y]), ["SdssShape", "ClassificationSizeExtendedness"])
+    np.testing.assert_array_equal(both["base_ClassificationSizeExtendedness_value"], value)
+    blank = makeExposure(np.zeros((80, 240), np.float32), variance=np.ones_like(array), psf=GaussianPsf(21, 21, 2.0))
+    empty = measureSources(blank, np.column_stack([x, y]), ["ClassificationSizeExtendedness"])
+    assert empty["base_ClassificationSizeExtendedness_flag"].all()
+    assert np.isnan(empty["base_ClassificationSizeExtendedness_value"]).all()
+    assert "base_ClassificationSizeExtendedness_value" not in measureSources(exposure, [(30.0, 40.0)]).colnames

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from task_scenes import render, starGrid, starPair, starTable, toExposure, wcsAt
 
+from stillsky.detection import detectSources
 from stillsky.errors import DomainError, InvalidPsfError, MismatchError, NoDataError, ShapeError, StillskyError
 from stillsky.kernel import Chebyshev1Function2, LinearCombinationKernel
+from stillsky.measure import measureSources
 from stillsky.psfmatch import SpatialCellSet
 from stillsky.psfmatch.difference import evaluateOnBox, kernelSumFunction
 from stillsky.psfmatch.image_psf_match import ImagePsfMatchConfig, ImagePsfMatchTask, subtractAlgorithmRegistry
 from stillsky.psfmatch.snap_psf_match import SnapPsfMatchConfig, SnapPsfMatchTask
+from stillsky.psfmatch.source_selection import backgroundModel
 from stillsky.psfmatch.task import NoKernelCandidatesError
 
 
@@ -191,11 +194,41 @@ def testStarsAreFoundWhenNoneAreGiven(rng):
     template, science, stars = starPair(rng, background=50.0)
     found = makeTask().getSelectSources(science)
     assert len(found) == len(stars)
+    x, y = (np.asarray(found[f"base_SdssCentroid_{c}"]) for c in "xy")
     for row in stars:
-        nearest = found[np.argmin(np.hypot(found["x"] - row["x"], found["y"] - row["y"]))]
-        assert np.hypot(nearest["x"] - row["x"], nearest["y"] - row["y"]) < 0.05
-        assert nearest["psfFlux"] == pytest.approx(row["psfFlux"], rel=0.02)
-    np.testing.assert_allclose(science.wcs.skyToPixel(found["coord_ra"], found["coord_dec"])[0], found["x"], atol=1e-6)
+        nearest = np.argmin(np.hypot(x - row["x"], y - row["y"]))
+        assert np.hypot(x[nearest] - row["x"], y[nearest] - row["y"]) < 0.05
+        assert found["base_PsfFlux_instFlux"][nearest] == pytest.approx(row["psfFlux"], rel=0.02)
+    np.testing.assert_allclose(science.wcs.skyToPixel(found["coord_ra"], found["coord_dec"])[0], x, atol=1e-6)
+
+
+def testSelectedSourcesAreThoseOfTheDetectionAndMeasurementRooms(rng):
+    """One implementation: background subtracted, the table is what detectSources and measureSources give."""
+    _, science, _ = starPair(rng, background=50.0)
+    task = makeTask()
+    before = science.image.array.copy(), science.mask.array.copy()
+    found = task.getSelectSources(science, idFactory=lambda n: 7 + 3 * np.arange(n))
+    np.testing.assert_array_equal(science.image.array, before[0])
+    np.testing.assert_array_equal(science.mask.array, before[1])
+    work = science.copy()
+    work.image.array[...] -= backgroundModel(work, task.kConfig.afwBackgroundConfig)
+    detected = detectSources(work, 10.0, excludeMaskPlanes=task.config.selectDetection.excludeMaskPlanes)
+    expected = measureSources(work, detected)
+    np.testing.assert_array_equal(found["id"], 7 + 3 * np.arange(len(found)))
+    assert found.colnames == expected.colnames and found.meta["slots"] == expected.meta["slots"]
+    for name in found.colnames[1:]:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def testSourcesAreFoundWithoutPsfAndWcsWhenAWidthIsGiven(rng):
+    _, science, stars = starPair(rng)
+    full = makeTask().getSelectSources(science)
+    science.psf = science.wcs = None
+    found = makeTask().getSelectSources(science, sigma=2.0)
+    assert len(found) == len(stars) and "coord_ra" not in found.colnames
+    np.testing.assert_allclose(found["base_SdssCentroid_x"], full["base_SdssCentroid_x"], atol=0.02)
+    with pytest.raises(InvalidPsfError):
+        makeTask().getSelectSources(science)
 
 
 def testASecondRunReplacesTheMetadata(rng):

@@ -67,7 +67,7 @@ def testSelectedSourcesGiveTheKernel(rng):
     result = task.run(template, science, sources)
     assert result.psfMatchingKernel.sumAt(128.0, 128.0) == pytest.approx(0.9, rel=2e-3)
     assert len(result.candidates) == 16
-    assert {c["rating"] for c in result.candidates} == set(np.asarray(sources["psfFlux"]))
+    assert {c["rating"] for c in result.candidates} == set(np.asarray(sources["base_PsfFlux_instFlux"]))
 
 
 def testTheRegionIsTheOverlapOfTheTwoBoxes(rng):
@@ -193,18 +193,21 @@ def testTheConfiguredMeasurementsAreMade(rng):
     science.image.array[...] += 60.0 * np.exp(-((x - 88) ** 2 + (y - 88) ** 2) / (2 * 6.0**2))  # a galaxy
     config = MakeKernelConfig()
     sources = MakeKernelTask(config=config).getSelectSources(science)
-    galaxy = np.argmin(np.hypot(sources["x"] - 88, sources["y"] - 88))
+    x, y = (np.asarray(sources[f"base_SdssCentroid_{c}"]) for c in "xy")
+    galaxy = np.argmin(np.hypot(x - 88, y - 88))
     isStar = np.arange(len(sources)) != galaxy
-    assert sources["sizeExtendedness"][galaxy] > 0.99
-    assert np.all(np.asarray(sources["sizeExtendedness"])[isStar] < 0.05)
-    np.testing.assert_allclose(sources["gaussianFlux"][isStar], sources["psfFlux"][isStar], rtol=0.02)
-    np.testing.assert_allclose(sources["xx"][isStar], 4.0, rtol=0.05)
-    assert not sources["pixelFlag"].any()
+    extendedness = np.asarray(sources["base_ClassificationSizeExtendedness_value"])
+    assert extendedness[galaxy] > 0.99 and np.all(extendedness[isStar] < 0.05)
+    fluxes = (sources[f"base_{name}_instFlux"][isStar] for name in ("GaussianFlux", "PsfFlux"))
+    np.testing.assert_allclose(*fluxes, rtol=0.02)
+    np.testing.assert_allclose(sources["base_SdssShape_xx"][isStar], 4.0, rtol=0.05)
+    assert not sources["base_PixelFlags_flag_saturated"].any()
     config.selectMeasurement.plugins = ["PixelFlags"]
     science.mask.array[int(stars["y"][0]), int(stars["x"][0]) + 2] |= science.mask.bitmask("SAT")
     few = MakeKernelTask(config=config).getSelectSources(science)
-    assert few.colnames == ["id", "x", "y", "pixelFlag"]
-    assert few["pixelFlag"][np.argmin(np.hypot(few["x"] - stars["x"][0], few["y"] - stars["y"][0]))]
+    assert few.meta["plugins"] == ["base_PixelFlags"] and "base_PsfFlux_instFlux" not in few.colnames
+    hit = np.argmin(np.hypot(few["peakX"] - stars["x"][0], few["peakY"] - stars["y"][0]))
+    assert few["base_PixelFlags_flag_saturated"][hit] and few["base_PixelFlags_flag_saturated"].sum() == 1
     config.selectMeasurement.plugins = ["Astrology"]
     with pytest.raises(DomainError, match="Astrology"):
         MakeKernelTask(config=config).getSelectSources(science)
@@ -213,4 +216,4 @@ def testTheConfiguredMeasurementsAreMade(rng):
 def testAnImageWithoutSourcesGivesAnEmptyTable(rng):
     exposure = toExposure(rng.normal(0.0, 1.0, (128, 128)), 2.0, wcs=wcsAt(size=128))
     sources = makeTask().getSelectSources(exposure)
-    assert len(sources) == 0 and "psfFlux" in sources.colnames
+    assert len(sources) == 0 and "base_PsfFlux_instFlux" in sources.colnames

@@ -1,11 +1,21 @@
 """Measuring sources: moments, centroids, fluxes, shapes, pixel flags, sky coordinates."""
 
-from .algorithms import BAD_PLANES, gaussianFlux, pixelFlags, psfFlux, sdssCentroid, sdssShape, skyCoord
+from .algorithms import (
+    BAD_PLANES,
+    gaussianFlux,
+    pixelFlags,
+    psfFlux,
+    sdssCentroid,
+    sdssShape,
+    sizeExtendedness,
+    skyCoord,
+)
 from .moments import MomentsFlag, adaptiveMoments
-from .sources import PLUGINS, measurementSchema, measureSources
+from .sources import FURTHER_PLUGINS, PLUGINS, measurementSchema, measureSources
 
 __all__ = [
     "BAD_PLANES",
+    "FURTHER_PLUGINS",
     "PLUGINS",
     "MomentsFlag",
     "adaptiveMoments",
@@ -16,5 +26,6 @@ __all__ = [
     "psfFlux",
     "sdssCentroid",
     "sdssShape",
+    "sizeExtendedness",
     "skyCoord",
 ]

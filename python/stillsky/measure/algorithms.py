@@ -317,6 +317,34 @@ def sdssShape(
     return table
 
 
+def sizeExtendedness(shapes):
+    """How much larger than the PSF sources are: 1 - exp(-(T - T_P)^2/(2 T_P)), T = xx + yy of source and PSF.
+
+    Parameters
+    ----------
+    shapes : `astropy.table.Table`
+        As `sdssShape` returns it, with the moments of the PSF.
+
+    Returns
+    -------
+    table : `astropy.table.Table`
+        Columns ``base_ClassificationSizeExtendedness_value`` (0: as small as the PSF, 1: much larger; NaN where the
+        shape of source or PSF is flagged) and ``_flag``.
+    """
+    table = emptyTable("base_ClassificationSizeExtendedness", len(shapes))
+    prefix = "base_SdssShape_"
+    size, psfSize = (
+        np.asarray(shapes[prefix + a], float) + np.asarray(shapes[prefix + b], float)
+        for a, b in (("xx", "yy"), ("psf_xx", "psf_yy"))
+    )
+    bad = np.asarray(shapes[prefix + "flag"]) | np.asarray(shapes[prefix + "flag_psf"]) | ~(psfSize > 0)
+    with np.errstate(all="ignore"):
+        value = -np.expm1(-0.5 * (size - psfSize) ** 2 / psfSize)
+    table["base_ClassificationSizeExtendedness_value"][:] = np.where(bad, np.nan, value)
+    table["base_ClassificationSizeExtendedness_flag"][:] = bad
+    return table
+
+
 def gaussianFlux(exposure, x, y, xx, yy, xy, *, badPlanes=None, model="default"):
     """Fluxes of elliptical Gaussians with known centres and moments.
 

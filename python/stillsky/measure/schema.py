@@ -82,6 +82,16 @@ GAUSSIAN_FLUX = (
     ("flag_masked", B, None, "missing pixels were left out"),
 )
 
+EXTENDEDNESS = (
+    (
+        "value",
+        F8,
+        None,
+        "1 - exp(-(T - T_P)^2/(2 T_P)), T = xx + yy of source and PSF: 0 as small as the PSF, 1 much larger",
+    ),
+    ("flag", B, None, "the shape of source or PSF is not to be trusted"),
+)
+
 SKY_COORD = (
     ("coord_ra", F8, "rad", "right ascension of the centroid"),
     ("coord_dec", F8, "rad", "declination of the centroid"),
@@ -114,6 +124,7 @@ PREFIXES = {
     "base_SdssShape": "base_SdssShape_",
     "base_GaussianFlux": "base_GaussianFlux_",
     "base_SkyCoord": "",
+    "base_ClassificationSizeExtendedness": "base_ClassificationSizeExtendedness_",
 }
 
 
@@ -138,6 +149,7 @@ def emptyTable(algorithm, length=0, fluxUnit="count", extraPlanes=()):
         "base_SdssShape": SHAPE,
         "base_GaussianFlux": GAUSSIAN_FLUX,
         "base_SkyCoord": SKY_COORD,
+        "base_ClassificationSizeExtendedness": EXTENDEDNESS,
     }[algorithm]
     flux = u.Unit(fluxUnit)
     units = {"flux": flux, "flux pix2": flux * u.pix**2}

@@ -18,6 +18,9 @@ PLUGINS = (
     "base_PsfFlux",
     "base_GaussianFlux",
 )
+#: Measured only when asked for.
+FURTHER_PLUGINS = ("base_ClassificationSizeExtendedness",)
+_KNOWN = (*PLUGINS, *FURTHER_PLUGINS)
 
 
 def measurementSchema(plugins=PLUGINS, extraPlanes=(), fluxUnit="count"):
@@ -51,7 +54,7 @@ def measureSources(
         What to measure: footprints, which start at their first peaks, or positions x, y (parent coordinates). A
         detection result gives negative sources first, and knows which they are.
     plugins : sequence of str, optional
-        Names with or without "base_"; default: all of `PLUGINS`. A default SkyCoord stays NaN without a WCS. Without
+        Names with or without "base_", of `PLUGINS` and `FURTHER_PLUGINS`; default: all of `PLUGINS`. A default SkyCoord stays NaN without a WCS. Without
         SdssCentroid the positions given are used.
     isNegative : bool or sequence of bool
         Sources that are minima.
@@ -115,6 +118,10 @@ def measureSources(
             part = algorithms.pixelFlags(exposure, x, y, footprints=footprints, extraPlanes=extraPlanes)
         elif name == "base_PsfFlux":
             part = algorithms.psfFlux(exposure, x, y, psf=psf, **common)
+        elif name == "base_ClassificationSizeExtendedness":
+            if shape is None or "base_SdssShape" not in names:
+                shape = algorithms.sdssShape(exposure, x, y, isNegative=negative, psf=psf, **common)
+            part = algorithms.sizeExtendedness(shape)
         else:
             if shape is None:
                 shape = algorithms.sdssShape(exposure, x, y, isNegative=negative, doMeasurePsf=False, **common)
@@ -130,10 +137,10 @@ def measureSources(
 
 def _pluginNames(plugins):
     wanted = {name if name.startswith("base_") else f"base_{name}" for name in plugins}
-    unknown = wanted - set(PLUGINS)
+    unknown = wanted - set(_KNOWN)
     if unknown:
-        raise errors.DomainError(f"plugins: wanted some of {', '.join(PLUGINS)}, got {', '.join(sorted(unknown))}")
-    return [name for name in PLUGINS if name in wanted]
+        raise errors.DomainError(f"plugins: wanted some of {', '.join(_KNOWN)}, got {', '.join(sorted(unknown))}")
+    return [name for name in _KNOWN if name in wanted]
 
 
 def _joined(parts, names):

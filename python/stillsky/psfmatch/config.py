@@ -7,6 +7,7 @@ turns all of them back to the behaviour of the reference.
 from lsst.pex.config import ChoiceField, Config, ConfigChoiceField, ConfigField, Field, ListField, RangeField
 
 from ..background.config import SubtractBackgroundConfig
+from ..detection.config import SourceDetectionConfig, thresholdTypeField
 from ..warp.config import WarperConfig
 
 __all__ = [
@@ -34,17 +35,7 @@ class DetectionConfig(Config):
     """Candidate detection of the older PsfMatch tasks."""
 
     detThreshold = RangeField(dtype=float, doc="Threshold of a footprint.", default=10.0, min=3.0)
-    detThresholdType = ChoiceField(
-        dtype=str,
-        doc="Meaning of detThreshold.",
-        default="pixel_stdev",
-        allowed={
-            "value": "counts",
-            "stdev": "standard deviations of the image",
-            "variance": "variances of the image",
-            "pixel_stdev": "standard deviations of each pixel",
-        },
-    )
+    detThresholdType = thresholdTypeField("Meaning of detThreshold.")
     detOnTemplate = Field(dtype=bool, doc="Detect on the template instead of the science image.", default=True)
     badMaskPlanes = ListField(
         dtype=str, doc="Mask planes that disqualify a footprint.", default=["NO_DATA", "EDGE", "SAT"]
@@ -62,31 +53,13 @@ class DetectionConfig(Config):
     scaleByFwhm = Field(dtype=bool, doc="Scale the growth by the kernel size.", default=True)
 
 
-class MatchDetectionConfig(Config):
-    """Detection and measurement of the sources that ImagePsfMatchTask and MakeKernelTask use as candidates."""
+class MatchDetectionConfig(SourceDetectionConfig):
+    """Detection of the sources that ImagePsfMatchTask and MakeKernelTask use as candidates."""
 
-    thresholdValue = RangeField(dtype=float, doc="Threshold in standard deviations.", default=10.0, min=0.0)
-    thresholdType = ChoiceField(
-        dtype=str,
-        doc="Meaning of thresholdValue.",
-        default="pixel_stdev",
-        allowed={
-            "value": "counts",
-            "stdev": "standard deviations of the image",
-            "variance": "variances of the image",
-            "pixel_stdev": "standard deviations of each pixel",
-        },
-    )
-    thresholdPolarity = ChoiceField(
-        dtype=str,
-        doc="Sign of the sources.",
-        default="positive",
-        allowed={"positive": "above", "negative": "below", "both": "either"},
-    )
-    minPixels = RangeField(dtype=int, doc="Smallest number of pixels of a source.", default=1, min=0)
-    reEstimateBackground = Field(dtype=bool, doc="Fit and subtract the background before detecting.", default=False)
-    doTempLocalBackground = Field(dtype=bool, doc="Remove a background of small cells while detecting.", default=False)
-    excludeMaskPlanes = ListField(dtype=str, doc="Mask planes in which nothing is detected.", default=[])
+    def setDefaults(self):
+        super().setDefaults()
+        self.thresholdValue = 10.0
+        self.reEstimateBackground = False
 
 
 class PsfMatchConfig(Config):
@@ -366,11 +339,6 @@ class ImagePsfMatchConfig(Config):
     selectDetection = ConfigField("Detection of the candidates.", MatchDetectionConfig)
     selectMeasurement = ConfigField("Measurement of the candidates.", MatchMeasurementConfig)
 
-    def setDefaults(self):
-        super().setDefaults()
-        self.selectDetection.reEstimateBackground = False
-        self.selectDetection.thresholdValue = 10.0
-
 
 class MakeKernelConfig(PsfMatchConfig):
     """Configuration of MakeKernelTask.
@@ -394,8 +362,6 @@ class MakeKernelConfig(PsfMatchConfig):
 
     def setDefaults(self):
         super().setDefaults()
-        self.selectDetection.reEstimateBackground = False
-        self.selectDetection.thresholdValue = 10.0
         self.selectDetection.excludeMaskPlanes = ["EDGE"]
         self.selectMeasurement.plugins = [*self.selectMeasurement.plugins, "ClassificationSizeExtendedness"]
 

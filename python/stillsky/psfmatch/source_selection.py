@@ -3,13 +3,14 @@
 import logging
 
 import numpy as np
-from scipy import ndimage
 
 from ..background import fitBackground
-from ..detection import FootprintSet, Threshold
+from ..detection import detectSources
+from ..detection.config import detectionKeywords
 from ..errors import InvalidPsfError, StillskyError
 from ..image import Exposure, Image, MaskedImage
-from .source_measurement import FAILED_PLANES, PLUGINS, measureFootprints
+from ..measure import PLUGINS, measureSources
+from ..psf import GaussianPsf
 
 __all__ = ["backgroundModel", "selectSources"]
 
@@ -57,12 +58,13 @@ def selectSources(
     idFactory : callable, optional
         Number of sources -> ids; default 1, 2, ...
     plugins : sequence of `str`
-        What to measure; see `stillsky.psfmatch.source_measurement.measureFootprints`.
+        What to measure; see `stillsky.measure.measureSources`. SkyCoord is left out without a WCS.
 
     Returns
     -------
     sources : `astropy.table.Table`
-        One row per source; those that are too faint or too damaged for a shape are left out.
+        One row per source, with the columns of `stillsky.measure.measureSources`; negative sources and those whose
+        centroid failed are left out.
 
     Raises
     ------
@@ -73,13 +75,25 @@ def selectSources(
     """
     if exposure.psf is None and sigma is None:
         raise InvalidPsfError("selectSources: wanted an exposure with a PSF, or sigma")
+    psf = exposure.psf if exposure.psf is not None else _gaussianPsf(sigma)
     work = _copyForDetection(exposure)
+    keywords = {**detectionKeywords(detection), "doSmooth": doSmooth, "sigma": sigma, "psf": psf}
     work.image.array[...] -= backgroundModel(work, backgroundConfig, log)
-    found = _detect(work, detection, sigma, doSmooth)
+    found = detectSources(work, **keywords)
     if detection.reEstimateBackground:
         work.image.array[...] -= backgroundModel(work, backgroundConfig, log)
-        found = _detect(work, detection, sigma, doSmooth)
-    return measureFootprints(work, *found, plugins, idFactory)
+        found = detectSources(work, **keywords)
+    sources = measureSources(work, found, _measurable(plugins, work), psf=psf)
+    sources = sources[_isUsable(sources)]
+    if idFactory is not None:
+        sources["id"][:] = np.asarray(idFactory(len(sources)), np.int64)
+    return sources
+
+
+def _gaussianPsf(sigma):
+    """A PSF for an exposure that has none, seven widths across."""
+    side = 2 * max(1, int(np.ceil(3.5 * sigma))) + 1
+    return GaussianPsf(side, side, float(sigma))
 
 
 def _copyForDetection(exposure):
@@ -88,42 +102,14 @@ def _copyForDetection(exposure):
     return Exposure(copy, psf=exposure.psf, wcs=exposure.wcs)
 
 
-def _detect(exposure, detection, sigma, doSmooth):
-    """Footprints above the threshold, their planes set on the exposure's mask; and the width used, in pixels."""
-    sigma = exposure.psf.determinantRadius() if sigma is None else float(sigma)
-    image, variance = (
-        _matchedFilter(exposure, sigma, detection.excludeMaskPlanes)
-        if doSmooth
-        else (exposure.image, exposure.variance)
-    )
-    found = []
-    for polarity, plane in ((True, "DETECTED"), (False, "DETECTED_NEGATIVE")):
-        if detection.thresholdPolarity in ("both", "positive" if polarity else "negative"):
-            threshold = Threshold(detection.thresholdValue, detection.thresholdType, polarity)
-            footprints = FootprintSet.detect(image, threshold, "", detection.minPixels, variance=variance)
-            footprints.setMask(exposure.mask, plane)
-            found.append(footprints)
-    return found, sigma
+def _measurable(plugins, exposure):
+    """The plugins without SkyCoord when there is no WCS: candidates are also found without."""
+    return [name for name in plugins if exposure.wcs is not None or not name.endswith("SkyCoord")]
 
 
-def _matchedFilter(exposure, sigma, excludedPlanes):
-    """Image smoothed with a unit-sum Gaussian, and its variance; pixels left out are filled from their neighbours."""
-    planes = [*FAILED_PLANES, *excludedPlanes]
-    masked = exposure.maskedImage
-    data, noise = masked.image.array.astype(float), masked.variance.array.astype(float)
-    use = np.isfinite(data) & np.isfinite(noise) & (noise > 0)
-    use &= (masked.mask.array & masked.mask.bitmask(planes, ignoreMissing=True)) == 0
-    half = max(1, int(np.ceil(3.5 * sigma)))
-    taps = np.exp(-0.5 * (np.arange(-half, half + 1) / sigma) ** 2)
-    taps /= taps.sum()
-
-    def smooth(values, weights):
-        rows = ndimage.correlate1d(values, weights, axis=0, mode="constant")
-        return ndimage.correlate1d(rows, weights, axis=1, mode="constant")
-
-    weight = smooth(use.astype(float), taps)
-    enough = weight > 0.5  # half of the filter's weight must lie on usable pixels
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = np.where(enough, smooth(np.where(use, data, 0.0), taps) / weight, np.nan)
-        variance = np.where(enough, smooth(np.where(use, noise, 0.0), taps**2) / weight**2, np.nan)
-    return Image(value.astype(np.float32), masked.xy0), Image(variance.astype(np.float32), masked.xy0)
+def _isUsable(sources):
+    """Positive sources whose centroid, if one was asked for, is a maximum on good pixels: only these show the PSF."""
+    usable = ~np.asarray(sources["is_negative"])
+    if "base_SdssCentroid_flag" in sources.colnames:
+        usable &= ~np.asarray(sources["base_SdssCentroid_flag"])
+    return usable
