@@ -173,7 +173,7 @@ def test_preset_hotpants_holds_its_figures():
     values = resolved.values()
     expected = {
         "psfmatch.kernelSize": 21,
-        "psfmatch.detectionConfig.fpGrowPix": 15,
+        "psfmatch.stampHalfSize": 15,
         "psfmatch.spatialKernelOrder": 2,
         "psfmatch.spatialBgOrder": 1,
         "psfmatch.alardSigGauss": [0.7, 1.5, 3.0],

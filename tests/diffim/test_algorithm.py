@@ -92,6 +92,10 @@ def test_everyCandidateIsReportedWithItsLeaveOneOutResidual(result):
     residuals = np.array([c["looRms"] for c in used])
     assert np.median(residuals) == pytest.approx(1.0, abs=0.05)
     assert result.metadata["looRmsMedian"] == pytest.approx(np.nanmedian(residuals))
+    table = result.candidates[result.candidates["usedInFit"]]
+    assert set(table["status"]) == {"GOOD"} and table["x"].unit == "pix"
+    assert all(table[name].description for name in table.colnames)
+    np.testing.assert_array_equal(table["looRms"], residuals)
 
 
 def test_givenStarsCarryTheFit(pair):
@@ -112,6 +116,46 @@ def test_theDeltaFunctionBasisServesToo(pair):
     config.psfmatch.lambdaType = "relative"
     out = subtract(pair.science.toExposure(), pair.template.toExposure(), config=config)
     assert out.metadata["skyChi"] == pytest.approx(1.0, abs=0.03)
+
+
+def test_stampsOfAnySizeThatHoldsTheKernel(pair):
+    """Larger stamps keep stars further from the border; too small for the kernel: refused by name."""
+    fields = [pair.science.toExposure(), pair.template.toExposure()]
+    config = SubtractConfig()
+    edges = []
+    for half in (0, 60):
+        config.psfmatch.stampHalfSize = half
+        out = subtract(*fields, config=config)
+        size = out.metadata["ALKernelSize"]
+        edges.append(min(np.min(out.candidates["x"]), np.min(out.candidates["y"])))
+        assert edges[-1] >= (half or size) - 1
+        assert out.metadata["skyChi"] == pytest.approx(1.0, abs=0.05)
+    assert edges[1] > edges[0] + 20
+    config.psfmatch.stampHalfSize = 10
+    with pytest.raises(DomainError, match="stampHalfSize"):
+        subtract(*fields, config=config)
+
+
+def test_everyFieldOfTheConfigurationIsRead():
+    """What nothing reads is not offered: tasks' own fields are no keys of a subtraction."""
+    import pathlib
+
+    import stillsky
+
+    root = pathlib.Path(stillsky.__file__).parent
+    rooms = ("diffim", "psfmatch", "warp")
+    text = "".join(p.read_text() for room in rooms for p in (root / room).glob("*.py") if p.name != "config.py")
+    from stillsky.psfmatch import PsfMatchSettings
+
+    compiled = set(dir(PsfMatchSettings))
+
+    def leaves(config):
+        for name in config._fields:
+            value = getattr(config, name)
+            yield from leaves(value) if hasattr(value, "_fields") else [name]
+
+    unread = [name for name in leaves(SubtractConfig()) if name not in compiled and f".{name}" not in text]
+    assert unread == []
 
 
 def test_progressIsCalledLikeTqdm(pair):

@@ -98,6 +98,26 @@ def testFluxScaleAndBackgroundAreMatched(rng):
     assert np.std(chi(result.subtractedExposure)) == pytest.approx(1.0, abs=0.03)
 
 
+@pytest.mark.parametrize("convolveTemplate", [True, False])
+def testBackgroundsOfBothExposuresAreRemovedOnRequest(rng, convolveTemplate):
+    sigmas = (1.5, 2.0) if convolveTemplate else (2.0, 1.5)
+    template, science, stars = starPair(rng, sigmas=sigmas)
+    y, x = np.mgrid[:256, :256]
+    science.image.array[...] += 100.0 - 0.3 * x
+    template.image.array[...] += 20.0 + 0.1 * y
+    before = [e.image.array.copy() for e in (template, science)]
+    task = makeTask(useAfwBackground=True, spatialKernelOrder=1)
+    result = task.subtractExposures(template, science, candidateList=stars, convolveTemplate=convolveTemplate)
+    values = chi(result.subtractedExposure)
+    assert abs(np.median(values)) < 0.1 and np.std(values) == pytest.approx(1.0, abs=0.06)
+    stamps = task.makeCandidateList(template, science, 21, stars)
+    images = [e.maskedImage for e in (template, science)][:: 1 if convolveTemplate else -1]
+    masked = task.subtractMaskedImages(*images, stamps).subtractedMaskedImage
+    np.testing.assert_allclose(np.nanmedian(masked.image.array), 0.0, atol=0.1)
+    for exposure, array in zip((template, science), before, strict=True):
+        np.testing.assert_array_equal(exposure.image.array, array)
+
+
 def testConvolvingTheScienceImageGivesADifferenceOnTheScienceScale(rng):
     template, science, stars = starPair(rng, sigmas=(2.0, 1.5), scale=1.25, background=7.0)
     # A transient of known flux on the science image alone.

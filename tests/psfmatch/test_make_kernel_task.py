@@ -217,3 +217,17 @@ def testAnImageWithoutSourcesGivesAnEmptyTable(rng):
     exposure = toExposure(rng.normal(0.0, 1.0, (128, 128)), 2.0, wcs=wcsAt(size=128))
     sources = makeTask().getSelectSources(exposure)
     assert len(sources) == 0 and "base_PsfFlux_instFlux" in sources.colnames
+
+
+def testBackgroundsAreRemovedBeforeTheFit(rng):
+    template, science, stars = starPair(rng, scale=0.9)
+    y, x = np.mgrid[:256, :256]
+    science.image.array[...] += 100.0 + 0.3 * x + 0.05 * y
+    before = science.image.array.copy()
+    task = makeTask(spatialKernelOrder=0, useAfwBackground=True)
+    result = task.run(template, science, stars)
+    assert result.psfMatchingKernel.sumAt(128.0, 128.0) == pytest.approx(0.9, rel=5e-3)
+    np.testing.assert_array_equal(science.image.array, before)
+    loose = makeTask(spatialKernelOrder=0, singleKernelClipping=False, spatialKernelClipping=False)
+    biased = loose.run(template, science, stars).psfMatchingKernel.sumAt(128.0, 128.0)
+    assert abs(biased - 0.9) > 0.05

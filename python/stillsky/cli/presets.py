@@ -34,8 +34,7 @@ _HOTPANTS = {
     "psfmatch.spatialKernelOrder": 2,
     "psfmatch.spatialBgOrder": 1,
     "psfmatch.fitForBackground": True,
-    "psfmatch.detectionConfig.scaleByFwhm": False,
-    "psfmatch.detectionConfig.fpGrowPix": 15,
+    "psfmatch.stampHalfSize": 15,
 }
 
 PRESETS = {

@@ -22,7 +22,7 @@ from ..image import Exposure, Image, MaskedImage
 from ..kernel import ConvolutionControl, convolve, subtractModel
 from ..psf import GaussianPsf
 from ..psfmatch import makeAlardLuptonBasisList
-from ..psfmatch.algorithm import fitMatchingKernel
+from ..psfmatch.algorithm import fitMatchingKernel, stampHalfSize
 from ..psfmatch.basis import chooseAlardLuptonBasis, makeKernelBasisList
 from ..stats import clippedStats, robustSigma
 from .direction import fitKernelToPsfs, forecastDirection
@@ -38,7 +38,7 @@ from .inputs import (
 )
 from .psf_model import estimatePsf
 from .registration import measureShift
-from .result import SubtractResult
+from .result import SubtractResult, candidateTable
 from .stars import (
     SIGMA_TO_FWHM,
     classifyStars,
@@ -168,7 +168,7 @@ class _Job:
             kernel=fit.kernel,
             background=fit.background,
             convolved="science" if scienceConvolved else "template",
-            candidates=fit.candidates,
+            candidates=candidateTable(fit.candidates),
             metadata=self.metadata,
             decisions=self.decisions,
             warnings=self.warnings,
@@ -334,7 +334,7 @@ class _Job:
             basis = makeKernelBasisList(config, *fwhms, metadata=metadata)
             size = basis[0].width
             try:
-                positions = self._kernelStars(objects, stars, bbox, size)
+                positions = self._kernelStars(objects, stars, bbox, stampHalfSize(config, size))
             except NoDataError:
                 if not metadata or size <= _SMALLEST_KERNEL or config.kernelSizeMax <= _SMALLEST_KERNEL:
                     raise
@@ -345,14 +345,14 @@ class _Job:
                 self.decide(f"kernel: size lowered to {size} px, so that more stars lie far enough inside the image")
             return basis, metadata, positions
 
-    def _kernelStars(self, objects, stars, bbox, kernelSize):
-        """Positions and ratings of the fit's candidates."""
+    def _kernelStars(self, objects, stars, bbox, margin):
+        """Positions and ratings of the fit's candidates, at least ``margin`` pixels from the border."""
         if stars is not None:
             x, y = (np.asarray(v, float) for v in stars)
             rating = np.ones(len(x))
             self.decide(f"stars: {len(x)} given")
         else:
-            limits = (bbox, kernelSize, self.config.maxKernelSources, self.config.minKernelSources)
+            limits = (bbox, margin, self.config.maxKernelSources, self.config.minKernelSources)
             found = selectKernelStars(*objects, self.config.stars, *limits)
             if len(found) < self.config.minKernelSources:
                 isolated, found = found, selectKernelStars(*objects, self.config.stars, *limits, crowded=True)
@@ -493,9 +493,9 @@ def _alardLuptonOf(config):
     """The configuration itself when it is of the Alard-Lupton kind, else a plain one: used for forecasts only."""
     if config.kernelBasisSet == "alard-lupton":
         return config
-    from ..psfmatch.config import PsfMatchConfigAL
+    from .config import KernelFitConfig
 
-    return PsfMatchConfigAL()
+    return KernelFitConfig()
 
 
 def _withKernelSize(config, size):

@@ -2,7 +2,7 @@
 
 from lsst.pex.config import ChoiceField, Config, ConfigField, Field, ListField, RangeField
 
-from ..psfmatch.config import PsfMatchConfigAL, PsfMatchConfigDF
+from ..psfmatch.config import AlardLuptonFields, DeltaFunctionFields
 from ..warp.config import WarperConfig
 
 __all__ = ["KernelFitConfig", "PsfModelConfig", "StarConfig", "SubtractConfig"]
@@ -89,8 +89,15 @@ class PsfModelConfig(Config):
     )
 
 
-class KernelFitConfig(PsfMatchConfigAL, PsfMatchConfigDF):
+class KernelFitConfig(AlardLuptonFields, DeltaFunctionFields):
     """Fields of both basis sets; ``kernelBasisSet`` chooses."""
+
+    stampHalfSize = RangeField(
+        dtype=int,
+        doc="Half side in pixels of the stamps that the kernel is fitted to; 0: the side of the kernel.",
+        default=0,
+        min=0,
+    )
 
     def setDefaults(self):
         super().setDefaults()

@@ -8,7 +8,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SubtractResult"]
+__all__ = ["SubtractResult", "candidateTable"]
+
+_CANDIDATE_COLUMNS = {  # name: (unit, description)
+    "id": (None, "number of the candidate"),
+    "x": ("pix", "position, parent pixels"),
+    "y": ("pix", "position, parent pixels"),
+    "rating": (None, "rank in its cell; by default the signal-to-noise ratio in the science image"),
+    "status": (None, "GOOD, BAD, or UNKNOWN where the candidate was never needed"),
+    "rejection": (None, "reason of a rejection, or none"),
+    "rejectionText": (None, "the same in words"),
+    "usedInFit": (None, "carries the final fit"),
+    "kernelSum": (None, "sum of its own kernel"),
+    "kernelSumError": (None, "formal error of that sum"),
+    "background": (None, "its own differential background, in units of the image that was matched to"),
+    "chi2": (None, "variance of the residual of its own kernel, in units of the noise"),
+    "singleMean": (None, "mean residual of its own kernel over the noise"),
+    "singleRms": (None, "standard deviation of that residual"),
+    "spatialMean": (None, "mean residual of the final kernel over the noise"),
+    "spatialRms": (None, "standard deviation of that residual"),
+    "looMean": (None, "mean residual over the noise of the kernel fitted without this candidate"),
+    "looRms": (None, "standard deviation of that residual"),
+    "looChi2": (None, "mean square of that residual"),
+}
 
 
 @dataclass(repr=False)
@@ -159,6 +181,18 @@ class SubtractResult:
         rows += "".join(f"<tr><td>{escape(f'{code}: {sentence}')}</td></tr>" for code, sentence in self.warnings)
         table = f"<table><tr><th>{escape(self.summary())}</th></tr>{rows}</table>"
         return f"<div style='display:flex;gap:1em'>{pictures}</div>{table}"
+
+
+def candidateTable(candidates):
+    """The records of a fit's candidates as an `astropy.table.Table` with units and descriptions."""
+    from astropy.table import Column, Table
+
+    table = Table()
+    for name, (unit, description) in _CANDIDATE_COLUMNS.items():
+        values = [c[name].name if name == "status" else c[name] for c in candidates]
+        kind = None if values else (str if name in ("status", "rejection", "rejectionText") else float)
+        table[name] = Column(values, unit=unit, description=description, dtype=kind)
+    return table
 
 
 def _publish(names, staging):

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NoDataError
+from ..errors import DomainError, NoDataError
 from ..geom import Box2I, positionToIndex
 from . import KernelCandidate, SpatialCellSet, fitSpatialKernel, makeRegularizationMatrix
 from .settings import makeSettings
 
-__all__ = ["MatchingKernel", "buildCellSet", "fitMatchingKernel", "stampBox"]
+__all__ = ["MatchingKernel", "buildCellSet", "fitMatchingKernel", "stampBox", "stampHalfSize"]
 
 
 @dataclass
@@ -42,10 +42,27 @@ class MatchingKernel:
     fit: Any = None
 
 
-def stampBox(x, y, kernelSize):
-    """Box of side 2 kernelSize + 1 around the pixel that contains a position."""
-    side = 2 * kernelSize + 1
-    return Box2I((positionToIndex(x) - kernelSize, positionToIndex(y) - kernelSize), (side, side))
+def stampBox(x, y, halfSize):
+    """Box of side 2 halfSize + 1 around the pixel that contains a position."""
+    side = 2 * halfSize + 1
+    return Box2I((positionToIndex(x) - halfSize, positionToIndex(y) - halfSize), (side, side))
+
+
+def stampHalfSize(config, kernelSize):
+    """Half side of a candidate's stamp in pixels: ``config.stampHalfSize``, or the side of the kernel where that is 0.
+
+    Raises
+    ------
+    DomainError
+        The kernel does not fit into the stamp with a few pixels to spare.
+    """
+    half = getattr(config, "stampHalfSize", 0) or kernelSize
+    if 2 * half + 1 < kernelSize + 4:
+        raise DomainError(
+            f"stampHalfSize: wanted stamps at least 4 pixels wider than the kernel of {kernelSize}, got {2 * half + 1}",
+            remedy=f"stampHalfSize of at least {(kernelSize + 4) // 2}, or a smaller kernel",
+        )
+    return half
 
 
 def buildCellSet(convolved, reference, x, y, ratings, kernelSize, config, settings):
@@ -58,8 +75,8 @@ def buildCellSet(convolved, reference, x, y, ratings, kernelSize, config, settin
     x, y, ratings : array_like, (n,)
         Parent positions; a larger rating is preferred.
     kernelSize : `int`
-    config : `PsfMatchConfig`
-        ``sizeCellX``, ``sizeCellY``.
+    config : `KernelFields`
+        ``sizeCellX``, ``sizeCellY``, and ``stampHalfSize`` where there is one.
     settings : `PsfMatchSettings`
 
     Returns
@@ -70,9 +87,9 @@ def buildCellSet(convolved, reference, x, y, ratings, kernelSize, config, settin
     """
     region = convolved.bbox.clipped(reference.bbox)
     cellSet = SpatialCellSet(region, config.sizeCellX, config.sizeCellY)
-    nOutside = 0
+    nOutside, half = 0, stampHalfSize(config, kernelSize)
     for px, py, rating in zip(x, y, ratings):
-        box = stampBox(px, py, kernelSize)
+        box = stampBox(px, py, half)
         if not region.contains(box):
             nOutside += 1
             continue
@@ -92,7 +109,7 @@ def fitMatchingKernel(convolved, reference, x, y, ratings, basisList, config):
     x, y, ratings : array_like, (n,)
         Candidates, parent positions.
     basisList : `list` [`stillsky.kernel.Kernel`]
-    config : `PsfMatchConfig`
+    config : `KernelFields`
 
     Returns
     -------
@@ -111,7 +128,7 @@ def fitMatchingKernel(convolved, reference, x, y, ratings, basisList, config):
     if nOutside == len(x):
         raise NoDataError(
             "no candidate lies far enough inside the images",
-            found=f"{len(x)} candidates, stamps of {2 * size + 1} pixels, images of {convolved.width}x{convolved.height}",
+            found=f"{len(x)} candidates, stamps of {2 * stampHalfSize(config, size) + 1} pixels, images of {convolved.width}x{convolved.height}",
             remedy="a smaller kernel, or larger images",
         )
     regularization = (

@@ -88,7 +88,7 @@ def chooseAlardLuptonBasis(config, targetFwhmPix=None, referenceFwhmPix=None, ba
     is ``kernelSizeFwhmScaling`` times the last width, made odd and clamped.
 
     Equal widths continue that ladder with sigma_K = m; with ``compat`` they fall back on the configured widths, as the
-    reference does.
+    reference does. ``alardWidthRule`` "legacy" is the older rule: see `_legacyBasis`.
 
     Returns
     -------
@@ -99,8 +99,8 @@ def chooseAlardLuptonBasis(config, targetFwhmPix=None, referenceFwhmPix=None, ba
     StillskyError
         The configuration asks for another basis set.
     DomainError
-        Even kernel size, list lengths that disagree with ``alardNGauss``, a width that is negative or not finite, or
-        ``alardGaussBeta`` 0.
+        Even kernel size, list lengths that disagree with ``alardNGauss``, a width that is negative or not finite,
+        ``alardGaussBeta`` 0, or what the older rule does not define.
     """
     if config.kernelBasisSet != "alard-lupton":
         raise StillskyError(f"kernelBasisSet: wanted alard-lupton, got {config.kernelBasisSet!r}")
@@ -116,15 +116,22 @@ def chooseAlardLuptonBasis(config, targetFwhmPix=None, referenceFwhmPix=None, ba
         for name, fwhm in (("targetFwhmPix", targetFwhmPix), ("referenceFwhmPix", referenceFwhmPix)):
             if not (math.isfinite(fwhm) and fwhm >= 0):
                 raise DomainError(f"{name}: wanted a width in pixels, got {fwhm}")
-        if config.alardNGauss > 1 and not config.alardGaussBeta > 0:
+        legacy = config.alardWidthRule == "legacy"
+        if (config.alardNGauss > 1 or legacy) and not config.alardGaussBeta > 0:
             raise DomainError(f"alardGaussBeta: wanted a positive ratio of widths, got {config.alardGaussBeta}")
-        mode, sigmas, size = _scaledBasis(
-            config, targetFwhmPix / FWHM_PER_SIGMA, referenceFwhmPix / FWHM_PER_SIGMA, sigmas
-        )
+        widths = (targetFwhmPix / FWHM_PER_SIGMA, referenceFwhmPix / FWHM_PER_SIGMA)
+        if legacy:
+            mode, sigmas, size = _legacyBasis(config, *widths, sigmas)
+            if mode == "deconvolution" and basisDegGauss is None:
+                degrees = [config.alardDegGaussDeconv] * len(sigmas)
+        else:
+            mode, sigmas, size = _scaledBasis(config, *widths, sigmas)
+    if len(degrees) != len(sigmas):
+        raise DomainError(f"basis degrees: wanted {len(sigmas)} entries, got {len(degrees)}")
     if size % 2 == 0:
         raise DomainError(f"kernelSizeMin and kernelSizeMax: wanted odd numbers, got a kernel of {size} pixels")
     return BasisChoice(
-        ALBasisNGauss=config.alardNGauss,
+        ALBasisNGauss=len(sigmas),
         ALBasisDegGauss=degrees,
         ALBasisSigGauss=sigmas,
         ALKernelSize=size,
@@ -142,6 +149,34 @@ def _scaledBasis(config, targetSigma, referenceSigma, configured):
     first = kernelSigma if config.alardNGauss == 1 else max(smallest, kernelSigma / config.alardGaussBeta)
     sigmas = [first * config.alardGaussBeta**i for i in range(config.alardNGauss)]
     return "deconvolution" if sharpens else "convolution", sigmas, _kernelSize(config, sigmas[-1])
+
+
+def _legacyBasis(config, targetSigma, referenceSigma, configured):
+    """Mode, widths and size by the older rule, which jumps where sigma_K passes beta m.
+
+    Widths start at sigma_K / beta when that exceeds m, else at sigma_K. Equal widths leave the configuration as it is.
+    A kernel that sharpens has Gaussians of the widths sqrt((n - j) s_1^2 + j s_2^2 - (n + 1) s_0^2), (n, j) = (1, 0),
+    (2, 0), (2, 1), of the ladder s_0, s_1, s_2, whose last one gives the size.
+    """
+    if targetSigma == referenceSigma:
+        return "config", configured, config.kernelSize
+    sharpens = referenceSigma < targetSigma
+    n = config.alardNGaussDeconv if sharpens else config.alardNGauss
+    smallest = config.alardMinSigDeconv if sharpens else config.alardMinSig
+    beta = config.alardGaussBeta
+    kernelSigma = max(smallest, math.sqrt(abs(referenceSigma**2 - targetSigma**2)))
+    first = kernelSigma / beta if n > 1 and kernelSigma / beta > smallest else kernelSigma
+    ladder = [first * beta**i for i in range(n)]
+    size = _kernelSize(config, ladder[-1])
+    if not sharpens:
+        return "convolution", ladder, size
+    if n != 3:
+        raise DomainError(f"alardNGaussDeconv: the legacy rule wants 3, got {n}")
+    s0, s1, s2 = (sigma**2 for sigma in ladder)
+    squares = sorted((s1 - 2 * s0, 2 * s1 - 3 * s0, s1 + s2 - 3 * s0))
+    if not squares[0] > 0:
+        raise DomainError(f"alardGaussBeta: the legacy rule wants more than sqrt(2) to sharpen, got {beta}")
+    return "deconvolution", [math.sqrt(value) for value in squares], size
 
 
 def _kernelSize(config, lastSigma):

@@ -1,6 +1,6 @@
 """Configuration of PSF matching: Rubin's field names, types, defaults and ranges.
 
-Fields that Rubin does not have are grouped at the end of `PsfMatchConfig`; ``compat = True`` (the preset ``rubin``)
+Fields that Rubin does not have are grouped at the end of `KernelFields`; ``compat = True`` (the preset ``rubin``)
 turns all of them back to the behaviour of the reference.
 """
 
@@ -11,8 +11,11 @@ from ..detection.config import SourceDetectionConfig, thresholdTypeField
 from ..warp.config import WarperConfig
 
 __all__ = [
+    "AlardLuptonFields",
+    "DeltaFunctionFields",
     "DetectionConfig",
     "ImagePsfMatchConfig",
+    "KernelFields",
     "MakeKernelConfig",
     "MatchDetectionConfig",
     "MatchMeasurementConfig",
@@ -62,17 +65,9 @@ class MatchDetectionConfig(SourceDetectionConfig):
         self.reEstimateBackground = False
 
 
-class PsfMatchConfig(Config):
-    """Fields shared by both basis sets."""
+class KernelFields(Config):
+    """Fields of the fit, shared by both basis sets; ``compat = True`` turns off those that Rubin does not have."""
 
-    warpingConfig = ConfigField("Resampling of the template onto the science grid.", WarperConfig)
-    detectionConfig = ConfigField("Detection of candidates (older tasks).", DetectionConfig)
-    afwBackgroundConfig = ConfigField("Background removed while candidates are detected.", SubtractBackgroundConfig)
-    useAfwBackground = Field(
-        dtype=bool,
-        doc="Subtract that background before the fit. Declared by the reference, which ignores it.",
-        default=False,
-    )
     fitForBackground = Field(dtype=bool, doc="Fit a differential background together with the kernel.", default=False)
     kernelBasisSet = ChoiceField(
         dtype=str,
@@ -158,10 +153,6 @@ class PsfMatchConfig(Config):
     calculateKernelUncertainty = Field(
         dtype=bool, doc="Also compute the covariance of the kernel coefficients.", default=False
     )
-    useBicForKernelBasis = Field(
-        dtype=bool, doc="Let the candidates vote for the polynomial degrees by their BIC.", default=False
-    )
-
     # Beyond the reference
     compat = Field(dtype=bool, doc="Do as the reference does: all fields below are ignored.", default=False)
     perPixelSpatialTerms = Field(
@@ -222,8 +213,8 @@ class PsfMatchConfig(Config):
         raise FieldValidationError(self._fields[name], self, message)
 
 
-class PsfMatchConfigAL(PsfMatchConfig):
-    """Alard-Lupton basis: Gaussians times polynomials."""
+class AlardLuptonFields(KernelFields):
+    """Fields of the Alard-Lupton basis: Gaussians times polynomials."""
 
     alardNGauss = RangeField(dtype=int, doc="Number of Gaussians.", default=3, min=1)
     alardDegGauss = ListField(dtype=int, doc="Polynomial degree of each Gaussian.", default=(4, 2, 2))
@@ -234,11 +225,31 @@ class PsfMatchConfigAL(PsfMatchConfig):
     )
     alardGaussBeta = RangeField(dtype=float, doc="Ratio of successive derived widths.", default=2.0, min=0.0)
     alardMinSig = RangeField(dtype=float, doc="Smallest derived width in pixels.", default=0.7, min=0.25)
-    alardDegGaussDeconv = RangeField(dtype=int, doc="Not used; kept so that old files load.", default=3, min=1)
+    alardWidthRule = ChoiceField(
+        dtype=str,
+        doc="How widths are derived from the PSFs.",
+        default="current",
+        allowed={
+            "current": "a ladder that changes continuously with the PSF widths",
+            "legacy": "the rule of Rubin's releases before 2024, with degrees and widths of its own when the kernel"
+            " sharpens",
+        },
+    )
+    alardDegGaussDeconv = RangeField(
+        dtype=int,
+        doc="Polynomial degree of every Gaussian when the kernel sharpens, with alardWidthRule legacy.",
+        default=3,
+        min=1,
+    )
     alardMinSigDeconv = RangeField(
         dtype=float, doc="Smallest derived width in pixels when the kernel sharpens.", default=0.4, min=0.25
     )
-    alardNGaussDeconv = RangeField(dtype=int, doc="Not used; kept so that old files load.", default=3, min=1)
+    alardNGaussDeconv = RangeField(
+        dtype=int,
+        doc="Number of Gaussians when the kernel sharpens, with alardWidthRule legacy; that rule is defined for 3.",
+        default=3,
+        min=1,
+    )
 
     def setDefaults(self):
         super().setDefaults()
@@ -252,8 +263,8 @@ class PsfMatchConfigAL(PsfMatchConfig):
                 self._fail(name, f"wanted {self.alardNGauss} entries (alardNGauss), got {len(getattr(self, name))}")
 
 
-class PsfMatchConfigDF(PsfMatchConfig):
-    """Delta-function basis, one function per kernel pixel, regularised."""
+class DeltaFunctionFields(KernelFields):
+    """Fields of the delta-function basis: one function per kernel pixel, regularised."""
 
     useRegularization = Field(dtype=bool, doc="Penalise kernels that are not smooth.", default=True)
     regularizationType = ChoiceField(
@@ -302,7 +313,6 @@ class PsfMatchConfigDF(PsfMatchConfig):
         self.maxConditionNumber = 5.0e6
         self.usePcaForSpatialKernel = True
         self.subtractMeanForPca = True
-        self.useBicForKernelBasis = False
 
     def validate(self):
         super().validate()
@@ -310,6 +320,30 @@ class PsfMatchConfigDF(PsfMatchConfig):
             self._fail("lambdaMin", f"{self.lambdaMin} exceeds lambdaMax {self.lambdaMax}")
         if self.lambdaStep <= 0:
             self._fail("lambdaStep", f"must be positive, got {self.lambdaStep}")
+
+
+class PsfMatchConfig(KernelFields):
+    """Fields shared by the tasks with both basis sets."""
+
+    warpingConfig = ConfigField("Resampling of the template onto the science grid.", WarperConfig)
+    detectionConfig = ConfigField("Detection of candidates (older tasks).", DetectionConfig)
+    afwBackgroundConfig = ConfigField("Background removed while candidates are detected.", SubtractBackgroundConfig)
+    useAfwBackground = Field(
+        dtype=bool,
+        doc="Subtract that background from both images before the fit and the difference.",
+        default=False,
+    )
+    useBicForKernelBasis = Field(
+        dtype=bool, doc="Let the candidates vote for the polynomial degrees by their BIC.", default=False
+    )
+
+
+class PsfMatchConfigAL(AlardLuptonFields, PsfMatchConfig):
+    """Alard-Lupton basis: Gaussians times polynomials."""
+
+
+class PsfMatchConfigDF(DeltaFunctionFields, PsfMatchConfig):
+    """Delta-function basis, one function per kernel pixel, regularised."""
 
 
 def makeKernelChoice(*names, default="AL"):

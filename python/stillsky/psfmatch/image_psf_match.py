@@ -16,7 +16,7 @@ from .basis_selection import NbasisEvaluator
 from .candidates_selection import asSources, requireStamps, stampsOnSky
 from .config import ImagePsfMatchConfig
 from .difference import bandsOnBox, kernelSumFunction, scaledBackground
-from .make_kernel import logAndMakeBasisList, makeStampCandidate
+from .make_kernel import logAndMakeBasisList, makeStampCandidate, withoutBackground
 from .psf_fwhm import getPsfFwhm
 from .registration import isRegistered, registerTemplate
 from .source_selection import selectSources
@@ -63,7 +63,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         Parameters
         ----------
         templateExposure, scienceExposure : `stillsky.image.Exposure`
-            Background subtracted, or ``fitForBackground``. Not modified.
+            Background subtracted, or ``fitForBackground`` or ``useAfwBackground``. Not modified.
         templateFwhmPix, scienceFwhmPix : `float`, optional
             FWHM in pixels; default: from the PSFs, where there are any.
         candidateList : `astropy.table.Table` or sequence of source records, optional
@@ -92,13 +92,17 @@ class ImagePsfMatchTask(PsfMatchTask):
         NoKernelCandidatesError
             No candidate survives the fit.
         """
-        warped = registerTemplate(templateExposure, scienceExposure, self.kConfig.warpingConfig, doWarping)
-        templateFwhmPix = self._fwhm(warped, templateFwhmPix, "template")
-        scienceFwhmPix = self._fwhm(scienceExposure, scienceFwhmPix, "science")
         widths = (templateFwhmPix, scienceFwhmPix)
-        result = self._matchBestWay(warped, scienceExposure, widths, candidateList, convolveTemplate)
+        return self._match(templateExposure, scienceExposure, widths, candidateList, doWarping, convolveTemplate)[0]
+
+    def _match(self, template, science, widths, candidateList, doWarping, convolveTemplate):
+        """Result of `matchExposures`, and the science exposure as it was used."""
+        warped = registerTemplate(template, science, self.kConfig.warpingConfig, doWarping)
+        warped, science = (withoutBackground(self, exposure) for exposure in (warped, science))
+        widths = (self._fwhm(warped, widths[0], "template"), self._fwhm(science, widths[1], "science"))
+        result = self._matchBestWay(warped, science, widths, candidateList, convolveTemplate)
         assignMetadata(self.metadata, {"convolvedExposure": "Template" if result.convolveTemplate else "Science"})
-        return result
+        return result, science
 
     def _matchBestWay(self, warped, science, widths, candidateList, convolveTemplate):
         """Match in the direction asked for, or in the better one."""
@@ -141,7 +145,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         widths = widths if convolveTemplate else widths[::-1]
         kernelSize = self.makeKernelBasisList(*widths)[0].width
         stamps = self.makeCandidateList(warped, science, kernelSize, candidateList)
-        result = self.matchMaskedImages(convolved.maskedImage, reference.maskedImage, stamps, *widths)
+        result = self._matchPixels(convolved.maskedImage, reference.maskedImage, stamps, *widths)
         matchedExposure = Exposure(
             result.matchedImage, wcs=science.wcs, photoCalib=science.photoCalib, filter=convolved.filter
         )
@@ -179,18 +183,13 @@ class ImagePsfMatchTask(PsfMatchTask):
             subtractedExposure and the items of `matchExposures`. With the science exposure convolved, the difference is
             divided by the kernel sum at each pixel and has the PSF of the warped template.
         """
-        result = self.matchExposures(
-            templateExposure,
-            scienceExposure,
-            templateFwhmPix,
-            scienceFwhmPix,
-            candidateList,
-            doWarping,
-            convolveTemplate,
+        widths = (templateFwhmPix, scienceFwhmPix)
+        result, science = self._match(
+            templateExposure, scienceExposure, widths, candidateList, doWarping, convolveTemplate
         )
         if result.convolveTemplate:
             psf = scienceExposure.psf
-            difference = self._subtract(scienceExposure.maskedImage, result.matchedImage, result.backgroundModel)
+            difference = self._subtract(science.maskedImage, result.matchedImage, result.backgroundModel)
         else:
             psf = result.warpedExposure.psf
             difference = self._subtract(result.warpedExposure.maskedImage, result.matchedImage, result.backgroundModel)
@@ -236,6 +235,11 @@ class ImagePsfMatchTask(PsfMatchTask):
         ShapeError
             The dimensions differ.
         """
+        images = (withoutBackground(self, image) for image in (templateMaskedImage, scienceMaskedImage))
+        return self._matchPixels(*images, candidateList, templateFwhmPix, scienceFwhmPix)
+
+    def _matchPixels(self, templateMaskedImage, scienceMaskedImage, candidateList, templateFwhmPix, scienceFwhmPix):
+        """`matchMaskedImages` for pixels whose background is what is to be matched."""
         if not candidateList:
             raise StillskyError("candidateList: wanted the stamps made by makeCandidateList, got none")
         if tuple(templateMaskedImage.dimensions) != tuple(scienceMaskedImage.dimensions):
@@ -265,12 +269,9 @@ class ImagePsfMatchTask(PsfMatchTask):
         result : `lsst.pipe.base.Struct`
             subtractedMaskedImage and the items of `matchMaskedImages`.
         """
-        if not candidateList:
-            raise StillskyError("candidateList: wanted the stamps made by makeCandidateList, got none")
-        result = self.matchMaskedImages(
-            templateMaskedImage, scienceMaskedImage, candidateList, templateFwhmPix, scienceFwhmPix
-        )
-        difference = self._subtract(scienceMaskedImage, result.matchedImage, result.backgroundModel)
+        template, science = (withoutBackground(self, image) for image in (templateMaskedImage, scienceMaskedImage))
+        result = self._matchPixels(template, science, candidateList, templateFwhmPix, scienceFwhmPix)
+        difference = self._subtract(science, result.matchedImage, result.backgroundModel)
         return pipeBase.Struct(subtractedMaskedImage=difference, **result.getDict())
 
     def _subtract(self, reference, matched, background):

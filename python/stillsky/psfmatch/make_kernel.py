@@ -13,7 +13,7 @@ from .candidates import KernelCandidateF
 from .candidates_selection import asSources, requireStamps, sourceFlux, sourcePosition, stampsOnBothImages
 from .config import MakeKernelConfig
 from .psf_fwhm import psfWidths
-from .source_selection import selectSources
+from .source_selection import backgroundModel, selectSources
 from .task import PsfMatchTask
 
 __all__ = ["MakeKernelConfig", "MakeKernelTask"]
@@ -45,7 +45,8 @@ class MakeKernelTask(PsfMatchTask):
         Returns
         -------
         result : `lsst.pipe.base.Struct`
-            psfMatchingKernel, backgroundModel (on the science scale), kernelCellSet, candidates (what became of each).
+            psfMatchingKernel, backgroundModel (on the science scale; with ``useAfwBackground`` what remains of it after
+            each exposure's own background is gone), kernelCellSet, candidates (what became of each).
 
         Raises
         ------
@@ -56,7 +57,7 @@ class MakeKernelTask(PsfMatchTask):
         basisList = self.makeKernelBasisList(*widths, metadata=self.metadata)
         stamps = stampsOnBothImages(asSources(kernelSources), template, science, basisList[0].width, ())
         requireStamps(stamps, kernelSources)
-        kernelCellSet = self._buildCellSet(template, science, stamps)
+        kernelCellSet = self._buildCellSet(withoutBackground(self, template), withoutBackground(self, science), stamps)
         _, kernel, background = self._solve(kernelCellSet, basisList)
         return pipeBase.Struct(
             psfMatchingKernel=kernel,
@@ -194,6 +195,15 @@ def makeStampCandidate(stamp, convolved, reference, settings):
     if stamp.source is not None:
         candidate.source = stamp.source
     return candidate
+
+
+def withoutBackground(task, image):
+    """A copy of an exposure or masked image without its background if ``useAfwBackground`` asks for it, else itself."""
+    if not task.kConfig.useAfwBackground:
+        return image
+    result = image.copy()
+    result.image.array[...] -= backgroundModel(image, task.kConfig.afwBackgroundConfig, task.log)
+    return result
 
 
 def logAndMakeBasisList(

@@ -10,7 +10,7 @@ def makeSettings(config, mask):
 
     Parameters
     ----------
-    config : `PsfMatchConfig`
+    config : `KernelFields`
     mask : `stillsky.image.Mask`
         Names the bits of ``badMaskPlanes``; planes that it lacks are left out.
 
