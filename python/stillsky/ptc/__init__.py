@@ -15,6 +15,18 @@ _LAZY = {
     "PixelPadding": "padding",
     "detectPadding": "padding",
     "pixelMaps": "pixel_maps",
+    # models, fit, fit_covariance: the curve, the covariances, and their fits to plain arrays
+    "evalExpApproximation": "models",
+    "evalFullCovariance": "models",
+    "evalPolynomial": "models",
+    "evalRolloff": "models",
+    "CurveFit": "fit",
+    "CurveModel": "fit",
+    "fitBootstrap": "fit",
+    "fitCurve": "fit",
+    "FullCovarianceFit": "fit_covariance",
+    "fitFullCovariance": "fit_covariance",
+    "subtractDistantOffset": "fit_covariance",
 }
 
 __all__ = [*_LAZY]

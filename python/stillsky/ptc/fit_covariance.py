@@ -293,7 +293,7 @@ def fitFullCovariance(
         c is fitted at lags below it only; default all.
     nSigmaClip, maxIterClip : `float`, `int`
         Data points whose weighted residual exceeds this many robust standard deviations (1.4826 MAD of all) are left out, and
-        the fit repeated until none changes or so often.
+        the fit repeated until none changes or so often. A lag of which more than a quarter would go keeps all.
     weights : `str`
         ``"MODEL"``: weights at the fitted variance (see `modelWeights`); ``"DATA"``: as given.
     boundNoise : `bool`
@@ -349,7 +349,11 @@ def _checked(mu, covariances, sqrtWeights, weights):
     if weights not in ("MODEL", "DATA"):
         raise DomainError(f"weights: wanted MODEL or DATA, not {weights!r}")
     good = np.isfinite(covariances) & np.isfinite(mu)[:, None, None]
-    return np.where(np.isfinite(mu), mu, 0.0), np.where(good, covariances, 0.0), cleanWeights(np.where(good, sqrtWeights, 0.0))
+    return (
+        np.where(np.isfinite(mu), mu, 0.0),
+        np.where(good, covariances, 0.0),
+        cleanWeights(np.where(good, sqrtWeights, 0.0)),
+    )
 
 
 def _requireLevels(mu, weights, wanted):
@@ -383,7 +387,9 @@ def _outliers(mu, covariances, weights, state, nSigma):
     values = residuals[used]
     sigma = _NORMAL_MAD * np.median(np.abs(values - np.median(values)))
     floor = 1e-9 * np.max(np.abs(covariances * weights))  # exact data have residuals of rounding only
-    return used & (np.abs(residuals) > nSigma * max(sigma, floor))
+    outliers = used & (np.abs(residuals) > nSigma * max(sigma, floor))
+    # a lag that fits badly as a whole has no outliers: the model is wrong there, and without its data nothing would hold it
+    return outliers & (outliers.sum(axis=0) <= 0.25 * used.sum(axis=0))
 
 
 def _result(mu, covariances, weights, clipped, cFree, problem, solution, state):

@@ -76,7 +76,9 @@ def _expm1Ratio(x):
 
 def evalPolynomial(mu, *coefficients):
     """``sum_k p_k mu^k``: the historic polynomial model of the variance, adu^2."""
-    return np.polynomial.polynomial.polyval(np.asarray(mu, dtype=np.float64), np.asarray(coefficients, dtype=np.float64))
+    return np.polynomial.polynomial.polyval(
+        np.asarray(mu, dtype=np.float64), np.asarray(coefficients, dtype=np.float64)
+    )
 
 
 def polynomialJacobian(mu, *coefficients):
@@ -97,7 +99,9 @@ def evalRolloff(mu, a00, gain, noiseSquared, turnoff, tau):
         adu; a negative ``tau`` makes the loss of variance grow with the level.
     """
     mu = np.asarray(mu, dtype=np.float64)
-    return evalExpApproximation(mu, a00, gain, noiseSquared) - np.where(mu >= turnoff, _rolloffLoss(mu, turnoff, tau), 0.0)
+    return evalExpApproximation(mu, a00, gain, noiseSquared) - np.where(
+        mu >= turnoff, _rolloffLoss(mu, turnoff, tau), 0.0
+    )
 
 
 def _rolloffLoss(mu, turnoff, tau):
