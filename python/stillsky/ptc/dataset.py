@@ -542,6 +542,59 @@ class PhotonTransferCurveDataset(CalibrationRecord):
     def fromDetector(self, detector):
         """Do nothing: a photon transfer curve cannot be derived from a detector's description."""
 
+    # ---- other forms and files: see stillsky.ptc.dataset_io
+    def toDict(self):
+        """All values as plain Python objects, arrays as flat lists (`dict`)."""
+        from . import dataset_io
+
+        return dataset_io.toDict(self)
+
+    @classmethod
+    def fromDict(cls, dictionary):
+        """Dataset of the values of `toDict`; RuntimeError if they are of another kind."""
+        from . import dataset_io
+
+        return dataset_io.fromDict(cls, dictionary)
+
+    def toTable(self):
+        """All values as a list of one `astropy.table.Table` with a row per amplifier."""
+        from . import dataset_io
+
+        return dataset_io.toTable(self)
+
+    @classmethod
+    def fromTable(cls, tables):
+        """Dataset of a table of `toTable`, of any version since 1.0."""
+        from . import dataset_io
+
+        return dataset_io.fromTable(cls, tables)
+
+    def writeFits(self, path, overwrite=False):
+        """Write a FITS file with one table; returns its name."""
+        from . import dataset_io
+
+        return dataset_io.writeFits(self, path, overwrite)
+
+    @classmethod
+    def readFits(cls, path):
+        """Read a FITS file of `writeFits`, or of the LSST stack, of any version since 1.0."""
+        from . import dataset_io
+
+        return dataset_io.readFits(cls, path)
+
+    def writeText(self, path, format="auto", overwrite=False):
+        """Write a YAML or ECSV file, by its ending; returns its name."""
+        from . import dataset_io
+
+        return dataset_io.writeText(self, path, format, overwrite)
+
+    @classmethod
+    def readText(cls, path, format="auto"):
+        """Read a YAML or ECSV file of `writeText`."""
+        from . import dataset_io
+
+        return dataset_io.readText(cls, path, format)
+
     def __eq__(self, other):
         if type(other) is not type(self):
             return NotImplemented
