@@ -15,6 +15,7 @@ void bindStats(py::module_& m);
 void bindKernel(py::module_& m);
 void bindMeasure(py::module_& m);
 void bindWarp(py::module_& m);
+void bindPtc(py::module_& m);
 void bindPsfmatchBasis(py::module_& m);
 void bindPsfmatch(py::module_& m);
 

@@ -16,4 +16,5 @@ PYBIND11_MODULE(_core, m) {
     stillsky::bindWarp(m);
     stillsky::bindPsfmatchBasis(m);
     stillsky::bindPsfmatch(m);
+    stillsky::bindPtc(m);
 }

@@ -174,6 +174,15 @@ _LAZY = {
     "evaluateMeanPsfFwhm": "psfmatch.psf_fwhm",
     "getPsfFwhm": "psfmatch.psf_fwhm",
     "subtractAlgorithmRegistry": "psfmatch.image_psf_match",
+    # ptc
+    "CovFastFourierTransform": "ptc",
+    "CovarianceSums": "ptc",
+    "clippedMoments": "ptc",
+    "computeCovDirect": "ptc",
+    "covDirectValue": "ptc",
+    "covarianceSums": "ptc",
+    "covariances": "ptc",
+    "makeCovArray": "ptc",
     # warp
     "Warper": "warp",
     "WarpingControl": "warp",

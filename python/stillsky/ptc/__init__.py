@@ -7,6 +7,22 @@ import importlib
 
 # Public name -> module of this package that defines it.
 _LAZY = {
+    # moments: clipped statistics, differences of flats, weights
+    "ClippedMoments": "moments",
+    "clipVarianceFactor": "moments",
+    "clipWeights": "moments",
+    "clippedMoments": "moments",
+    "differenceOfFlats": "moments",
+    # covariance_sums, covariance: masked lag covariances
+    "CovarianceSums": "covariance_sums",
+    "covarianceSums": "covariance_sums",
+    "CovFastFourierTransform": "covariance",
+    "CovarianceResult": "covariance",
+    "computeCovDirect": "covariance",
+    "correctCovArray": "covariance",
+    "covDirectValue": "covariance",
+    "covariances": "covariance",
+    "makeCovArray": "covariance",
     # dataset
     "PairCountError": "dataset",
     "PhotonTransferCurveDataset": "dataset",
