@@ -116,7 +116,9 @@ _LAZY = {
     "adaptiveMoments": "measure",
     # diffim
     "SubtractConfig": "diffim",
+    "MatchResult": "diffim",
     "SubtractResult": "diffim",
+    "matchPsfs": "diffim",
     "subtract": "diffim",
     # ptc
     "PhotonTransferCurveDataset": "ptc",

@@ -98,7 +98,8 @@ def run(capsys):
 class FakeResult:
     """What a subtraction returns, made from its inputs in no time."""
 
-    def __init__(self, science, template):
+    def __init__(self, science, template, keepWarped=False):
+        self.warpedTemplate = template if keepWarped else None
         self.science, self.matchedTemplate, self.difference = science, template, science
         self.kernel = LinearCombinationKernel([FixedKernel(np.eye(3) / 3.0)], [1.0])
         self.background = None
@@ -113,6 +114,9 @@ class FakeResult:
         for name in names[:2]:
             fits.PrimaryHDU(self.difference.image.array).writeto(name)
         writeKernel(self.kernel, names[2])
+        if self.warpedTemplate is not None:
+            names.append(prefix + ".warped.fits")
+            fits.PrimaryHDU(self.warpedTemplate.image.array).writeto(names[-1])
         return names
 
 
@@ -122,14 +126,18 @@ def fakeSubtract(smallConfig, monkeypatch):
     fake = types.ModuleType("stillsky.diffim")
     fake.error, fake.calls = None, []
 
-    def subtract(science, template, *, config=None, stars=None, progress=None):
+    def subtract(science, template, *, config=None, stars=None, progress=None, keepWarped=False):
         fake.calls.append({"science": science, "template": template, "config": config, "stars": stars})
+        fake.calls[-1]["keepWarped"] = keepWarped
         for _ in progress(range(2), desc="subtract", total=2):
             if fake.error is not None:
                 raise fake.error
-        return FakeResult(science, template)
+        return FakeResult(science, template, keepWarped)
 
-    fake.subtract = subtract
+    def matchPsfs(science, template, *, config=None, stars=None, progress=None):
+        return subtract(science, template, config=config, stars=stars, progress=progress)
+
+    fake.subtract, fake.matchPsfs = subtract, matchPsfs
     monkeypatch.setattr(stillsky.report, "subtractFigure", lambda result: Figure(figsize=(1, 1)))
     monkeypatch.setitem(sys.modules, "stillsky.diffim", fake)
     return fake

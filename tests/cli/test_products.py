@@ -1,7 +1,9 @@
 """Outputs exist only when they are complete."""
 
 import errno
+import gc
 import os
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +78,33 @@ def test_file_that_appeared_meanwhile_is_not_replaced(tmp_path):
         _write(output.path(".a"))
         _write(tmp_path / "r.a", "other")
     assert (tmp_path / "r.a").read_text() == "other"
+
+
+@pytest.mark.parametrize("moment", ["mkdir", "enter", "exit"])
+def test_an_interrupt_at_the_edges_of_the_block_leaves_nothing(tmp_path, monkeypatch, moment):
+    """Ctrl-C right after the folder was made, before the block is entered, or before its end is seen to."""
+    made = []
+    mkdir = Path.mkdir
+
+    def interrupted(path, *args, **kwargs):
+        mkdir(path, *args, **kwargs)
+        made.append(path)
+        if moment == "mkdir":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    output = StagedProducts(tmp_path / "r", [".txt"])
+    if moment == "mkdir":
+        with pytest.raises(KeyboardInterrupt):
+            output.__enter__()
+    else:
+        output.__enter__()
+        if moment == "exit":
+            Path(output.path(".txt")).write_text("x")
+    assert len(made) == 1 and made[0].is_dir() and made[0].parent == tmp_path
+    del output  # the end of the process does the same
+    gc.collect()
+    assert os.listdir(tmp_path) == []
 
 
 def test_missing_or_closed_folder_is_refused(tmp_path):

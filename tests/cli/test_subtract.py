@@ -97,6 +97,16 @@ def test_psfmatch_writes_the_kernel_only(fakeSubtract, work, run):
     assert readKernel("k.kernel.fits").metadata["CONVOLVD"] == "template"
 
 
+def test_keep_writes_the_warped_template_too(fakeSubtract, work, run):
+    code, out, _ = run("subtract", "sci.fits", "tmpl.fits", "-o", "r", "--keep", "--json")
+    assert code == 0 and fakeSubtract.calls[0]["keepWarped"] is True
+    assert _new(work) == sorted([*_PRODUCTS, "r.warped.fits"]) == json.loads(out)["products"]
+    assert run("subtract", "sci.fits", "tmpl.fits", "-o", "s", "--keep", "--dry-run")[2].count("s.warped.fits") == 1
+    os.rename("r.warped.fits", "t.warped.fits")
+    assert run("subtract", "sci.fits", "tmpl.fits", "-o", "t", "--keep")[0] == 7
+    assert run("subtract", "sci.fits", "tmpl.fits", "-o", "t")[0] == 0
+
+
 def test_regions_cut_the_science_image(fakeSubtract, work, run):
     run("subtract", "sci.fits", "tmpl.fits", "--region", "10:74,20:120")
     run("subtract", "sci.fits", "tmpl.fits", "--fits-region", "11:74,21:120", "--overwrite")

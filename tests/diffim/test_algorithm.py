@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from stillsky.diffim import SubtractConfig, subtract
+from stillsky.diffim import SubtractConfig, matchPsfs, subtract
 from stillsky.errors import DomainError, MismatchError, NoDataError
+from stillsky.fits import readExposure
 from stillsky.image import Exposure, Image, Mask, MaskedImage
 from stillsky.sim import simulatePair
 
@@ -203,7 +204,7 @@ def test_shapesThatDifferNeedAWcs(pair):
 
 @pytest.mark.parametrize("what", ["nan", "masked", "novariance"])
 def test_nothingUsableIsAnError(pair, what):
-    science, template = pair.science.toExposure(), pair.template.toExposure()
+    science, template = (side.toExposure().copy() for side in (pair.science, pair.template))
     if what == "nan":
         template.image.array[...] = np.nan
     elif what == "masked":
@@ -303,3 +304,38 @@ def test_whatHoldsNoImageIsRefused(pair):
         subtract(science, science, config={"convolve": "science"})
     with pytest.raises(DomainError, match="method"):
         subtract(science, science, method="magic")
+
+
+@pytest.mark.parametrize("direction", ["template", "science"])
+def test_theKernelAloneIsThatOfTheSubtraction(pair, monkeypatch, direction):
+    """matchPsfs convolves nothing, and finds exactly what subtract finds."""
+    config = SubtractConfig()
+    config.convolve = direction
+    exposures = [side.toExposure(psf=False) for side in (pair.science, pair.template)]
+    whole = subtract(*exposures, config=config)
+    with monkeypatch.context() as patch:
+        patch.setattr("stillsky.diffim.algorithm.convolve", lambda *args: pytest.fail("an image is convolved"))
+        alone = matchPsfs(*exposures, config=config)
+    assert alone.convolved == whole.convolved == direction
+    np.testing.assert_array_equal(alone.kernel.imageAt(200.0, 300.0), whole.kernel.imageAt(200.0, 300.0))
+    assert alone.candidates["usedInFit"].any() and len(alone.candidates) == len(whole.candidates)
+    for key in ("spatialKernelSum", "spatialConditionNum", "nGoodCandidates", "sciencePsfSize"):
+        assert alone.metadata[key] == whole.metadata[key]
+    assert "skyChi" not in alone.metadata and set(alone.timings) == {"align", "stars", "direction", "fit"}
+    assert alone.sciencePsf.fwhm((256.0, 256.0)) == pytest.approx(alone.metadata["sciencePsfSize"], rel=0.02)
+    assert alone.summary() in str(alone) and alone.decisions[0] in str(alone) and "MatchResult" in repr(alone)
+
+
+def test_theWarpedTemplateIsKeptWhenAskedFor(pair, result, tmp_path):
+    """Before the matching: science grid, the template's own PSF and pixels."""
+    science, template = (side.toExposure(psf=False) for side in (pair.science, pair.template))
+    kept = subtract(science, template, keepWarped=True)
+    assert result.warpedTemplate is None and kept.convolved == "template"
+    warped = kept.warpedTemplate
+    assert warped.bbox == science.bbox and warped.psf is not None
+    np.testing.assert_array_equal(warped.image.array, template.image.array)  # one grid: nothing is resampled
+    assert warped.psf.fwhm((256.0, 256.0)) == pytest.approx(kept.metadata["templatePsfSize"], rel=0.02)
+    names = kept.write(str(tmp_path / "k"), picture=False)
+    back = readExposure(tmp_path / "k.warped.fits")[0]
+    assert str(tmp_path / "k.warped.fits") in names
+    np.testing.assert_array_equal(back.image.array, warped.image.array)

@@ -2,7 +2,7 @@
 
 import click
 
-__all__ = ["VerbCommand", "configOptions", "inputOptions", "outputOptions", "runOptions"]
+__all__ = ["VerbCommand", "configOptions", "gateOption", "inputOptions", "outputOptions", "runOptions"]
 
 
 class VerbCommand(click.Command):
@@ -59,6 +59,14 @@ def runOptions(json=True):
     if json:
         options.insert(0, click.option("--json", "asJson", is_flag=True, help="Print a JSON summary on stdout."))
     return _apply(*options)
+
+
+def gateOption():
+    """What makes a run that worked fail nevertheless."""
+    return click.option(
+        "--fail-on", "gates", multiple=True, metavar="EXPR", hidden=True,
+        help='Exit 8, products written, when a figure of PREFIX.json says so, e.g. "skyChi > 1.2"; repeatable.',
+    )  # fmt: skip
 
 
 def configOptions():

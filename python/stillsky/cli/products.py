@@ -1,8 +1,9 @@
 """Outputs that exist only when they are complete."""
 
 import os
+import secrets
 import shutil
-import tempfile
+import weakref
 from pathlib import Path
 
 from .exits import OutputError
@@ -79,10 +80,15 @@ class StagedProducts:
         return self.prefix + suffix
 
     def __enter__(self):
+        folder = self._final.parent / f".{self._final.name}.partial-{secrets.token_hex(4)}"
+        # Armed before the folder exists: an interrupt may come between any two instructions, also before the ``with``
+        # block is entered or after it was left.
+        self._remove = weakref.finalize(self, shutil.rmtree, str(folder), True)
         try:
-            self._staging = tempfile.mkdtemp(prefix=f".{self._final.name}.partial-", dir=self._final.parent)
+            folder.mkdir(mode=0o700)
         except OSError as error:
             raise self._writeError(error) from error
+        self._staging = str(folder)
         return self
 
     def __exit__(self, kind, error, trace):
@@ -92,7 +98,7 @@ class StagedProducts:
             elif isinstance(error, OSError):
                 raise self._writeError(error) from error
         finally:
-            shutil.rmtree(self._staging, ignore_errors=True)
+            self._remove()
         return False
 
     def _publish(self):

@@ -1,10 +1,16 @@
-"""Image differencing: `subtract` two exposures."""
+"""Image differencing: `subtract` two exposures, or `matchPsfs` only."""
 
 import importlib
 
-__all__ = ["SubtractConfig", "SubtractResult", "subtract"]
+__all__ = ["MatchResult", "SubtractConfig", "SubtractResult", "matchPsfs", "subtract"]
 
-_MODULES = {"SubtractConfig": "config", "SubtractResult": "result", "subtract": "algorithm"}
+_MODULES = {
+    "MatchResult": "result",
+    "SubtractConfig": "config",
+    "SubtractResult": "result",
+    "matchPsfs": "algorithm",
+    "subtract": "algorithm",
+}
 
 
 def __getattr__(name):

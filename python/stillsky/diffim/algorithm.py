@@ -38,7 +38,7 @@ from .inputs import (
 )
 from .psf_model import estimatePsf
 from .registration import measureShift
-from .result import SubtractResult, candidateTable
+from .result import MatchResult, SubtractResult, candidateTable
 from .stars import (
     SIGMA_TO_FWHM,
     classifyStars,
@@ -49,7 +49,7 @@ from .stars import (
     workingVariance,
 )
 
-__all__ = ["subtract"]
+__all__ = ["matchPsfs", "subtract"]
 
 _log = logging.getLogger("stillsky.diffim")
 _PREFER_TEMPLATE = 1.005  # the science image is convolved only when that wins by more than 0.5 %
@@ -57,7 +57,7 @@ _SMALLEST_KERNEL = 11  # pixels; small images are matched with smaller kernels d
 _SHARPENING = 1.5  # a larger kernel transform means deconvolution
 
 
-def subtract(science, template, *, config=None, method="al", stars=None, progress=None):
+def subtract(science, template, *, config=None, method="al", stars=None, progress=None, keepWarped=False):
     """Match the PSFs of two exposures and subtract the template from the science image.
 
     Parameters
@@ -72,6 +72,8 @@ def subtract(science, template, *, config=None, method="al", stars=None, progres
         Positions (x, y) in the science image, parent pixels, that carry the kernel fit; default: chosen automatically.
     progress : callable, optional
         ``progress(iterable, desc=..., total=...)``, the calling convention of tqdm.
+    keepWarped : bool
+        Keep the template on the science grid, before the matching, as ``result.warpedTemplate``.
 
     Returns
     -------
@@ -94,27 +96,50 @@ def subtract(science, template, *, config=None, method="al", stars=None, progres
     -----
     NaN pixels count as NO_DATA. Peak memory beyond the inputs: below 10 float32 planes.
     """
-    from .config import SubtractConfig
-
     if method != "al":
         raise DomainError(f"method: wanted 'al', got {method!r}")
-    config = SubtractConfig() if config is None else config
-    if not isinstance(config, SubtractConfig):
-        raise TypeError(f"config: wanted a SubtractConfig, got {type(config).__name__}")
-    job = _Job(config, progress)
-    return job.run(asExposure(science, "science"), asExposure(template, "template"), stars)
+    job = _Job(config, progress, "subtract", 6)
+    return job.run(asExposure(science, "science"), asExposure(template, "template"), stars, keepWarped)
+
+
+def matchPsfs(science, template, *, config=None, stars=None, progress=None):
+    """Fit the kernel that matches the PSFs of two exposures, and nothing else: no image is convolved or subtracted.
+
+    Parameters
+    ----------
+    science, template, config, stars, progress
+        As for `subtract`. Of the configuration, what concerns the difference alone has no effect.
+
+    Returns
+    -------
+    result : `MatchResult`
+        The kernel, background, candidates and decisions of `subtract` with the same arguments.
+
+    Raises
+    ------
+    TypeError, MismatchError, NoDataError, NumericalError
+        As `subtract`.
+    """
+    job = _Job(config, progress, "psfmatch", 4)
+    return job.runMatch(asExposure(science, "science"), asExposure(template, "template"), stars)
 
 
 class _Job:
     """State of one subtraction: what was decided, what it took, what to warn about."""
 
-    def __init__(self, config, progress):
+    def __init__(self, config, progress, name, nStages):
+        from .config import SubtractConfig
+
+        config = SubtractConfig() if config is None else config
+        if not isinstance(config, SubtractConfig):
+            raise TypeError(f"config: wanted a SubtractConfig, got {type(config).__name__}")
         self.config = config
         self.metadata = {}
         self.decisions = []
         self.warnings = []
         self.timings = {}
-        self._stages = iter(progress(range(6), desc="subtract", total=6)) if progress else iter(range(6))
+        stages = range(nStages)
+        self._stages = iter(progress(stages, desc=name, total=nStages) if progress else stages)
 
     @contextmanager
     def stage(self, name):
@@ -132,7 +157,33 @@ class _Job:
         self.warnings.append((code, sentence))
         _log.warning("%s: %s", code, sentence)
 
-    def run(self, science, template, stars):
+    def run(self, science, template, stars, keepWarped):
+        """The whole subtraction."""
+        science, template, psfs, fit, scienceConvolved, objects = self._match(science, template, stars)
+        with self.stage("convolve"):
+            matched = self._convolve(science if scienceConvolved else template, fit.kernel)
+        with self.stage("subtract"):
+            difference = self._subtract(science, template, matched, fit, scienceConvolved)
+            difference.psf = psfs[1] if scienceConvolved else psfs[0]
+            _describe(difference.metadata, fit, scienceConvolved)
+            self._assess(difference, fit, objects[0])
+        if keepWarped and template.psf is None:
+            template.psf = psfs[1]
+        return SubtractResult(
+            difference=difference,
+            matchedTemplate=self._matchedTemplate(science, template, matched, psfs, scienceConvolved),
+            science=science,
+            warpedTemplate=template if keepWarped else None,
+            **self._found(fit, scienceConvolved),
+        )
+
+    def runMatch(self, science, template, stars):
+        """The kernel alone."""
+        _, _, psfs, fit, scienceConvolved, _ = self._match(science, template, stars)
+        return MatchResult(sciencePsf=psfs[0], templatePsf=psfs[1], **self._found(fit, scienceConvolved))
+
+    def _match(self, science, template, stars):
+        """Inputs as they are used, their PSFs, the fit, whether the science image is to be convolved, the objects."""
         with self.stage("align"):
             template = alignTemplate(science, withOwnSchema(template), self.config.warp, self.decide)
             science, template = (withoutNan(withOwnSchema(exposure)) for exposure in (science, template))
@@ -153,27 +204,20 @@ class _Job:
         order = (0, 1) if scienceConvolved else (1, 0)
         with self.stage("fit"):
             fit = self._fit(convolved, reference, [psfs[k] for k in order], objects, stars, science.bbox)
-        with self.stage("convolve"):
-            matched = self._convolve(convolved, fit.kernel)
-        with self.stage("subtract"):
-            difference = self._subtract(science, template, matched, fit, scienceConvolved)
-            difference.psf = psfs[1] if scienceConvolved else psfs[0]
-            _describe(difference.metadata, fit, scienceConvolved)
-            self._assess(difference, fit, objects[0])
-        matchedTemplate = self._matchedTemplate(science, template, matched, psfs, scienceConvolved)
-        return SubtractResult(
-            difference=difference,
-            matchedTemplate=matchedTemplate,
-            science=science,
-            kernel=fit.kernel,
-            background=fit.background,
-            convolved="science" if scienceConvolved else "template",
-            candidates=candidateTable(fit.candidates),
-            metadata=self.metadata,
-            decisions=self.decisions,
-            warnings=self.warnings,
-            timings=self.timings,
-        )
+        return science, template, psfs, fit, scienceConvolved, objects
+
+    def _found(self, fit, scienceConvolved):
+        """What both kinds of results hold."""
+        return {
+            "kernel": fit.kernel,
+            "background": fit.background,
+            "convolved": "science" if scienceConvolved else "template",
+            "candidates": candidateTable(fit.candidates),
+            "metadata": self.metadata,
+            "decisions": self.decisions,
+            "warnings": self.warnings,
+            "timings": self.timings,
+        }
 
     # ------------------------------------------------------------------ inputs
 

@@ -1,4 +1,4 @@
-"""What a subtraction returns."""
+"""What a subtraction, and a fit of the matching kernel alone, return."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SubtractResult", "candidateTable"]
+__all__ = ["MatchResult", "SubtractResult", "candidateTable"]
 
 _CANDIDATE_COLUMNS = {  # name: (unit, description)
     "id": (None, "number of the candidate"),
@@ -31,6 +31,46 @@ _CANDIDATE_COLUMNS = {  # name: (unit, description)
     "looRms": (None, "standard deviation of that residual"),
     "looChi2": (None, "mean square of that residual"),
 }
+
+
+@dataclass(repr=False)
+class MatchResult:
+    """A matching kernel and what led to it.
+
+    Attributes
+    ----------
+    kernel, background, convolved, candidates, metadata, decisions, warnings, timings
+        As of `SubtractResult`. The metadata lack what only a difference image tells (sky chi).
+    sciencePsf, templatePsf : `stillsky.psf.Psf`
+        PSFs of the files, or measured.
+    """
+
+    kernel: Any
+    background: Any
+    convolved: str
+    candidates: Any
+    metadata: dict
+    decisions: list = field(default_factory=list)
+    warnings: list = field(default_factory=list)
+    timings: dict = field(default_factory=dict)
+    sciencePsf: Any = None
+    templatePsf: Any = None
+
+    def summary(self):
+        """One line: whose kernel, its sum, stars, time."""
+        return (
+            f"kernel of the {self.convolved}; sum {self.metadata['spatialKernelSum']:.5g}; "
+            f"{self.metadata['nGoodCandidates']} stars; {sum(self.timings.values()):.1f} s"
+        )
+
+    def __str__(self):
+        lines = [f"{type(self).__name__}: {self.summary()}"]
+        lines += [f"  {sentence}" for sentence in self.decisions]
+        lines += [f"  {code}: {sentence}" for code, sentence in self.warnings]
+        return "\n".join(lines)
+
+    def __repr__(self):
+        return f"<{type(self).__name__}: {self.summary()}>"
 
 
 @dataclass(repr=False)
@@ -61,6 +101,8 @@ class SubtractResult:
         Code and sentence.
     timings : `dict`
         Seconds by stage.
+    warpedTemplate : `stillsky.image.Exposure` or `None`
+        The template on the science grid, before the matching; only when asked for.
     """
 
     difference: Any
@@ -74,6 +116,7 @@ class SubtractResult:
     decisions: list = field(default_factory=list)
     warnings: list = field(default_factory=list)
     timings: dict = field(default_factory=dict)
+    warpedTemplate: Any = None
 
     def summary(self):
         """One line: what was convolved, kernel sum, sky chi, time."""
@@ -90,7 +133,7 @@ class SubtractResult:
         ----------
         prefix : `str`
             Files are ``prefix.diff.fits``, ``prefix.matched.fits``, ``prefix.kernel.fits``, ``prefix.json`` and
-            ``prefix.png``. All of them appear, complete, or none.
+            ``prefix.png``; with a `warpedTemplate` also ``prefix.warped.fits``. All of them appear, complete, or none.
         overwrite : `bool`
             Replace existing files; otherwise FileExistsError before anything is written.
         compress : {"none", "lossless", "lossy"}
@@ -108,7 +151,8 @@ class SubtractResult:
             A product exists already (FileExistsError), or cannot be written.
         """
         prefix = os.fspath(prefix)
-        suffixes = [".diff.fits", ".matched.fits", ".kernel.fits"] + [".json"] * summary + [".png"] * picture
+        suffixes = [".diff.fits", ".matched.fits", ".kernel.fits"]
+        suffixes += [".warped.fits"] * (self.warpedTemplate is not None) + [".json"] * summary + [".png"] * picture
         names = [prefix + suffix for suffix in suffixes]
         folder, stem = os.path.split(prefix)
         present = [name for name in names if os.path.lexists(name)]
@@ -130,6 +174,8 @@ class SubtractResult:
         writeExposure(self.difference, f"{prefix}.diff.fits", compress=compress)
         writeExposure(self.matchedTemplate, f"{prefix}.matched.fits", compress=compress)
         writeKernel(self.kernel, f"{prefix}.kernel.fits", self.background, convolved=self.convolved)
+        if self.warpedTemplate is not None:
+            writeExposure(self.warpedTemplate, f"{prefix}.warped.fits", compress=compress)
         if ".json" in suffixes:
             self._writeSummary(f"{prefix}.json", names)
         if ".png" in suffixes:
@@ -156,10 +202,7 @@ class SubtractResult:
             stream.write("\n")
 
     def __str__(self):
-        lines = [f"SubtractResult: {self.summary()}"]
-        lines += [f"  {sentence}" for sentence in self.decisions]
-        lines += [f"  {code}: {sentence}" for code, sentence in self.warnings]
-        return "\n".join(lines)
+        return MatchResult.__str__(self)
 
     def __repr__(self):
         return f"<SubtractResult {self.difference.width}x{self.difference.height}: {self.summary()}>"

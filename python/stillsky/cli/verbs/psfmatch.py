@@ -2,7 +2,7 @@
 
 import click
 
-from ..options import VerbCommand, configOptions, inputOptions, outputOptions, runOptions
+from ..options import VerbCommand, configOptions, gateOption, inputOptions, outputOptions, runOptions
 from ..run import runVerb
 
 __all__ = ["psfmatch"]
@@ -17,11 +17,13 @@ _SUFFIXES = (".kernel.fits", ".json")
 @configOptions()
 @click.option("--convolve", type=click.Choice(["auto", "template", "science"]), help="Which image is convolved.")
 @inputOptions()
+@gateOption()
 @runOptions()
 def psfmatch(**options):
     """Fit the kernel that matches the PSFs of SCIENCE and TEMPLATE, and nothing else.
 
-    Products are PREFIX.kernel.fits, which stillsky.readKernel gives back as a kernel, and PREFIX.json.
+    The kernel is the one that "stillsky subtract" with the same options would use; no image is convolved, subtracted
+    or written. Products are PREFIX.kernel.fits, which stillsky.readKernel gives back as a kernel, and PREFIX.json.
     """
     return runVerb("psfmatch", options, _run)
 
@@ -30,9 +32,10 @@ def _run(run):
     from ..inputs import defaultPrefix, readPair, readStars
     from ..products import StagedProducts
     from ..run import toJson
-    from .subtract import noteResult, printPlan, resolveConfig
+    from .subtract import checkGates, failOn, noteResult, printPlan, readGates, resolveConfig
 
     options = run.options
+    gates = readGates(run)
     resolved = resolveConfig(run)
     prefix = defaultPrefix(options["science"], run.verb, options["output"])
     if not options["dry_run"]:
@@ -42,12 +45,13 @@ def _run(run):
     if options["dry_run"]:
         return printPlan(run, resolved, prefix, _SUFFIXES)
 
-    from stillsky.diffim import subtract
+    from stillsky.diffim import matchPsfs
     from stillsky.fits import writeKernel
 
-    result = subtract(science, template, config=resolved.config, stars=stars, progress=run.progress)
+    result = matchPsfs(science, template, config=resolved.config, stars=stars, progress=run.progress)
     run.progress.close()
     noteResult(run, result)
+    hits = checkGates(run, gates)
     with output:
         writeKernel(
             result.kernel, output.path(".kernel.fits"), background=result.background, convolved=result.convolved
@@ -58,4 +62,4 @@ def _run(run):
             stream.write(toJson(run.summary) + "\n")
     kernelSum = result.metadata.get("spatialKernelSum", float("nan"))
     run.say(f"result: kernel of the {result.convolved}; sum {kernelSum:.4g}; {run.seconds:.1f} s; {prefix}.kernel.fits")
-    return 0
+    return failOn(hits)

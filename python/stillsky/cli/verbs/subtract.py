@@ -2,12 +2,14 @@
 
 import click
 
-from ..options import VerbCommand, configOptions, inputOptions, outputOptions, runOptions
+from ..options import VerbCommand, configOptions, gateOption, inputOptions, outputOptions, runOptions
 from ..run import runVerb
 
-__all__ = ["SUFFIXES", "subtract", "subtractFiles"]
+__all__ = ["KEPT", "SUFFIXES", "subtract", "subtractFiles"]
 
 SUFFIXES = (".diff.fits", ".matched.fits", ".kernel.fits", ".json", ".png")
+#: Further products of --keep.
+KEPT = (".warped.fits",)
 
 
 @click.command(cls=VerbCommand)
@@ -17,6 +19,13 @@ SUFFIXES = (".diff.fits", ".matched.fits", ".kernel.fits", ".json", ".png")
 @configOptions()
 @click.option("--convolve", type=click.Choice(["auto", "template", "science"]), help="Which image is convolved.")
 @inputOptions()
+@click.option(
+    "--keep",
+    is_flag=True,
+    hidden=True,
+    help="Also write PREFIX.warped.fits: the template on the science grid, unmatched.",
+)
+@gateOption()
 @click.option("--picture/--no-picture", default=True, hidden=True, help="Write PREFIX.png.")
 @runOptions()
 def subtract(**options):
@@ -72,9 +81,13 @@ def subtractFiles(run):
     from ..products import StagedProducts
 
     options = run.options
+    gates = readGates(run)
     resolved = resolveConfig(run)
     prefix = defaultPrefix(options["science"], run.verb, options["output"])
     suffixes = [s for s in SUFFIXES if s != ".png" or options.get("picture", True)]
+    keep = options.get("keep", False)
+    if keep:
+        suffixes += KEPT
     if not options["dry_run"]:
         output = StagedProducts(prefix, suffixes, options["overwrite"])  # refuses before any work
     science, template = readPair(run, options["science"], options["template"])
@@ -84,13 +97,46 @@ def subtractFiles(run):
 
     from stillsky.diffim import subtract as subtractExposures
 
-    result = subtractExposures(science, template, config=resolved.config, stars=stars, progress=run.progress)
+    result = subtractExposures(
+        science, template, config=resolved.config, stars=stars, progress=run.progress, keepWarped=keep
+    )
     run.progress.close()
     noteResult(run, result)
+    hits = checkGates(run, gates)
     with output:
         writeProducts(run, result, output, suffixes)
     run.say(_resultLine(run, result, f"{prefix}.diff.fits"))
-    return 0
+    return failOn(hits)
+
+
+def readGates(run):
+    """The conditions of --fail-on; a bad one is refused before anything else."""
+    from ..gate import Gate
+
+    return [Gate(text) for text in run.option("gates", ())]
+
+
+def checkGates(run, gates):
+    """Conditions that hold, with the figures that they name; they go to the summary. Unknown names are refused."""
+    reasons = [(gate.text, gate.check(run.summary["metadata"])) for gate in gates]
+    hits = [{"condition": text, "found": reason} for text, reason in reasons if reason is not None]
+    if gates:
+        run.summary["failOn"] = hits
+        run.summary["exit"] = 8 if hits else 0
+    return hits
+
+
+def failOn(hits):
+    """Raise GateHit when a condition holds; else the exit code 0."""
+    from ..gate import GateHit
+
+    if not hits:
+        return 0
+    raise GateHit(
+        "a condition of --fail-on holds: " + "; ".join(hit["condition"] for hit in hits),
+        found="; ".join(hit["found"] for hit in hits),
+        remedy="look at the products, which are written; they are complete",
+    )
 
 
 def noteResult(run, result):
