@@ -190,6 +190,21 @@ def test_preset_rubin_restores_the_reference():
     assert (values["psfmatch.spatialKernelOrder"], values["psfmatch.spatialBgOrder"]) == (1, 2)
 
 
+def test_preset_rubin_leaves_no_default_of_our_own():
+    """Whatever we set otherwise than Rubin's kernel configuration has Rubin's value again, but for what Rubin's own
+    subtraction sets: a background, and the orders 1 and 2."""
+    from stillsky.psfmatch.config import PsfMatchConfigAL
+
+    rubin = PsfMatchConfigAL()
+    values = {
+        k.split(".", 1)[1]: v for k, v in resolve("subtract", preset="rubin").values().items() if "psfmatch." in k
+    }
+    different = {k for k, v in rubin.toDict().items() if k in values and values[k] != v}
+    assert different == {"compat", "fitForBackground", "spatialKernelOrder", "spatialBgOrder"}
+    shared = set(values) & set(rubin.toDict())
+    assert {"alardNGauss", "kernelSizeFwhmScaling", "badMaskPlanes"} <= shared
+
+
 def test_preset_yields_to_every_other_source():
     resolved = resolve("subtract", preset="hotpants", assignments=["psfmatch.kernelSize=31"])
     assert resolved.values()["psfmatch.kernelSize"] == 31 and resolved.origins["psfmatch.kernelSize"] == "-c"

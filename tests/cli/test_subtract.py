@@ -263,6 +263,9 @@ def test_unreadable_inputs_exit_3(fakeSubtract, work, run, kind, pairFiles):
         assert code == 3, err
         _threeParts(err, 3)
         assert fakeSubtract.calls == [] and "r.json" not in os.listdir(work)
+        found, remedy = err.splitlines()[-2:]
+        assert "Error" not in found and "ignore_missing" not in err  # facts about the file, not names of our classes
+        assert remedy.split("try: ")[1]
 
 
 def test_terminated_run_leaves_nothing(work, fresh):

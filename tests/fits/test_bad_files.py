@@ -101,8 +101,9 @@ def testPlanesOfDifferentSize(tmp_path):
     hdus = [fits.PrimaryHDU()]
     hdus += [fits.ImageHDU(np.zeros((4, n), np.float32), name=k) for k, n in (("IMAGE", 5), ("VARIANCE", 6))]
     fits.HDUList(hdus).writeto(tmp_path / "e.fits")
-    with pytest.raises(stillsky.ShapeError, match="e.fits.*VARIANCE"):
+    with pytest.raises(stillsky.FitsLayoutError, match="e.fits.*VARIANCE") as caught:
         readExposure(tmp_path / "e.fits")
+    assert caught.value.found == "VARIANCE 6x4, IMAGE 5x4 pixels"
 
 
 def testUnreadableWcsIsNotFatal(tmp_path, rng):

@@ -14,6 +14,7 @@ from ..errors import FitsLayoutError, StillskyError
 
 __all__ = ["atomicOutput", "openFits", "splitExtension", "writeHdus"]
 
+_FETCH_AGAIN = "copy or fetch the file again"
 _BRACKET = re.compile(r"(?P<path>.+)\[(?P<ext>[^\[\]]+)\]")
 
 
@@ -68,15 +69,33 @@ def readingErrors(path):
     except PermissionError:
         raise PermissionError(13, "may not be read", os.fspath(path)) from None
     except (OSError, EOFError, zlib.error, ValueError, TypeError, IndexError) as error:
-        raise FitsLayoutError(f"{path}: not a readable FITS file ({_firstLine(error)})") from error
+        raise FitsLayoutError(
+            f"{path}: not a readable FITS file ({_firstLine(error)})",
+            found=_firstBytes(path),
+            remedy="wanted a FITS file, plain or gzip-compressed",
+        ) from error
     for warning in caught:
         if "truncated" in str(warning.message):
-            raise FitsLayoutError(f"{path}: truncated ({_firstLine(warning.message)})")
+            raise FitsLayoutError(
+                f"{path}: truncated ({_firstLine(warning.message)})", found=_firstBytes(path), remedy=_FETCH_AGAIN
+            )
 
 
 def _firstLine(error):
+    """The first sentence of an error, without advice about arguments of the reader underneath."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].split(". If this is really")[0] if lines else type(error).__name__
+
+
+def _firstBytes(path):
+    """Size and beginning of a file, for a message."""
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(24)
+            size = os.path.getsize(path)
+    except OSError as error:
+        return str(error)
+    return f"{size} bytes that begin with {start!r}" if size else "0 bytes"
 
 
 @contextlib.contextmanager
@@ -134,7 +153,9 @@ def _checkLength(path, hdus):
         wanted = info["datSpan"] - 2879 if isinstance(hdu, fits.CompImageHDU) else hdu.size
         if info["datLoc"] + wanted > size:
             raise FitsLayoutError(
-                f"{path}: truncated, extension {number} ends at byte {info['datLoc'] + wanted}, the file at {size}"
+                f"{path}: truncated, extension {number} ends at byte {info['datLoc'] + wanted}, the file at {size}",
+                found=f"{size} bytes, at least {info['datLoc'] + wanted} by the header",
+                remedy=_FETCH_AGAIN,
             )
 
 

@@ -108,12 +108,16 @@ def pixelShape(hdu):
         If it is no image with two axes (three are taken when the slowest has length 1).
     """
     if not getattr(hdu, "is_image", False):
-        raise FitsLayoutError(f"extension {hdu.name or 'PRIMARY'!r} is a table, wanted an image")
+        raise FitsLayoutError(f"extension {hdu.name or 'PRIMARY'!r} is a table, wanted an image", found="a table")
     shape = tuple(hdu.shape)
     if len(shape) == 3 and shape[0] == 1:
         shape = shape[1:]
     if len(shape) != 2:
-        raise FitsLayoutError(f"extension {hdu.name or 'PRIMARY'!r}: wanted an image with 2 axes, given {len(shape)}")
+        raise FitsLayoutError(
+            f"extension {hdu.name or 'PRIMARY'!r}: wanted an image with 2 axes, given {len(shape)}",
+            found=f"axes {' x '.join(str(n) for n in reversed(shape)) or 'none'}",
+            remedy="write one plane of it to a file of its own",
+        )
     return shape
 
 

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from ..errors import FitsLayoutError, ShapeError
+from ..errors import FitsLayoutError
 from ..meta import FilterLabel, Header, VisitInfo
 from ..photom import PhotoCalib
 from .components import readComponents
@@ -204,7 +204,11 @@ def readNative(hdus, path, region=None, *, components=True):
         if hdu is None:
             continue
         if pixelShape(hdu) != shape:
-            raise ShapeError(f"{path}: {name} is {hdu.shape[::-1]}, IMAGE {shape[::-1]} pixels")
+            raise FitsLayoutError(
+                f"{path}: {name} and IMAGE differ in size",
+                found=f"{name} {hdu.shape[1]}x{hdu.shape[0]}, IMAGE {shape[1]}x{shape[0]} pixels",
+                remedy="write the planes of one exposure with equal sizes",
+            )
         if name == "MASK":
             result.mask = readPixels(hdu, np.int32, slices)
             result.schema, named = planeSchema(hdu.header)

@@ -94,5 +94,10 @@ def regionBox(region, xy0, shape):
     if region is None:
         return whole, (slice(0, shape[0]), slice(0, shape[1]))
     if not whole.contains(region):
-        raise ShapeError(f"region {region} is not inside the image, {whole}")
+        inside, outside = (f"{b.minX}:{b.maxX + 1},{b.minY}:{b.maxY + 1}" for b in (whole, region))
+        raise ShapeError(
+            f"region {outside} is not inside the image, {inside}",
+            found=f"region {outside}, image {inside} (x0:x1,y0:y1, parent pixels from 0, half open)",
+            remedy="a region inside the image",
+        )
     return region, region.slices(xy0)

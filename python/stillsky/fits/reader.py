@@ -191,7 +191,9 @@ def _refuseAsdf(path):
     except OSError:
         return  # the FITS reader says what is wrong
     if start == b"#ASDF":
-        raise FitsLayoutError(f"{path}: an ASDF file, wanted FITS")
+        raise FitsLayoutError(
+            f"{path}: an ASDF file, wanted FITS", found="#ASDF at the beginning", remedy="convert it to FITS first"
+        )
 
 
 def _readPsf(path):
@@ -206,7 +208,11 @@ def _readPsf(path):
                     return psfFromHdu(hdu)
         array = readPixels(imageExtension(hdus, path, ext), np.float64)
     if not np.isfinite(array).all() or not array.sum() > 0:
-        raise FitsLayoutError(f"{path}: PSF image has pixels that are not finite, or no positive sum")
+        raise FitsLayoutError(
+            f"{path}: PSF image has pixels that are not finite, or no positive sum",
+            found=f"{np.count_nonzero(~np.isfinite(array))} of {array.size} pixels not finite, sum {np.nansum(array):g}",
+            remedy="an image of one star, background subtracted",
+        )
     array = np.pad(array, [(0, 1 - n % 2) for n in array.shape])  # of an even size: the centre is pixel n // 2
     return KernelPsf(array / array.sum())
 

@@ -65,20 +65,33 @@ def imageExtension(hdus, path, ext):
     FitsLayoutError
         If there is none, or it is no image.
     """
-    shown = ", ".join(f"{i} {h.name or 'PRIMARY'}" for i, h in enumerate(hdus))
+    shown = ", ".join(f"{i} {_contents(h)}" for i, h in enumerate(hdus))
+    choose = {"found": f"extensions {shown}", "remedy": "name one that holds an image: --ext NAME or FILE[NAME]"}
     if ext is not None:
         try:
             hdu = hdus[ext]
         except (KeyError, IndexError):
-            raise FitsLayoutError(f"{path}: no extension {ext!r}; the file has {shown}") from None
+            raise FitsLayoutError(f"{path}: no extension {ext!r}; the file has {shown}", **choose) from None
         if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) == 0:
-            raise FitsLayoutError(f"{path}: extension {ext!r} holds no pixels; the file has {shown}")
+            raise FitsLayoutError(f"{path}: extension {ext!r} holds no pixels; the file has {shown}", **choose)
         pixelShape(hdu)
         return hdu
     for hdu in hdus:
         if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) > 0:
             return hdu
-    raise FitsLayoutError(f"{path}: holds no image; the file has {shown}")
+    raise FitsLayoutError(
+        f"{path}: holds no image; the file has {shown}",
+        found=choose["found"],
+        remedy="wanted a file with an image of two axes",
+    )
+
+
+def _contents(hdu):
+    """Name of an extension and what it is, e.g. "SCI", "CAT (table)", "PRIMARY (empty)"."""
+    if not getattr(hdu, "is_image", False):
+        return f"{hdu.name} (table)" if hdu.name else "table"
+    name = hdu.name or "image"
+    return name if hdu.header.get("NAXIS", 0) else f"{name} (empty)"
 
 
 def _extensionLabel(hdus, hdu):
@@ -393,7 +406,9 @@ def _checkShape(hdu, planes, path):
     if shape != planes.shape:
         raise ShapeError(
             f"{path}: extension {hdu.name or 'PRIMARY'} has {shape[1]}x{shape[0]} pixels, "
-            f"the image {planes.shape[1]}x{planes.shape[0]}"
+            f"the image {planes.shape[1]}x{planes.shape[0]}",
+            found=f"{shape[1]}x{shape[0]} against {planes.shape[1]}x{planes.shape[0]} pixels",
+            remedy="masks and noise must have the size of their image",
         )
 
 
