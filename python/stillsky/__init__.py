@@ -121,6 +121,12 @@ _LAZY = {
     "matchPsfs": "diffim",
     "subtract": "diffim",
     # ptc
+    "PhotonTransferCurveExtractConfig": "ptc.task",
+    "PhotonTransferCurveExtractPairConfig": "ptc.task",
+    "PhotonTransferCurveExtractPairTask": "ptc.task",
+    "PhotonTransferCurveExtractTask": "ptc.task",
+    "extractFlatPairs": "ptc",
+    "measureFlatPair": "ptc",
     "PhotonTransferCurveDataset": "ptc",
     # sim
     "simulatePair": "sim",

@@ -26,6 +26,21 @@ _LAZY = {
     # dataset
     "PairCountError": "dataset",
     "PhotonTransferCurveDataset": "dataset",
+    # extract, measure, pairing and what they use
+    "ExposureHandle": "handles",
+    "ExtractResult": "extract",
+    "FlatPairExtractor": "extract",
+    "FlatPairMeasurement": "measure",
+    "FlatPairSettings": "settings",
+    "PhotodiodeReadings": "photodiode",
+    "extractFlatPairs": "extract",
+    "gainFromRatio": "gain",
+    "gaussianHistogram": "histogram",
+    "groupExposures": "pairing",
+    "integratePhotodiode": "photodiode",
+    "maskEdges": "edges",
+    "measureFlatPair": "measure",
+    "planarRadius": "edges",
     # padding, pixel_maps: CMOS frames pixel by pixel
     "PixelMaps": "pixel_maps",
     "PixelPadding": "padding",
