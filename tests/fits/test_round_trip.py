@@ -392,3 +392,21 @@ def testMetadataWithWeirdCards(tmp_path, rng):
     writeExposure(exposure, tmp_path / "e.fits")
     back = stillsky.read(tmp_path / "e.fits").metadata
     assert back["LONG"].rstrip() == ("abc " * 60).rstrip() and back["NAN"] is None and "NAXIS1" not in back
+
+
+def testPlanesWriteAndReadThemselves(tmp_path, rng):
+    """Image, mask and masked image as objects of their own: pixels, origin, planes; part of them on request."""
+    masked = MaskedImage(Image(rng.normal(size=(30, 40)).astype(np.float32), (7, -3)))
+    masked.variance.array[...] = 2.0
+    masked.mask.array[4, 5] |= 1 << masked.mask.addPlane("OWN")
+    box = Box2I((10, 0), (12, 9))
+    for plane in (masked, masked.image, masked.mask):
+        path = tmp_path / f"{type(plane).__name__}.fits"
+        plane.writeFits(path)
+        back = type(plane).readFits(path)
+        assert back == plane and back.xy0 == plane.xy0
+        assert type(plane).readFits(path, region=box) == plane[box]
+        with pytest.raises(FileExistsError):
+            plane.writeFits(path)
+        plane.writeFits(path, overwrite=True, compress="lossless")
+        assert type(plane).readFits(path) == plane

@@ -67,6 +67,24 @@ def test_cd_matrix_from_scale_and_orientation():
     np.testing.assert_allclose(tan().cdMatrix, makeCdMatrix(s, 0.3), rtol=0, atol=1e-15)
 
 
+@pytest.mark.parametrize("flipX", [False, True])
+@pytest.mark.parametrize("angle", [0.0, 0.3, np.pi / 2, 1.9, -2.5])
+def test_plus_y_points_to_the_position_angle_of_the_orientation(angle, flipX):
+    """The SKY rotation angle: from North through East to +Y, for both hands of the camera; +X follows the hand."""
+    wcs = makeTanWcs((50, 60), (1.0, 0.3), makeCdMatrix(SCALE, angle, flipX))
+
+    def positionAngle(dx, dy):
+        a, b = (SkyCoord(*wcs.pixelToSky(50 + k * dx, 60 + k * dy), unit="rad") for k in (0, 1))
+        return a.position_angle(b).rad
+
+    def difference(a, b):
+        return np.angle(np.exp(1j * (a - b)))
+
+    assert difference(positionAngle(0, 1), angle) == pytest.approx(0.0, abs=1e-6)
+    side = np.pi / 2 if flipX else -np.pi / 2
+    assert difference(positionAngle(1, 0), angle + side) == pytest.approx(0.0, abs=1e-6)
+
+
 def test_pixel_scale_of_a_tangent_plane():
     assert abs(tan().pixelScale() / ARCSEC - 0.2) < 1e-9
     assert tan().pixelScale(1e4, 1e4) < tan().pixelScale()

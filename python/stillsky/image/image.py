@@ -99,6 +99,19 @@ class Image(Plane):
         """self / (c other), in place."""
         return self._combine(np.true_divide, c * self._operand(other, ignoreXY0))
 
+    def writeFits(self, path, **options):
+        """See `stillsky.fits.writeImage`."""
+        from ..fits import writeImage
+
+        writeImage(self, path, **options)
+
+    @classmethod
+    def readFits(cls, path, **options):
+        """See `stillsky.fits.readImage`."""
+        from ..fits import readImage
+
+        return readImage(path, **options)
+
     def _repr_html_(self):
         from .html import imageTable
 

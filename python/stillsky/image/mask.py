@@ -202,6 +202,19 @@ class Mask(Plane):
     def clearAllMaskPlanes(self):
         self.set(0)
 
+    def writeFits(self, path, **options):
+        """See `stillsky.fits.writeMask`."""
+        from ..fits import writeMask
+
+        writeMask(self, path, **options)
+
+    @classmethod
+    def readFits(cls, path, **options):
+        """See `stillsky.fits.readMask`."""
+        from ..fits import readMask
+
+        return readMask(path, **options)
+
     def _repr_html_(self):
         from .html import maskTable
 

@@ -211,6 +211,19 @@ class MaskedImage:
     def __itruediv__(self, other):
         return self.scaledDivides(1, other)
 
+    def writeFits(self, path, **options):
+        """See `stillsky.fits.writeMaskedImage`."""
+        from ..fits import writeMaskedImage
+
+        writeMaskedImage(self, path, **options)
+
+    @classmethod
+    def readFits(cls, path, **options):
+        """See `stillsky.fits.readMaskedImage`."""
+        from ..fits import readMaskedImage
+
+        return readMaskedImage(path, **options)
+
     def __eq__(self, other):
         if not isinstance(other, MaskedImage):
             return NotImplemented
