@@ -129,6 +129,9 @@ _LAZY = {
     "measureFlatPair": "ptc",
     "PhotonTransferCurveDataset": "ptc",
     # sim
+    "AmplifierTruth": "sim",
+    "simulateFlatPair": "sim",
+    "simulateFlatRamp": "sim",
     "simulatePair": "sim",
     # psf
     "DoubleGaussianPsf": "psf",

@@ -1,19 +1,34 @@
 """Simulators whose truth is known, for demonstrations and tests."""
 
 from .defects import badPixelMask, cosmicRays, saturate
+from .flat_files import ampsOfFrame, rawHdus, writeFlatFiles
+from .flat_ramp import FlatRamp, simulateFlatRamp
+from .flats import AmplifierTruth, SimulatedFlatPair, brighterFatterMatrix, flatLevels, simulateFlatPair
 from .frame import SimulatedFrame
+from .gaussian_field import GaussianField
 from .moffat_field import MoffatField
 from .pair import SimulatedPair, simulatePair
 from .render import addGalaxies, addStars
 
 __all__ = [
+    "AmplifierTruth",
+    "FlatRamp",
+    "GaussianField",
     "MoffatField",
+    "SimulatedFlatPair",
     "SimulatedFrame",
     "SimulatedPair",
     "addGalaxies",
     "addStars",
+    "ampsOfFrame",
     "badPixelMask",
+    "brighterFatterMatrix",
     "cosmicRays",
+    "flatLevels",
+    "rawHdus",
     "saturate",
+    "simulateFlatPair",
+    "simulateFlatRamp",
     "simulatePair",
+    "writeFlatFiles",
 ]
