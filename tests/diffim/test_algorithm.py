@@ -44,6 +44,32 @@ def test_transientsStandOutWithTheirSign(pair, result):
     assert checked >= 2
 
 
+def test_scienceThatIsTheTemplatePlusNoiseGivesTheIdentity():
+    """Rivals check 8: kernel sum 1 within 3 errors and D = S - T within 2 sqrt(terms / pixels) sigma (design.md 7).
+
+    The noise of the template is in the science image too, so that plain least squares are unbiased here; the
+    correction for the template's own noise supposes independent noise and is off.
+    """
+    template = simulatePair(size=768, seed=8, starDensity=900.0).science.toExposure(psf=False)
+    template.mask.array[:] = 0
+    science = template.copy()
+    variance = template.variance.array
+    noise = np.random.default_rng(8).normal(size=variance.shape) * np.sqrt(variance)
+    science.image.array[:] += noise
+    science.variance.array[:] = 2 * variance
+    config = SubtractConfig()
+    config.convolve = "template"
+    config.psfmatch.correctTemplateNoise = False
+    result = subtract(science, template, config=config)
+
+    metadata, kernel = result.metadata, result.kernel
+    assert abs(metadata["spatialKernelSum"] - 1) < 3 * metadata["spatialKernelSumError"]
+    deviation = (result.difference.image.array - noise) / np.sqrt(variance)
+    terms = kernel.nBasisKernels * kernel.nSpatialParameters
+    pixels = metadata["nGoodCandidates"] * kernel.width * kernel.height
+    assert np.nanstd(deviation) < 2 * np.sqrt(terms / pixels)
+
+
 def test_bothDirectionsAgreeOnFluxes(pair):
     """Science-convolved differences are divided by the kernel sum: both directions are in science units."""
     fluxes = {}
