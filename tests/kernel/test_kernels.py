@@ -200,6 +200,21 @@ def test_refactorIsRefusedWhereImpossible(rng):
     assert LinearCombinationKernel(bases, GaussianFunction2(1.0, 1.0)).refactor() is None
 
 
+def test_centreOfEvenKernelsDoesNotDependOnTheConstructor(rng):
+    """(w - 1) / 2, (h - 1) / 2 in integers, whether the coefficients are numbers, one function or one per basis."""
+    bases = [FixedKernel(rng.normal(size=(4, 6))) for _ in range(2)]
+    functions = PolynomialFunction2(1)
+    for kernel in (
+        LinearCombinationKernel(bases, [1.0, 2.0]),
+        LinearCombinationKernel(bases, functions),
+        LinearCombinationKernel(bases, [functions, functions]),
+        AnalyticKernel(6, 4, GaussianFunction2(1.0, 1.0)),
+        AnalyticKernel(6, 4, GaussianFunction2(1.0, 1.0), [PolynomialFunction2(1)] * 3),
+        DeltaFunctionKernel(6, 4, (0, 0)),
+    ):
+        assert tuple(kernel.center) == (2, 1)
+
+
 def test_sumIsThatOfTheBases(rng):
     kernel = oneOfEach(rng)[-1]
     image = np.empty((5, 7))

@@ -97,6 +97,15 @@ def testAGivenWidthIsKeptWhenTheOtherIsMissing(rng):
     )
 
 
+@pytest.mark.parametrize("widths", [(3.0, None), (None, 3.0), (None, None)])
+def testAMissingWidthMeansTheConfiguredBasis(widths, caplog):
+    """The line that says which rule applies does not compare None with a number."""
+    task = makeTask()
+    with caplog.at_level("INFO"):
+        assert len(task.makeKernelBasisList(*widths, metadata=task.metadata)) == 27
+    assert task.metadata["ALBasisMode"] == "config" and "mode config" in caplog.text
+
+
 def testWidthsComeFromTheGridWhereTheAveragePositionFails(rng):
     template, science, _ = starPair(rng, step=96)
     science.psf = HalfPsf(21, 21, 2.0)

@@ -107,6 +107,7 @@ def testDeconvolutionStaysAccurate():
     assert np.std(_residual(bases, t, s, solution, False)) == pytest.approx(0.4283, rel=0.01)
     # The ladder alone, without the help of QR, also keeps to within a percent of the least residual.
     c, y = design(bases, t, False), goodRegion(s, 21).ravel()
+    assert leastSquaresQr(c, y)[0] == pytest.approx(0.9999161848, abs=1e-8)
     ladder = stillsky.psfmatch.SymmetricSolver(c.T @ c).solve(c.T @ y)
     assert np.std(y - c @ ladder) < 1.01 * np.std(y - c @ leastSquaresQr(c, y))
 

@@ -517,3 +517,31 @@ def testMaskedImagesExposuresImagesAndMasks(rng):
     assert makeStatistics(mask, P.SUM).getValue() == 1
     weights = Image(np.full(pixels.shape, 0.5, np.float32))
     assert makeStatistics(mi, weights, P.SUM, control).getValue() == pytest.approx(pixels[10:].sum() / 2, rel=1e-6)
+
+
+NAN, INF = float("nan"), float("inf")
+VECTORS = [  # the stored spot values: centres and errors, six digits
+    (range(1, 11), None, dict(MEAN=(5.5, 0.957427), VARIANCE=(9.166667, 3.889087), STDEV=(3.027650, 0.642262),
+                              MEDIAN=(5.5, 1.199960), IQRANGE=4.5, MEANCLIP=(5.5, 0.957427), NCLIPPED=0, SUM=55)),
+    ((1, 1.1, 0.9, 1.05, 0.95, 1.02, 0.98, 1, 1.03, 0.97, 50), None,
+     dict(MEANCLIP=(1.0, 0.01751), STDEVCLIP=0.05538, NCLIPPED=1, IQRANGE=0.065, MEDIAN=1)),
+    ((1, 1, 1, 2, 2, 2, 2, 3, 3, 9, 9), None,
+     dict(MEANCLIP=17 / 9, VARIANCECLIP=11 / 18, NCLIPPED=2, IQRANGE=1.5)),
+    ((1, 2, 4, 8, 16), (1, 2, 3, 4, 0.5),
+     dict(MEAN=(57 / 10.5, 2.17673), VARIANCE=17.26875, SUM=57, MEDIAN=4, IQRANGE=6)),
+    ([7] * 9, None, dict(MEAN=7, MEDIAN=7, MEANCLIP=7, VARIANCE=0, NCLIPPED=0)),
+    ([3], None, dict(VARIANCE=NAN, MEANCLIP=3)),
+    ((1, 2, NAN, 4, INF, 6), None, dict(NPOINT=4, NMASKED=2, MEAN=3.25, MEDIAN=3, IQRANGE=2.75)),
+    ([NAN] * 3, None, dict(NPOINT=0, SUM=0, MEAN=NAN, MEDIAN=NAN, VARIANCE=NAN, IQRANGE=NAN, MEANCLIP=NAN, STDEV=NAN)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("compat", [False, True])
+@pytest.mark.parametrize(("values", "weights", "wanted"), VECTORS)
+def testStoredSpotValuesOfVectors(values, weights, wanted, compat):
+    everything = sum(p for p in Property)
+    stats = makeStatistics([float(v) for v in values], everything, StatisticsControl(compat=compat), weights=weights)
+    for name, value in wanted.items():
+        got = stats.getResult(Property[name])
+        for found, want in zip(got, value if isinstance(value, tuple) else (value,)):
+            assert found == pytest.approx(want, rel=0, abs=5e-6, nan_ok=True), name  # half of the last digit given
