@@ -1,3 +1,5 @@
+#include <tuple>
+
 #include <pybind11/stl.h>
 
 #include <string>
@@ -59,16 +61,19 @@ py::object termsOf(Kernel const& kernel, int width, int height, std::pair<int, i
                           py::make_tuple(terms.box.minX, terms.box.minY, terms.box.maxX, terms.box.maxY));
 }
 
+using Arrays = std::tuple<py::array, py::array, py::array>;  // image, mask, variance
+
 template <typename T>
-void subtractModelArrays(py::array const& outImage, py::array const& outMask, py::array const& outVariance,
-                         py::array const& image, py::array const& mask, py::array const& variance,
-                         py::object const& background, bool invert, std::pair<int, int> const& xy0) {
-    const auto out = maskedViewOf<T>(outImage, outMask, outVariance);
+void subtractModelArrays(Arrays const& outArrays, Arrays const& modelArrays, py::array const& image,
+                         py::array const& mask, py::array const& variance, py::object const& background, bool invert,
+                         std::pair<int, int> const& xy0) {
+    const auto out = std::apply([](auto const&... plane) { return maskedViewOf<T>(plane...); }, outArrays);
+    const auto model = std::apply([](auto const&... plane) { return maskedViewOf<const T>(plane...); }, modelArrays);
     const auto science = maskedViewOf<const T>(image, mask, variance, pointOf(xy0));
     Function2 const* function = py::isinstance<Function2>(background) ? background.cast<Function2 const*>() : nullptr;
     const double constant = function || background.is_none() ? 0.0 : background.cast<double>();
     py::gil_scoped_release release;
-    subtractModel<T>(out, science, function, constant, invert);
+    subtractModel<T>(out, model, science, function, constant, invert);
 }
 
 template <typename T>
@@ -131,13 +136,13 @@ void bindConvolve(py::module_& m) {
     m.def("kernelTerms", &termsOf, py::arg("kernel"), py::arg("width"), py::arg("height"),
           py::arg("xy0") = std::pair<int, int>(0, 0));
     m.def("subregionLengths", &subregionLengths, py::arg("n"), py::arg("distance"));
-    m.def("subtractModelArrays", [](py::array const& oi, py::array const& om, py::array const& ov, py::array const& si,
-                                    py::array const& sm, py::array const& sv, py::object const& background,
-                                    bool invert, std::pair<int, int> const& xy0) {
-        isDouble(si) ? subtractModelArrays<double>(oi, om, ov, si, sm, sv, background, invert, xy0)
-                     : subtractModelArrays<float>(oi, om, ov, si, sm, sv, background, invert, xy0);
-    }, py::arg("outImage"), py::arg("outMask"), py::arg("outVariance"), py::arg("image"), py::arg("mask"),
-       py::arg("variance"), py::arg("background"), py::arg("invert"), py::arg("xy0"));
+    m.def("subtractModelArrays", [](Arrays const& out, Arrays const& model, py::array const& si, py::array const& sm,
+                                    py::array const& sv, py::object const& background, bool invert,
+                                    std::pair<int, int> const& xy0) {
+        isDouble(si) ? subtractModelArrays<double>(out, model, si, sm, sv, background, invert, xy0)
+                     : subtractModelArrays<float>(out, model, si, sm, sv, background, invert, xy0);
+    }, py::arg("out"), py::arg("model"), py::arg("image"), py::arg("mask"), py::arg("variance"),
+       py::arg("background"), py::arg("invert"), py::arg("xy0"));
     m.def("scaledPlusArrays", [](py::array const& out, double c1, py::array const& a, double c2, py::array const& b) {
         isDouble(out) ? scaledPlusArrays<double>(out, c1, a, c2, b) : scaledPlusArrays<float>(out, c1, a, c2, b);
     }, py::arg("out"), py::arg("c1"), py::arg("in1"), py::arg("c2"), py::arg("in2"));

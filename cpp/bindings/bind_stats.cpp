@@ -85,11 +85,11 @@ py::array_t<double> pyQuantiles(py::array const& image, std::vector<double> cons
 }
 
 py::tuple pyGridStatistics(py::array const& image, OptionalArray const& mask, OptionalArray const& variance, int nx, int ny,
-                           int property, StatisticsControl const& control) {
+                           int property, StatisticsControl const& control, int rowStep) {
     const GridStatistics g = withRealPixelType(image, [&](auto zero) {
         const auto samples = samplesOf<decltype(zero)>(image, mask, variance, std::nullopt);
         py::gil_scoped_release release;
-        return gridStatistics(samples, nx, ny, static_cast<StatisticsProperty>(property), control);
+        return gridStatistics(samples, nx, ny, static_cast<StatisticsProperty>(property), control, rowStep);
     });
     return py::make_tuple(arrayOf(g.values.view()), arrayOf(g.variances.view()), g.nEmpty);
 }
@@ -265,7 +265,7 @@ void bindStats(py::module_& m) {
     m.def("robustSigma", &pyRobustSigma, py::arg("image"), py::arg("mask"), py::arg("badBits"), py::arg("subsample"));
     m.def("quantiles", &pyQuantiles, py::arg("values"), py::arg("fractions"));
     m.def("gridStatistics", &pyGridStatistics, py::arg("image"), py::arg("mask"), py::arg("variance"), py::arg("nx"),
-          py::arg("ny"), py::arg("property"), py::arg("control"));
+          py::arg("ny"), py::arg("property"), py::arg("control"), py::arg("rowStep") = 1);
     m.def("gridCells", &pyGridCells, py::arg("size"), py::arg("n"));
     m.def("fillFromGrid", &pyFillFromGrid, py::arg("nodes"), py::arg("xNodes"), py::arg("yNodes"), py::arg("style"),
           py::arg("undersample"), py::arg("xy0"), py::arg("out"));

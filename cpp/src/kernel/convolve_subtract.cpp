@@ -81,18 +81,22 @@ private:
     std::vector<double> factors_;
 };
 
+// Output may be the matched image: element by element, no restrict.
 template <typename T>
-STILLSKY_INLINE void differenceRow(T* out, T const* science, double const* background, double sign, int n) {
+STILLSKY_INLINE void differenceRow(T* out, T const* matched, T const* science, double const* background, double sign,
+                                   int n) {
     for (int x = 0; x < n; ++x) {
-        const double model = static_cast<double>(out[x]) + background[x];
+        const double model = static_cast<double>(matched[x]) + background[x];
         out[x] = static_cast<T>(sign * (static_cast<double>(science[x]) - model));
     }
 }
-STILLSKY_SIMD void subtractRow(float* out, float const* science, double const* background, double sign, int n) {
-    differenceRow(out, science, background, sign, n);
+STILLSKY_SIMD void subtractRow(float* out, float const* matched, float const* science, double const* background,
+                               double sign, int n) {
+    differenceRow(out, matched, science, background, sign, n);
 }
-STILLSKY_SIMD void subtractRow(double* out, double const* science, double const* background, double sign, int n) {
-    differenceRow(out, science, background, sign, n);
+STILLSKY_SIMD void subtractRow(double* out, double const* matched, double const* science, double const* background,
+                               double sign, int n) {
+    differenceRow(out, matched, science, background, sign, n);
 }
 
 template <typename T>
@@ -114,7 +118,14 @@ MaskedImage<T> subtractMasked(MaskedView<const T> templateImage, MaskedView<cons
 template <typename T>
 void subtractModel(MaskedView<T> model, MaskedView<const T> science, Function2 const* background, double constant,
                    bool invert) {
+    subtractModel(model, MaskedView<const T>(model), science, background, constant, invert);
+}
+
+template <typename T>
+void subtractModel(MaskedView<T> out, MaskedView<const T> model, MaskedView<const T> science,
+                   Function2 const* background, double constant, bool invert) {
     checkEqual(model.image, science.image, "subtractModel: model and science");
+    checkEqual(out.image, science.image, "subtractModel: output and science");
     const int n = model.width();
     const BackgroundRows rows(background, constant, science.xy0, n);
     const int bands = (model.height() + 63) / 64;
@@ -122,9 +133,10 @@ void subtractModel(MaskedView<T> model, MaskedView<const T> science, Function2 c
         std::vector<double> values(static_cast<std::size_t>(n));
         for (int y = band * 64; y < std::min(model.height(), (band + 1) * 64); ++y) {
             rows.fill(y, values.data());
-            subtractRow(model.image.row(y), science.image.row(y), values.data(), invert ? 1.0 : -1.0, n);
-            combineMask(model.mask.row(y), model.mask.row(y), science.mask.row(y), n);
-            combine(model.variance.row(y), 1.0, model.variance.row(y), 1.0, science.variance.row(y), n);
+            subtractRow(out.image.row(y), model.image.row(y), science.image.row(y), values.data(),
+                        invert ? 1.0 : -1.0, n);
+            combineMask(out.mask.row(y), model.mask.row(y), science.mask.row(y), n);
+            combine(out.variance.row(y), 1.0, model.variance.row(y), 1.0, science.variance.row(y), n);
         }
     });
 }
@@ -181,6 +193,8 @@ MaskedImage<T> convolveAndSubtract(View2<const T> templateImage, MaskedView<cons
 
 #define STILLSKY_INSTANTIATE(T)                                                                                       \
     template void subtractModel(MaskedView<T>, MaskedView<const T>, Function2 const*, double, bool);                  \
+    template void subtractModel(MaskedView<T>, MaskedView<const T>, MaskedView<const T>, Function2 const*, double,    \
+                                bool);                                                                                \
     template void scaledPlus(View2<T>, double, View2<const T>, double, View2<const T>);                               \
     template void scaledPlus(MaskedView<T>, double, MaskedView<const T>, double, MaskedView<const T>);                \
     template MaskedImage<T> convolveAndSubtract(MaskedView<const T>, MaskedView<const T>, Kernel const&,              \

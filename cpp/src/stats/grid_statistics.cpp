@@ -27,9 +27,10 @@ GridCells gridCells(int size, int n) {
 
 template <typename T>
 GridStatistics gridStatistics(StatisticsSamples<T> const& s, int nx, int ny, StatisticsProperty property,
-                              StatisticsControl const& control) {
+                              StatisticsControl const& control, int rowStep) {
     GridStatistics out;
     if (s.image.empty()) throw DomainError("gridStatistics: image has no pixels");
+    if (rowStep < 1) throw DomainError("gridStatistics: rowStep: wanted a number >= 1, got " + std::to_string(rowStep));
     out.x = gridCells(s.image.width, nx);
     out.y = gridCells(s.image.height, ny);
     out.values = Image<double>(nx, ny);
@@ -38,7 +39,13 @@ GridStatistics gridStatistics(StatisticsSamples<T> const& s, int nx, int ny, Sta
     parallelFor(nx * ny, [&](int cell) {
         const std::size_t i = static_cast<std::size_t>(cell % nx), j = static_cast<std::size_t>(cell / nx);
         const int x0 = out.x.begin[i], y0 = out.y.begin[j], w = out.x.end[i] - x0, h = out.y.end[j] - y0;
-        auto sub = [&](auto const& view) { return view.data == nullptr ? view : view.sub(x0, y0, w, h); };
+        auto sub = [&](auto const& view) {
+            if (view.data == nullptr) return view;
+            auto part = view.sub(x0, y0, w, h);
+            part.height = (h + rowStep - 1) / rowStep;
+            part.stride *= rowStep;
+            return part;
+        };
         StatisticsSamples<T> part;
         part.image = sub(s.image);
         part.mask = sub(s.mask);
@@ -56,8 +63,8 @@ GridStatistics gridStatistics(StatisticsSamples<T> const& s, int nx, int ny, Sta
 }
 
 template GridStatistics gridStatistics<float>(StatisticsSamples<float> const&, int, int, StatisticsProperty,
-                                              StatisticsControl const&);
+                                              StatisticsControl const&, int);
 template GridStatistics gridStatistics<double>(StatisticsSamples<double> const&, int, int, StatisticsProperty,
-                                               StatisticsControl const&);
+                                               StatisticsControl const&, int);
 
 }  // namespace stillsky

@@ -281,7 +281,7 @@ class _Job:
             psf, source = exposure.psf, "from the file"
         else:
             psf, source = self._empiricalPsf(exposure, objects)
-        objects.background = None  # not needed any more: a plane of memory
+        objects.flat = None  # not needed any more: a plane of memory
         fwhm = psf.fwhm(exposure.bbox.center)
         self.metadata[f"{name}PsfSize"] = float(fwhm)
         self.decide(f"{name} PSF: FWHM {fwhm:.2f} px ({source})")
@@ -294,8 +294,8 @@ class _Job:
         if np.sqrt(np.sum(objects.signalToNoise[chosen] ** 2)) >= self.config.psf.minSignalToNoise:
             variance = workingVariance(exposure.variance.array, objects.skySigma, exposure.image.array)
             model = estimatePsf(
-                MaskedImage(exposure.image, exposure.mask, Image(variance, exposure.xy0)),
-                objects.background,
+                MaskedImage(Image(objects.flat, exposure.xy0), exposure.mask, Image(variance, exposure.xy0)),
+                0.0,
                 exposure.mask.bitmask(["NO_DATA", "BAD", "SAT", "CR"], ignoreMissing=True),
                 objects.x[chosen] - x0,
                 objects.y[chosen] - y0,
@@ -440,9 +440,10 @@ class _Job:
         # the planes of the other image keep their bits: its mask is an input and must not change
         other.mask.schema = other.mask.schema.merged(matched.mask.schema)
         matched.mask.conformTo(other.mask.schema)
-        difference = matched.copy()
+        # the convolved template is a product of its own, the convolved science image is not
+        difference = matched if scienceConvolved else matched.emptyLike()
         background = fit.background if self.config.subtractBackground else 0.0
-        subtractModel(difference, other, background, invert=not scienceConvolved)
+        subtractModel(matched, other, background, invert=not scienceConvolved, out=difference)
         if self.config.subtractBackground and self.config.psfmatch.fitForBackground:
             self._centre(difference, fit, scienceConvolved)
         if scienceConvolved:

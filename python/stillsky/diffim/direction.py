@@ -64,8 +64,19 @@ def fitKernelToPsfs(basisImages, source, target):
         ]
     ).T
     wanted = scipy.fft.irfft2(_centredTransform(target, shape), s=shape).ravel()
-    coefficients, *_ = np.linalg.lstsq(columns, wanted, rcond=1e-8)
+    coefficients = _leastSquares(np.column_stack([columns, wanted]))
     return np.tensordot(coefficients, basisImages, axes=1)
+
+
+def _leastSquares(system):
+    """Solution of ``system[:, :-1] @ x = system[:, -1]``: QR by blocks of rows, then singular values of the triangle.
+
+    The blocks are too small for BLAS to start its threads, which would cost far more than they save here.
+    """
+    triangle = system[:0]
+    for start in range(0, len(system), 256):
+        triangle = np.linalg.qr(np.concatenate([triangle, system[start : start + 256]]), mode="r")
+    return np.linalg.lstsq(triangle[:, :-1], triangle[:, -1], rcond=1e-8)[0]
 
 
 def forecastDirection(kernel, psf, convolvedVariance, otherVariance, *, scienceConvolved):

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ..background import fitBackground
+from ..background import BackgroundControl, makeBackground
 from ..detection.peaks import findPeaks
 from ..errors import NoDataError
 from ..measure import MomentsFlag, adaptiveMoments
-from ..stats import clippedStats
+from ..stats import StatisticsControl, clippedStats
 
 __all__ = [
     "KernelStars",
@@ -31,6 +31,7 @@ _SMALLEST = 0.8  # pixels; anything narrower is a cosmic ray or a noise peak
 _BLENDED = 1 << 20  # beyond the bits of MomentsFlag: a comparable peak is near
 _FEW = 5  # bright objects below which moments are given up for mere peaks
 _ENOUGH = 20  # bright objects at which no wider filter is tried
+_ROWS_OF_A_CELL = 32  # rows used for the sky of a cell
 _SEARCH_THRESHOLD = 6.0  # significance of objects that count as neighbours
 
 
@@ -48,6 +49,8 @@ class Objects:
     isolated : not blended and no comparable neighbour
     isStar : `damaged` and `isolated` considered, on the size locus
     threshold : signal-to-noise ratio from which objects were considered
+    skySigma : scatter of the sky
+    flat : the image they were found in, without its sky background
     """
 
     x: np.ndarray
@@ -63,9 +66,8 @@ class Objects:
     isStar: np.ndarray = None
     fwhm: float = float("nan")
     threshold: float = float("nan")
-    skyLevel: float = 0.0
     skySigma: float = float("nan")
-    background: np.ndarray = field(default=None, repr=False)
+    flat: np.ndarray = field(default=None, repr=False)
 
     def __len__(self):
         return len(self.x)
@@ -83,7 +85,7 @@ class Objects:
         """The same objects, fewer of them."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return Objects(
-            **{k: v[index] if isinstance(v, np.ndarray) and k != "background" else v for k, v in values.items()}
+            **{k: v[index] if isinstance(v, np.ndarray) and k != "flat" else v for k, v in values.items()}
         )
 
 
@@ -105,9 +107,8 @@ def findObjects(maskedImage, config, binSize=128):
     bad = maskedImage.mask.bitmask(list(config.saturatedPlanes), ignoreMissing=True)
     noData = maskedImage.mask.bitmask(["NO_DATA", "BAD"], ignoreMissing=True)
     image, mask, variance = maskedImage.image.array, maskedImage.mask.array, maskedImage.variance.array
-    sky = _skyImage(maskedImage, min(binSize, max(8, min(image.shape) // 2)))
-    flat = image - sky
-    median, _, sigma, _ = clippedStats(flat, mask, noData)
+    flat = _withoutSky(maskedImage, noData, min(binSize, max(8, min(image.shape) // 2)))
+    _, _, sigma, _ = clippedStats(flat, mask, noData, subsample=max(1, int(np.sqrt(image.size / 1e6))))
     moments = _measureAtBestScale(flat, workingVariance(variance, sigma, flat), mask, noData, config)
     x0, y0 = maskedImage.xy0
     objects = Objects(
@@ -120,29 +121,27 @@ def findObjects(maskedImage, config, binSize=128):
         ixy=moments.xy,
         damaged=np.zeros(len(moments), bool),
         blended=(moments.flagBits & _BLENDED) != 0,
-        skyLevel=float(np.median(sky[::16, ::16])),
         skySigma=float(sigma),
-        background=sky,
+        flat=flat,
     )
     objects = objects.subset(np.argsort(-objects.flux, kind="stable"))
     objects.damaged = _touchesMask(objects, mask, bad, (x0, y0))
     return objects
 
 
-def _skyImage(maskedImage, binSize):
-    """Medians of cells, interpolated as smoothly as their number allows."""
-    nCells = -(-min(maskedImage.width, maskedImage.height) // binSize)
-    style = {1: "CONSTANT", 2: "LINEAR", 3: "NATURAL_SPLINE", 4: "NATURAL_SPLINE"}.get(nCells, "AKIMA_SPLINE")
-    background = fitBackground(
-        maskedImage,
-        binSize=binSize,
-        algorithm=style,
-        useApprox=False,
-        isNanSafe=True,
-        statisticsProperty="MEDIAN",
-        ignoredPixelMask=["BAD", "EDGE", "NO_DATA"],
-    )
-    return background.imageArray()
+def _withoutSky(maskedImage, badBits, binSize):
+    """The image minus medians of cells, interpolated as smoothly as their number allows: one new plane."""
+    image = maskedImage.image.array
+    nx, ny = (-(-size // binSize) for size in (maskedImage.width, maskedImage.height))
+    style = {1: "CONSTANT", 2: "LINEAR", 3: "NATURAL_SPLINE", 4: "NATURAL_SPLINE"}.get(min(nx, ny), "AKIMA_SPLINE")
+    bits = badBits | maskedImage.mask.bitmask(["EDGE"], ignoreMissing=True)
+    control = BackgroundControl(nx, ny, style, "REDUCE_INTERP_ORDER", "MEDIAN", StatisticsControl(nanSafe=True, andMask=bits))
+    # a few thousand pixels know the median of a large cell to 2 % of the noise
+    background = makeBackground(maskedImage, control, rowStep=max(1, binSize // _ROWS_OF_A_CELL))
+    if background.nEmpty == nx * ny:
+        raise NoDataError(f"background: none of {nx}x{ny} cells has a usable pixel (too many masked pixels)")
+    flat = background.imageArray(dtype=image.dtype)
+    return np.subtract(image, flat, out=flat)
 
 
 def workingVariance(variance, skySigma, flat):
@@ -150,7 +149,7 @@ def workingVariance(variance, skySigma, flat):
 
     Finding and measuring weigh by the variance, so that zeros would leave no pixel. The difference keeps the zeros.
     """
-    if (variance > 0).any():
+    if (variance[::16, ::16] > 0).any() or (variance > 0).any():  # nearly always the first, cheap look tells
         return variance
     rounding = 1e-6 * float(np.nanmax(np.abs(flat)))
     return np.full(variance.shape, max(skySigma, rounding, 1e-18) ** 2, variance.dtype)

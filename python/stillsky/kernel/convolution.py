@@ -200,7 +200,7 @@ def convolveAndSubtract(templateImage, scienceMaskedImage, kernel, background=0.
     return difference
 
 
-def subtractModel(model, science, background=0.0, invert=True):
+def subtractModel(model, science, background=0.0, invert=True, out=None):
     """The last step of a difference, in place: ``model`` becomes ``science - (model + background)``.
 
     Parameters
@@ -213,9 +213,12 @@ def subtractModel(model, science, background=0.0, invert=True):
         Evaluated at parent positions.
     invert : `bool`
         With False the negative.
+    out : `MaskedImage`, optional
+        Where to write instead; the model then stays as it is.
     """
-    out, planes = _planes(model), _planes(science)
-    _core.subtractModelArrays(*out[:3], *planes[:3], background, invert, planes[3])
+    planes = _planes(science)
+    target = _planes(model if out is None else out)
+    _core.subtractModelArrays(target[:3], _planes(model)[:3], *planes[:3], background, invert, planes[3])
 
 
 def _markEdges(planes, kernel, noDataBit):

@@ -86,6 +86,10 @@ void scaledPlus(MaskedView<T> out, double c1, MaskedView<const T> in1, double c2
 template <typename T>
 void subtractModel(MaskedView<T> model, MaskedView<const T> science, Function2 const* background, double constant,
                    bool invert = true);
+// The same into `out`, which leaves the model as it is.
+template <typename T>
+void subtractModel(MaskedView<T> out, MaskedView<const T> model, MaskedView<const T> science,
+                   Function2 const* background, double constant, bool invert = true);
 
 // D = science - (kernel applied to template + background); with invert = false the negative. The kernel is not
 // normalised and edges are not copied, so the outermost pixels of D are NaN with NO_DATA. `background` is evaluated at
