@@ -133,11 +133,13 @@ void bindAdaptiveMoments(py::module_& m) {
 }  // namespace
 
 void bindMeasureSources(py::module_& m);  // bind_measure_sources.cpp
+void bindMeasurePsf(py::module_& m);      // bind_measure_psf.cpp
 
 void bindMeasure(py::module_& m) {
     bindFindPeaks(m);
     bindAdaptiveMoments(m);
     bindMeasureSources(m);
+    bindMeasurePsf(m);
 }
 
 }  // namespace stillsky

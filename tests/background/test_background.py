@@ -60,6 +60,21 @@ def testCellValuesAreTheStatisticsOfTheirPixels(rng):
     assert stats.image.array.shape == (2, 4) and background.nEmpty == 0
 
 
+def testEveryNthRowOfACell(rng):
+    image = rng.normal(10, 2, (130, 201)).astype(np.float32)
+    mask = (rng.random(image.shape) < 0.2).astype(np.int32)
+    planes = MaskedImage(Image(image), Mask(mask), Image(np.ones_like(image)))
+    background = makeBackground(planes, nx=3, ny=2, statControl=StatisticsControl(andMask=1), rowStep=4)
+    for j in range(2):
+        for i in range(3):
+            rows = slice(background.yBegin[j], background.yEnd[j], 4)
+            cell = (rows, slice(background.xBegin[i], background.xEnd[i]))
+            _, mean, _, _ = clippedStats(image[cell].copy(), mask[cell].copy(), 1)
+            assert background.values[j, i] == pytest.approx(mean, rel=1e-13)
+    with pytest.raises(DomainError, match="rowStep"):
+        makeBackground(planes, nx=3, ny=2, rowStep=0)
+
+
 def testMoreCellsThanPixels():
     with pytest.raises(DomainError):
         makeBackground(np.ones((20, 30), np.float32), nx=31, ny=2)

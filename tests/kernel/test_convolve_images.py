@@ -16,6 +16,7 @@ from stillsky.kernel import (
     convolve,
     convolveAndSubtract,
     scaledPlus,
+    subtractModel,
 )
 
 PLAIN = ConvolutionControl(doNormalize=False)
@@ -188,3 +189,17 @@ def test_realImageMinusItsConvolution(sharedDir):
     science = convolve(MaskedImage.zeros(template.bbox), template, kernel, PLAIN)
     difference = convolveAndSubtract(template, science, kernel, 0.0).image.array[8:-8, 8:-8]
     assert np.abs(difference).max() < 5e-4
+
+
+def test_theModelMayStayAsItIs(rng):
+    model, science = maskedImage(rng), maskedImage(rng)
+    for invert in (True, False):
+        inPlace, untouched, out = model.copy(), model.copy(), model.emptyLike()
+        background = PolynomialFunction2([3.0, 0.01, -0.02])
+        subtractModel(inPlace, science, background, invert)
+        subtractModel(untouched, science, background, invert, out=out)
+        for a, b, c, d in zip(inPlace.planes, out.planes, untouched.planes, model.planes):
+            np.testing.assert_array_equal(a.array, b.array)
+            np.testing.assert_array_equal(c.array, d.array)
+    with pytest.raises(ShapeError):
+        subtractModel(model, science, 0.0, out=maskedImage(rng, (50, 61)))

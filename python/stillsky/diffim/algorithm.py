@@ -295,7 +295,6 @@ class _Job:
             variance = workingVariance(exposure.variance.array, objects.skySigma, exposure.image.array)
             model = estimatePsf(
                 MaskedImage(Image(objects.flat, exposure.xy0), exposure.mask, Image(variance, exposure.xy0)),
-                0.0,
                 exposure.mask.bitmask(["NO_DATA", "BAD", "SAT", "CR"], ignoreMissing=True),
                 objects.x[chosen] - x0,
                 objects.y[chosen] - y0,
