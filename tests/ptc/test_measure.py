@@ -164,7 +164,12 @@ class TestGoldenPair:
 
     def test_gains(self, golden):
         want = golden("ptc_measure.json")["gain"]["clippedAndFluxMatched"]
-        for kind, key in (("NONE", "NONE"), ("READNOISE", "READNOISE"), ("SIMPLE", "SIMPLE_asDocumented"), ("FULL", "FULL")):
+        for kind, key in (
+            ("NONE", "NONE"),
+            ("READNOISE", "READNOISE"),
+            ("SIMPLE", "SIMPLE_asDocumented"),
+            ("FULL", "FULL"),
+        ):
             found = measureFlatPair(*goldenPair(), settings(gainCorrectionType=kind), readNoise=4.0)
             assert found.gainRatio == pytest.approx(want["const"], rel=1e-10)
             assert found.gain == pytest.approx(want[key], rel=1e-9)
@@ -254,7 +259,10 @@ class TestBadPixels:
         shape = (200, 200)
         left, right = np.zeros(shape, bool), np.zeros(shape, bool)
         left[:, :20], right[:, 100:110] = True, True
-        flats = noisyFlat(rng, 20000, shape=shape, mask={"SAT": left}), noisyFlat(rng, 20000, shape=shape, mask={"SAT": right})
+        flats = (
+            noisyFlat(rng, 20000, shape=shape, mask={"SAT": left}),
+            noisyFlat(rng, 20000, shape=shape, mask={"SAT": right}),
+        )
         found = measureFlatPair(*flats, settings())
         assert found.isGood and found.nPixels == 200 * 170
 
@@ -425,7 +433,9 @@ def test_settings_compatTurnsEveryImprovementOff():
 def test_plainArraysWork(rng):
     arrays = [noisyFlat(rng, 20000).image.array for _ in range(2)]
     exposures = [makeFlat(a) for a in arrays]
-    assert np.array_equal(measureFlatPair(*arrays, settings()).covArray, measureFlatPair(*exposures, settings()).covArray)
+    assert np.array_equal(
+        measureFlatPair(*arrays, settings()).covArray, measureFlatPair(*exposures, settings()).covArray
+    )
 
 
 def test_inputIsNotModified(rng):

@@ -114,7 +114,9 @@ class PhotonTransferCurveExtractConfigBase(Config):
 
     # Histogram
     doKsHistMeasurement = Field(
-        dtype=bool, doc="Fit a Gaussian to the histogram of differences and test it (Kolmogorov-Smirnov).", default=False
+        dtype=bool,
+        doc="Fit a Gaussian to the histogram of differences and test it (Kolmogorov-Smirnov).",
+        default=False,
     )
     ksHistNBins = RangeField(dtype=int, doc="Bins of that histogram.", default=100, min=4)
     ksHistLimitMultiplier = RangeField(
@@ -161,7 +163,10 @@ class PhotonTransferCurveExtractConfigBase(Config):
         dtype=int, doc="Pixels that the selected part should have.", default=250000, min=1
     )
     vignetteFunctionRegionSelectionPercent = RangeField(
-        dtype=float, doc="Variation of the vignetting over the selected part to start with, percent.", default=2.0, min=0.0
+        dtype=float,
+        doc="Variation of the vignetting over the selected part to start with, percent.",
+        default=2.0,
+        min=0.0,
     )
 
     # Beyond the reference
@@ -170,7 +175,11 @@ class PhotonTransferCurveExtractConfigBase(Config):
         dtype=str,
         doc="How covariances are summed; all agree to rounding.",
         default="auto",
-        allowed={"auto": "direct up to lag 32, Fourier beyond", "direct": "in real space", "fft": "by Fourier transforms"},
+        allowed={
+            "auto": "direct up to lag 32, Fourier beyond",
+            "direct": "in real space",
+            "fft": "by Fourier transforms",
+        },
     )
     covarianceQuadrants = ChoiceField(
         dtype=str,
@@ -231,7 +240,9 @@ class PhotonTransferCurveExtractConfigBase(Config):
         super().validate()
         if self.doExtractPhotodiodeData and self.useEfdPhotodiodeData:
             raise FieldValidationError(
-                type(self).useEfdPhotodiodeData, self, "doExtractPhotodiodeData and useEfdPhotodiodeData exclude each other"
+                type(self).useEfdPhotodiodeData,
+                self,
+                "doExtractPhotodiodeData and useEfdPhotodiodeData exclude each other",
             )
         if self.doVignetteFunctionRegionSelection and not self.vignetteFunctionPolynomialCoeffs:
             raise FieldValidationError(

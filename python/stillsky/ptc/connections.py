@@ -35,9 +35,7 @@ def _photodiode():
     )
 
 
-class PhotonTransferCurveExtractConnections(
-    pipeBase.PipelineTaskConnections, dimensions=("instrument", "detector")
-):
+class PhotonTransferCurveExtractConnections(pipeBase.PipelineTaskConnections, dimensions=("instrument", "detector")):
     """All flats of a detector in, one dataset per flat out."""
 
     inputExp = _inputExp("Flats, with the instrument signature removed, whose pairs are measured.")

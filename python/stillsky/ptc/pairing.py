@@ -6,7 +6,16 @@ import math
 from ..errors import DomainError, ShapeError
 from .handles import asHandle
 
-__all__ = ["exposureTime", "groupByFlux", "groupById", "groupByTime", "groupExposures", "headerValue", "selectFluxPair", "timesMatch"]
+__all__ = [
+    "exposureTime",
+    "groupByFlux",
+    "groupById",
+    "groupByTime",
+    "groupExposures",
+    "headerValue",
+    "selectFluxPair",
+    "timesMatch",
+]
 
 _log = logging.getLogger(__name__)
 RELATIVE_TOLERANCE = 1e-5

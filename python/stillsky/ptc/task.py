@@ -139,7 +139,9 @@ class _ExtractBase(SchemaVerbs, pipeBase.PipelineTask):
         -----
         Astier et al. 2019, A&A 629, A36, appendix A.
         """
-        settings = makeSettings(self.config, covarianceEstimator="direct" if covAstierRealSpace else "fft", doGain=False)
+        settings = makeSettings(
+            self.config, covarianceEstimator="direct" if covAstierRealSpace else "fft", doGain=False
+        )
         record = measureFlatPair(
             exposure1,
             exposure2,
