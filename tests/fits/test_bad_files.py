@@ -132,3 +132,9 @@ def testBracketSyntax(tmp_path):
 def testReadPartErrors(image):
     with pytest.raises(stillsky.FitsLayoutError, match="image.fits"):
         readPart(f"{image}[CAT]", "variance")
+
+
+def testOnlyExposuresAreWrittenAsExposures(tmp_path):
+    with pytest.raises(TypeError, match="exposure: wanted an Exposure.*ndarray"):
+        stillsky.writeExposure(np.zeros((3, 3)), tmp_path / "a.fits")
+    assert list(tmp_path.iterdir()) == []

@@ -274,3 +274,24 @@ def test_boolean_masks_of_ccddata():
     assert fromCCDData(ccd, plane="GLOW").mask.describe(x=3, y=2) == "GLOW"
     with pytest.raises(FitsLayoutError):
         fromCCDData(CCDData(PIXELS, unit="adu", meta={"LTV1": 0.5}))
+
+
+@pytest.mark.parametrize("name", ["wcs", "psf", "photoCalib", "filter", "visitInfo", "validPolygon"])
+def test_components_of_the_wrong_kind_are_refused(name):
+    """Where they are set, by name, not later where they are used."""
+    e = exposure()
+    before = getattr(e, name)
+    for wrong in ("text", np.ones((5, 5)), 3):
+        with pytest.raises(TypeError, match=f"{name}: wanted a stillsky"):
+            setattr(e, name, wrong)
+        with pytest.raises(TypeError, match=name):
+            Exposure(e.maskedImage, **{name: wrong})
+    assert getattr(e, name) is before
+    setattr(e, name, None)
+    assert getattr(e, name) is None
+
+
+def test_sky_positions_as_coordinates():
+    e = exposure(100, 80, (10, 20))
+    ra, dec = e.wcs.pixelToSky(np.array([12.0, 500.0]), np.array([22.0, 22.0]))
+    np.testing.assert_array_equal(e.containsSky(SkyCoord(ra, dec, unit="rad")), [True, False])

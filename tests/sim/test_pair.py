@@ -158,3 +158,9 @@ def test_memory_of_a_pair_is_a_few_planes():
     tracemalloc.stop()
     print(f"{peak:.1f} float32 planes, {seconds:.2f} s traced")
     assert peak < 20
+
+
+def test_pairsShowThemselvesBriefly():
+    pair = simulatePair(size=64, seed=1)
+    assert repr(pair).startswith("<SimulatedPair 64x64: ") and len(repr(pair)) < 100
+    assert len(repr(pair.science)) < 120

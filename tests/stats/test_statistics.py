@@ -545,3 +545,14 @@ def testStoredSpotValuesOfVectors(values, weights, wanted, compat):
         got = stats.getResult(Property[name])
         for found, want in zip(got, value if isinstance(value, tuple) else (value,)):
             assert found == pytest.approx(want, rel=0, abs=5e-6, nan_ok=True), name  # half of the last digit given
+
+
+def testPropertiesMayBeNamedAndAreShown():
+    values = np.arange(1.0, 11)
+    assert makeStatistics(values, "MEANCLIP").getValue() == 5.5
+    stats = makeStatistics(values, "MEAN | STDEV, ERRORS", StatisticsControl())
+    assert stats.flags == int(Property.MEAN | Property.STDEV | Property.ERRORS)
+    assert repr(stats) == "Statistics(MEAN=5.5 +- 0.957, STDEV=3.02765 +- 0.642)"
+    assert repr(makeStatistics(values, "NPOINT|ORMASK")) == "Statistics(NPOINT=10, ORMASK=0x0)"
+    with pytest.raises(DomainError, match="MEDIUM"):
+        makeStatistics(values, "MEDIUM")

@@ -56,6 +56,10 @@ def writeExposure(exposure, path, *, overwrite=False, compress="none", seed=None
     """
     from astropy.io import fits
 
+    if not hasattr(exposure, "maskedImage"):
+        raise TypeError(
+            f"exposure: wanted an Exposure (stillsky.exposure(array) makes one), got {type(exposure).__name__}"
+        )
     metadata = exposure.metadata if exposure.metadata is not None else Header()
     unit = metadata.get("BUNIT")
     primary = fits.PrimaryHDU(header=_primaryHeader(exposure, metadata))

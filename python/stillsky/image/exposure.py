@@ -15,6 +15,17 @@ from .masked_image import MaskedImage
 __all__ = ["Exposure", "ExposureInfo", "makeExposure"]
 
 
+# What is asked of a component: anything that can do it serves.
+_TYPES = {
+    "wcs": ("stillsky.wcs.SkyWcs (SkyWcs(astropyWcs, xy0) makes one)", ("pixelToSky", "skyToPixel")),
+    "psf": ("stillsky.psf.Psf (KernelPsf(array) makes one of an image)", ("computeKernelImage", "computeImage")),
+    "photoCalib": ("stillsky.photom.PhotoCalib", ("localCalibration",)),
+    "filter": ("stillsky.meta.FilterLabel", ("band", "physical")),
+    "visitInfo": ("stillsky.meta.VisitInfo", ("exposureTime",)),
+    "validPolygon": ("stillsky.geom.Polygon", ("contains", "shifted")),
+}
+
+
 @dataclass
 class ExposureInfo:
     """What is known about an exposure besides its pixels; None where unknown.
@@ -51,6 +62,12 @@ class ExposureInfo:
     summaryStats: Any = None
     metadata: Any = None
     provenance: list = field(default_factory=list)
+
+    def __setattr__(self, name, value):
+        kind, needed = _TYPES.get(name, (None, ()))
+        if value is not None and not all(hasattr(value, method) for method in needed):
+            raise TypeError(f"{name}: wanted a {kind} or None, got {type(value).__name__}")
+        object.__setattr__(self, name, value)
 
     @property
     def components(self):
@@ -187,10 +204,13 @@ class Exposure:
             raise DomainError(f"cutout: centre ({x:.2f}, {y:.2f}) is outside {self.bbox}")
         return Box2I.centered((x, y), (w, h))
 
-    def containsSky(self, ra, dec, padding=0):
-        """Whether sky positions (ICRS radians, arrays welcome) fall on the image grown by ``padding`` pixels."""
+    def containsSky(self, ra, dec=None, padding=0):
+        """Whether sky positions (ICRS radians, arrays welcome, or one `astropy.coordinates.SkyCoord`) fall on the image
+        grown by ``padding`` pixels."""
         if self.wcs is None:
             raise StillskyError("containsSky: the exposure has no WCS")
+        if dec is None:
+            ra, dec = ra.icrs.ra.rad, ra.icrs.dec.rad
         x, y = self.wcs.skyToPixel(ra, dec)
         return Box2D(self.bbox).dilated(padding).contains((x, y))
 

@@ -9,7 +9,7 @@ from .moffat_field import MoffatField
 __all__ = ["SimulatedFrame"]
 
 
-@dataclass
+@dataclass(repr=False)
 class SimulatedFrame:
     """One simulated exposure, as plain arrays.
 
@@ -48,6 +48,12 @@ class SimulatedFrame:
     fluxScale: float
     wcsCards: dict
     cards: dict = field(default_factory=dict)
+
+    def __repr__(self):
+        height, width = self.image.shape
+        return (
+            f"<SimulatedFrame {width}x{height}: gain {self.gain:g}, sky {self.sky:g}, saturation {self.saturation:g}>"
+        )
 
     @property
     def badMask(self):

@@ -17,7 +17,7 @@ _CENTRE = (150.1, 2.2)  # right ascension and declination of the field, degrees
 _DRAW_LEVEL = 0.02  # sources are drawn out to this fraction of the sky noise
 
 
-@dataclass
+@dataclass(repr=False)
 class SimulatedPair:
     """A pair of simulated exposures with their truth.
 
@@ -41,6 +41,12 @@ class SimulatedPair:
     stars: dict
     galaxies: dict
     parameters: dict = field(default_factory=dict)
+
+    def __repr__(self):
+        height, width = self.science.image.shape
+        counts = [f"{len(table['x'])} {name}" for name, table in
+                  (("stars", self.stars), ("galaxies", self.galaxies), ("transients", self.transients))]  # fmt: skip
+        return f"<SimulatedPair {width}x{height}: {', '.join(counts)}>"
 
     def truthTable(self):
         """The transients as an `astropy.table.Table` with units, descriptions and sky positions."""

@@ -44,6 +44,33 @@ def stringToStatisticsProperty(name):
     return Property(_core.stringToStatisticsProperty(name))
 
 
+def _asFlags(flags):
+    """Properties from a number or from names, e.g. "MEANCLIP" or "MEAN | STDEV"."""
+    if not isinstance(flags, str):
+        return int(flags)
+    found = Property.NOTHING
+    for name in flags.replace("|", " ").replace(",", " ").split():
+        found |= stringToStatisticsProperty(name)
+    return int(found)
+
+
+def _show(self):
+    """Everything that was requested, in one line."""
+    flags, parts = Property(self.flags), []
+    for prop in Property:
+        if prop not in flags or prop in (Property.NOTHING, Property.ERRORS):
+            continue
+        if prop is Property.ORMASK:
+            parts.append(f"ORMASK={self.orMask:#x}")
+            continue
+        value, error = self.getResult(int(prop))
+        parts.append(f"{prop.name}={value:.7g}" + (f" +- {error:.3g}" if Property.ERRORS in flags else ""))
+    return f"Statistics({', '.join(parts)})"
+
+
+Statistics.__repr__ = _show
+
+
 _NATIVE = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int32), np.dtype(np.uint16))
 
 
@@ -116,8 +143,8 @@ def makeStatistics(data, *args, mask=None, variance=None, weights=None, control=
     data : MaskedImage, Exposure, Image, Mask, array or sequence
         The samples. Lists are taken as float64; integer arrays follow the median rule for integer pixels (ties are
         spread over the unit-wide bin). Of a Mask alone only NPOINT, ORMASK and SUM exist, and SUM is the bitwise OR.
-    flags : Property or int
-        What to compute.
+    flags : Property, int or str
+        What to compute; names as in "MEANCLIP" or "MEAN | STDEV".
     control : StatisticsControl, optional
         How; default: 3 sigma, 3 rounds, finite samples, no mask bits excluded.
     mask, variance : Mask, Image or array, optional
@@ -138,7 +165,7 @@ def makeStatistics(data, *args, mask=None, variance=None, weights=None, control=
     DomainError
         No pixels, contradictory options, or later: a property that was not requested.
     """
-    if len(args) == 3 or (len(args) == 2 and not isinstance(args[0], int | np.integer)):
+    if len(args) == 3 or (len(args) == 2 and not isinstance(args[0], int | np.integer | str)):
         first, args = args[0], args[1:]
         if _isMask(first) and mask is None:
             mask = first
@@ -148,7 +175,7 @@ def makeStatistics(data, *args, mask=None, variance=None, weights=None, control=
             raise TypeError("makeStatistics: weights given twice")
     if not 1 <= len(args) <= 2 or (len(args) == 2 and control is not None):
         raise TypeError("makeStatistics: wanted (data, [mask or weights,] flags[, control])")
-    flags = int(args[0])
+    flags = _asFlags(args[0])
     control = args[1] if len(args) == 2 else control
     control = StatisticsControl() if control is None else control
     if _isMask(data):
