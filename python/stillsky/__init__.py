@@ -94,6 +94,8 @@ _LAZY = {
     "writeExposure": "fits",
     "writeKernel": "fits",
     # photom
+    "ApCorrMap": "photom",
+    "ChebyshevBoundedField": "photom",
     "PhotoCalib": "photom",
     # detection, measure
     "detectSources": "detection",

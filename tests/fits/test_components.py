@@ -7,9 +7,10 @@ from astropy.io import fits
 import stillsky
 from stillsky.fits import readPart, writeExposure
 from stillsky.fits.records import fromRecord, toRecord
-from stillsky.geom import AffineTransform
+from stillsky.geom import AffineTransform, Box2I
 from stillsky.image import Exposure, Image, MaskedImage
 from stillsky.kernel import AnalyticKernel, FixedKernel, GaussianFunction2, PolynomialFunction2
+from stillsky.photom import ApCorrMap, ChebyshevBoundedField, PhotoCalib
 from stillsky.psf import (
     DoubleGaussianPsf,
     GaussianPsf,
@@ -105,8 +106,10 @@ def testSummaryStatistics(tmp_path):
 def testComponentsWithoutFormAreAnnounced(tmp_path, caplog):
     exposure = _exposure(None)
     exposure.apCorrMap = {"x": object()}
+    exposure.info.coaddInputs = object()
     writeExposure(exposure, tmp_path / "e.fits")
     assert "apCorrMap" in caplog.text and stillsky.read(tmp_path / "e.fits").apCorrMap is None
+    assert "coaddInputs" in caplog.text and stillsky.read(tmp_path / "e.fits").info.coaddInputs is None
 
 
 def testNewerTableVersion(tmp_path):
@@ -149,3 +152,61 @@ def testRecordsKeepEveryType(tmp_path):
             assert back[key] == value and type(back[key]) is type(value)
     with pytest.raises(TypeError, match="'o'"):
         toRecord("X", "Y", {"o": np.array([object()])})
+
+
+class _Slope:
+    """A field of another class: no polynomial."""
+
+    def evaluate(self, x, y):
+        return 100.0 / (1.0 + 0.002 * np.asarray(x) + 0.001 * np.asarray(y))
+
+    def mean(self):
+        return 90.0
+
+
+def testACalibrationThatVariesKeepsItsField(tmp_path, rng):
+    exposure = _exposure(None)
+    field = ChebyshevBoundedField(exposure.bbox, rng.normal(size=(3, 2)) + [[50, 0], [0, 0], [0, 0]])
+    exposure.photoCalib = PhotoCalib.fromField(field, 0.25)
+    writeExposure(exposure, tmp_path / "e.fits")
+    for back in (stillsky.read(tmp_path / "e.fits").photoCalib, readPart(tmp_path / "e.fits", "photoCalib")):
+        assert back == exposure.photoCalib and back.field == field and back.err == 0.25
+    exposure.photoCalib = PhotoCalib(3.0, 0.1)
+    writeExposure(exposure, tmp_path / "c.fits")
+    assert stillsky.read(tmp_path / "c.fits").photoCalib == PhotoCalib(3.0, 0.1)
+    with fits.open(tmp_path / "e.fits") as varies, fits.open(tmp_path / "c.fits") as constant:
+        versions = [hdus["SKY_PHOTOCALIB"].header["SVERS"] for hdus in (varies, constant)]
+    assert versions == [2, 1]  # programs that know no fields must not take the mean for everything
+
+
+def testAFieldOfAnotherClassIsWrittenAsAPolynomial(tmp_path, caplog):
+    exposure = _exposure(None)
+    exposure.photoCalib = PhotoCalib.fromField(_Slope())
+    caplog.set_level("INFO", "stillsky.fits")
+    writeExposure(exposure, tmp_path / "e.fits")
+    back = stillsky.read(tmp_path / "e.fits").photoCalib
+    x, y = np.meshgrid(np.arange(100.0), np.arange(80.0))
+    np.testing.assert_allclose(back.localCalibration((x, y)), _Slope().evaluate(x, y), rtol=1e-6)
+    assert back.mean == 90.0 and "largest deviation" in caplog.text
+
+
+def testApertureCorrectionsAreKept(tmp_path, rng):
+    exposure = _exposure(None)
+    boxes = exposure.bbox, Box2I((-5, 7), (30, 40))
+    exposure.info.apCorrMap = ApCorrMap(
+        {
+            f"base_{name}": ChebyshevBoundedField(box, rng.normal(size=shape))
+            for name, box, shape in zip(
+                ("PsfFlux_instFlux", "PsfFlux_instFluxErr", "GaussianFlux_instFlux"),
+                (*boxes, boxes[0]),
+                ((1, 1), (3, 2), (2, 4)),
+                strict=True,
+            )
+        }  # fmt: skip
+    )
+    writeExposure(exposure, tmp_path / "e.fits")
+    assert stillsky.read(tmp_path / "e.fits").info.apCorrMap == exposure.info.apCorrMap
+    assert readPart(tmp_path / "e.fits", "apCorrMap") == exposure.info.apCorrMap
+    exposure.info.apCorrMap = ApCorrMap()
+    writeExposure(exposure, tmp_path / "n.fits")
+    assert stillsky.read(tmp_path / "n.fits").info.apCorrMap is None

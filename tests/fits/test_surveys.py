@@ -312,6 +312,11 @@ def testDp1VisitImage(tmp_path, rng):
     assert not {"AR_HDU", "PSF_ID", "ARCHIVE_ID_PSF", "CRVAL1", "EXPTIME"} & set(exposure.metadata)
     assert exposure.metadata["LSST BUTLER DATASETTYPE"] == "visit_image"
     assert any("approximation" in s for s in provenance) and _warnings(provenance) == []
+    # What the file keeps in tables of another program is named.
+    assert exposure.psf is None
+    assert [s for s in provenance if "archive table" in s] == [
+        "psf: in an archive table that is not decoded; it is measured where it is needed"
+    ]
 
 
 def testDp1FilesWithOtherBitsAreEqualByName(tmp_path, rng):

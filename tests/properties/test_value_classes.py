@@ -8,6 +8,7 @@ import pytest
 from stillsky.geom import AffineTransform, Box2I, Polygon
 from stillsky.image import Exposure, ExposureInfo, Image, Mask, MaskedImage, MaskSchema
 from stillsky.meta import FilterLabel, Header, Weather
+from stillsky.photom import ApCorrMap, ChebyshevBoundedField
 from stillsky.psf import GaussianPsf, WarpedPsf
 from stillsky.wcs import makeCdMatrix, makeTanWcs, pairTransform
 from value_checks import checkValue
@@ -20,6 +21,10 @@ IMMUTABLE = {
     "Polygon": (Polygon([(0, 0), (1, 0), (1, 0.1)]), [Polygon([(0, 0), (1, 0), (1, 0.2)])]),
     "MaskSchema": (MaskSchema.standard().add("MINE", "its meaning"), [MaskSchema.standard(), MaskSchema()]),
     "PixelTransform": (pairTransform(WCS, WCS.shifted((1, 0))), [pairTransform(WCS, WCS)]),
+    "ChebyshevBoundedField": (
+        ChebyshevBoundedField(Box2I((3, 4), (5, 2)), [[1.0, 2.0], [0.5, 0.0]]),
+        [ChebyshevBoundedField(Box2I((3, 4), (5, 2)), [[1.0, 2.0]])],
+    ),
     "Weather": (Weather(10.0, math.nan, 40.0), [Weather(), Weather(11.0, math.nan, 40.0)]),
     "WarpedPsf": (WarpedPsf(PSF, AffineTransform([[2, 0], [0, 1]])), [WarpedPsf(PSF, AffineTransform())]),
 }
@@ -36,6 +41,10 @@ def exposure(**components):
 
 
 MUTABLE = {
+    "ApCorrMap": (
+        ApCorrMap({"a_instFlux": ChebyshevBoundedField(Box2I((3, 4), (5, 2)), [[1.0, 2.0]])}),
+        [ApCorrMap(), ApCorrMap({"a_instFlux": ChebyshevBoundedField(Box2I((3, 4), (5, 2)), [[1.0]])})],
+    ),
     "Image": (image(), [image(2), image().convert(np.float64), Image(image().array)]),
     "Mask": (
         Mask(np.eye(3, dtype=np.int32), (1, 2), {"A": 0}),

@@ -6,13 +6,14 @@ import numpy as np
 
 from ..errors import FitsLayoutError, StillskyError
 from ..meta import FilterLabel
-from ..photom import PhotoCalib
+from ..photom import ApCorrMap, ChebyshevBoundedField, PhotoCalib
 from .records import fromRecord, toRecord
 
 __all__ = ["componentHdus", "psfFromHdu", "psfToHdu", "readComponents"]
 
 _LOG = logging.getLogger("stillsky.fits")
 
+_FIELD_ORDER = 8  # of the polynomial that stands for a field of another class
 _GRID = 5  # positions along each axis at which a PSF without a table form is sampled
 
 
@@ -23,11 +24,12 @@ def componentHdus(exposure):
         hdus.append(psfToHdu(exposure.psf, exposure.bbox))
     calib = exposure.photoCalib
     if calib is not None:
-        if calib.isConstant:
-            hdus.append(toRecord("SKY_PHOTOCALIB", "PhotoCalib", {"mean": calib.mean, "err": calib.err}))
-        else:
-            _LOG.warning("the calibration varies over the image; its mean %g nJy per count is written", calib.mean)
-            hdus.append(toRecord("SKY_PHOTOCALIB", "PhotoCalib", {"mean": calib.mean, "err": calib.err}))
+        hdus.append(_photoCalibHdu(calib, exposure.bbox))
+    formless = {"coaddInputs", "transmissionCurve"}
+    if exposure.info.apCorrMap and all(hasattr(field, "evaluate") for field in exposure.info.apCorrMap.values()):
+        hdus.append(_apCorrHdu(exposure.info.apCorrMap, exposure.bbox))
+    elif exposure.info.apCorrMap:
+        formless.add("apCorrMap")
     if exposure.filter is not None:
         fields = {"band": exposure.filter.band, "physical": exposure.filter.physical}
         hdus.append(toRecord("SKY_FILTER", "FilterLabel", fields))
@@ -38,10 +40,53 @@ def componentHdus(exposure):
     summary = getattr(exposure.info, "summaryStats", None)
     if summary:
         hdus.append(toRecord("SKY_SUMMARY", "dict", {k: float(v) for k, v in summary.items()}))
-    for name in ("apCorrMap", "coaddInputs", "transmissionCurve"):
+    for name in sorted(formless):
         if getattr(exposure.info, name, None) is not None:
             _LOG.warning("exposure component %s has no file form and is not written", name)
     return hdus
+
+
+def _photoCalibHdu(calib, bbox):
+    """Mean and error; of a calibration that varies also the field, and version 2, which older programs refuse."""
+    fields = {"mean": calib.mean, "err": calib.err}
+    if calib.isConstant:
+        return toRecord("SKY_PHOTOCALIB", "PhotoCalib", fields)
+    return toRecord("SKY_PHOTOCALIB", "PhotoCalib", {**fields, **_asChebyshev(calib.field, bbox).persist()}, version=2)
+
+
+def _apCorrHdu(apCorrMap, bbox):
+    """All fields in one row: boxes (n, 4) and coefficients one after the other, with their shapes (n, 2)."""
+    fields = [_asChebyshev(field, bbox).persist() for field in apCorrMap.values()]
+    return toRecord(
+        "SKY_APCORR",
+        "ApCorrMap",
+        {
+            "names": "\n".join(apCorrMap),
+            "boxes": np.array([field["box"] for field in fields]),
+            "shapes": np.array([field["coefficients"].shape for field in fields]),
+            "coefficients": np.concatenate([field["coefficients"].ravel() for field in fields]),
+        },
+    )
+
+
+def _asChebyshev(field, bbox):
+    """The field itself, or for one of another class its best polynomial over the image; the deviation is told."""
+    if isinstance(field, ChebyshevBoundedField):
+        return field
+    order = min(_FIELD_ORDER, max(min(bbox.width, bbox.height) - 1, 0))
+    x, y = (
+        v.ravel()
+        for v in np.meshgrid(
+            np.linspace(bbox.minX, bbox.maxX, min(4 * order + 1, bbox.width)),
+            np.linspace(bbox.minY, bbox.maxY, min(4 * order + 1, bbox.height)),
+        )
+    )
+    values = np.asarray(field.evaluate(x, y), float)
+    fitted = ChebyshevBoundedField.fit(bbox, x, y, values, orderX=order, triangular=False)
+    deviation = np.abs(fitted.evaluate(x, y) - values).max() / np.abs(values).max()
+    say = _LOG.warning if deviation > 1e-6 else _LOG.info
+    say("a field of class %s is written as a polynomial; largest deviation %.1e", type(field).__name__, deviation)
+    return fitted
 
 
 def psfToHdu(psf, bbox=None, name="SKY_PSF"):
@@ -102,7 +147,7 @@ def readComponents(hdus, wanted=None):
     ----------
     hdus : `astropy.io.fits.HDUList`
     wanted : container of `str`, optional
-        Names out of psf, photoCalib, filter, validPolygon, summaryStats; all by default.
+        Names out of psf, photoCalib, apCorrMap, filter, validPolygon, summaryStats; all by default.
 
     Returns
     -------
@@ -123,8 +168,21 @@ def readComponents(hdus, wanted=None):
 
 
 def _photoCalib(hdu):
+    fields = fromRecord(hdu, maxVersion=2)[1]
+    field = ChebyshevBoundedField.restore(fields) if "coefficients" in fields else None
+    return PhotoCalib(fields["mean"], fields["err"], field)
+
+
+def _apCorrMap(hdu):
     fields = fromRecord(hdu)[1]
-    return PhotoCalib(fields["mean"], fields["err"])
+    out, start = ApCorrMap(), 0
+    for name, box, shape in zip(fields["names"].split("\n"), fields["boxes"], fields["shapes"], strict=True):
+        part = slice(start, start + int(np.prod(shape)))
+        out[name] = ChebyshevBoundedField.restore(
+            {"box": box, "coefficients": fields["coefficients"][part].reshape(tuple(shape))}
+        )
+        start = part.stop
+    return out
 
 
 def _filter(hdu):
@@ -142,6 +200,7 @@ def _polygon(hdu):
 _READERS = {
     "SKY_PSF": ("psf", psfFromHdu),
     "SKY_PHOTOCALIB": ("photoCalib", _photoCalib),
+    "SKY_APCORR": ("apCorrMap", _apCorrMap),
     "SKY_FILTER": ("filter", _filter),
     "SKY_POLYGON": ("validPolygon", _polygon),
     "SKY_SUMMARY": ("summaryStats", lambda hdu: fromRecord(hdu)[1]),

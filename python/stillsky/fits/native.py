@@ -230,7 +230,27 @@ def readNative(hdus, path, region=None, *, components=True):
     if components:
         result.components = readComponents(hdus)
         _legacyComponents(result, primary, version)
+        _sayArchive(result, primary)
     return result
+
+
+# Archive keys of the components that an exposure has, and what stands in for them when it cannot be taken from there.
+_ARCHIVED = {
+    "PSF": ("psf", "it is measured where it is needed"),
+    "PHOTOCALIB": ("photoCalib", None),
+    "FILTER": ("filter", None),
+    "AP_CORR_MAP": ("apCorrMap", None),
+    "VALID_POLYGON": ("validPolygon", None),
+}
+
+
+def _sayArchive(result, primary):
+    """Name the components that another program keeps in archive tables of its own, which are not decoded."""
+    if "AR_HDU" not in primary:
+        return
+    for key, (name, instead) in _ARCHIVED.items():
+        if f"ARCHIVE_ID_{key}" in primary and name not in result.components:
+            result.say(f"{name}: in an archive table that is not decoded" + (f"; {instead}" if instead else ""))
 
 
 def _imageType(hdu):

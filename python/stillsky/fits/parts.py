@@ -119,7 +119,7 @@ def readMetadata(path):
         return nativeMetadata(hdus, hdu, understoodWcs=wcs is not None)
 
 
-_TABLES = ("psf", "photoCalib", "filter", "validPolygon", "summaryStats")
+_TABLES = ("psf", "photoCalib", "apCorrMap", "filter", "validPolygon", "summaryStats")
 
 
 def readPart(path, name):
@@ -129,7 +129,7 @@ def readPart(path, name):
     ----------
     path : `str`
     name : `str`
-        image, mask, variance, bbox, xy0, dimensions, wcs, metadata, visitInfo, id, psf, photoCalib, filter,
+        image, mask, variance, bbox, xy0, dimensions, wcs, metadata, visitInfo, id, psf, photoCalib, apCorrMap, filter,
         validPolygon or summaryStats.
 
     Returns

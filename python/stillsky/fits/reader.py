@@ -252,8 +252,9 @@ def _finish(planes, opts, path):
         id=planes.id,
         validPolygon=parts.get("validPolygon"),
     )
-    if parts.get("summaryStats"):
-        exposure.info.summaryStats = parts["summaryStats"]
+    for name in ("summaryStats", "apCorrMap"):
+        if parts.get(name):
+            setattr(exposure.info, name, parts[name])
     exposure.info.provenance = planes.provenance
     return exposure
 
