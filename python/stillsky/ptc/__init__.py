@@ -23,6 +23,14 @@ _LAZY = {
     "covDirectValue": "covariance",
     "covariances": "covariance",
     "makeCovArray": "covariance",
+    # amplifiers, sections: raw files to trimmed exposures
+    "DetectorLayout": "amplifiers",
+    "averageBias": "amplifiers",
+    "findLayout": "amplifiers",
+    "measureOverscan": "amplifiers",
+    "parseSection": "sections",
+    "readAmpRegions": "sections",
+    "readFlat": "amplifiers",
     # dataset
     "PairCountError": "dataset",
     "PhotonTransferCurveDataset": "dataset",
