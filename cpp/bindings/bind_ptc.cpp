@@ -3,6 +3,7 @@
 #include "bindings.hpp"
 #include "numpy_view.hpp"
 #include "stillsky/ptc/covariance.hpp"
+#include "stillsky/ptc/flat_pair.hpp"
 #include "stillsky/ptc/moments.hpp"
 
 namespace stillsky {
@@ -99,6 +100,39 @@ long long pyClipWeights(py::array const& image, Weights const& weight, double lo
     });
 }
 
+long long pyUsablePixels(py::array const& image, std::optional<py::array> const& mask, std::int32_t bits,
+                         py::array const& out) {
+    return withRealPixels(image, [&](auto zero) {
+        const auto pixels = viewOf<const decltype(zero)>(image, "image");
+        const auto bitsOf = mask ? viewOf<const std::int32_t>(*mask, "mask") : View2<const std::int32_t>();
+        const auto to = viewOf<std::uint8_t>(out, "out");
+        py::gil_scoped_release release;
+        return usablePixels(pixels, bitsOf, bits, to);
+    });
+}
+
+double pyFlatPairRatio(py::array const& image1, py::array const& image2, py::array const& weight, double scale1,
+                       double scale2) {
+    return withRealPixels(image1, [&](auto zero) {
+        using T = decltype(zero);
+        const auto a = viewOf<const T>(image1, "image1"), b = viewOf<const T>(image2, "image2");
+        const auto weights = viewOf<const std::uint8_t>(weight, "weight");
+        py::gil_scoped_release release;
+        return flatPairRatio(a, b, weights, scale1, scale2);
+    });
+}
+
+py::array_t<double> pyRowMeans(py::array const& image, py::array const& weight) {
+    std::vector<double> means;
+    {
+        const auto pixels = viewOf<const double>(image, "image");
+        const auto weights = viewOf<const std::uint8_t>(weight, "weight");
+        py::gil_scoped_release release;
+        means = rowMeans(pixels, weights);
+    }
+    return py::array_t<double>(static_cast<py::ssize_t>(means.size()), means.data());
+}
+
 }  // namespace
 
 void bindPtc(py::module_& m) {
@@ -112,6 +146,10 @@ void bindPtc(py::module_& m) {
           py::arg("mean2"), py::arg("out"));
     m.def("clipWeights", &pyClipWeights, py::arg("image"), py::arg("weight"), py::arg("lower"), py::arg("upper"),
           py::arg("out"));
+    m.def("usablePixels", &pyUsablePixels, py::arg("image"), py::arg("mask"), py::arg("bits"), py::arg("out"));
+    m.def("flatPairRatio", &pyFlatPairRatio, py::arg("image1"), py::arg("image2"), py::arg("weight"), py::arg("scale1"),
+          py::arg("scale2"));
+    m.def("rowMeans", &pyRowMeans, py::arg("image"), py::arg("weight"));
 }
 
 }  // namespace stillsky

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import json
 import math
 import weakref
 
@@ -13,7 +14,7 @@ from stillsky import numThreads
 from stillsky.errors import DomainError, ShapeError
 from stillsky.geom import Box2I
 from stillsky.meta import Amplifier, Detector
-from stillsky.ptc import ExposureHandle, extractFlatPairs, planarRadius
+from stillsky.ptc import ExposureHandle, PhotonTransferCurveDataset, extractFlatPairs, planarRadius
 from stillsky.ptc.config import PhotonTransferCurveExtractAlgorithmConfig
 from stillsky.ptc.extract import makeDummyDataset, signalRange
 
@@ -407,3 +408,29 @@ def test_config_defaultsAreThoseOfTheReference():
         found = getattr(made, name)
         assert (list(found) if isinstance(value, list) else found) == value, name
     assert dict(made.minMeanSignal) == {"ALL_AMPS": 0.0} and dict(made.maxMeanSignal) == {"ALL_AMPS": 1.0e6}
+
+
+@pytest.mark.shared
+def test_rampOfTheReferenceTest(sharedDir):
+    """20 levels of mock flats, region FULL: the figures that the reference's pipeline test fits, in double precision."""
+    want = json.loads((sharedDir / "golden" / "ptc_mockflats.json").read_text())["pipeline_float64_points"]
+    flats = []
+    times = [float(t) for t in range(1, 97, 5)]
+    for time in times:
+        for stream in (np.random.RandomState(seed) for seed in (1984, 666)):
+            electrons = stream.normal(1000 * time, math.sqrt(1000 * time), (204, 200)) + stream.normal(0, 3, (204, 200))
+            flats.append(makeFlat((electrons / 0.75).astype(np.float32), time))
+    wanted = config(detectorMeasurementRegion="FULL", maximumRangeCovariancesAstier=10, gainCorrectionType="NONE")
+    result = extractFlatPairs(flats, config=wanted)
+    assert len(result.pairs) == 20
+    merged = PhotonTransferCurveDataset(NAMES, "PARTIAL", 10)
+    for pair in result.pairs:
+        merged.appendPartialPtc(pair.dataset)
+    amp = "C:1,2"
+    assert merged.rawMeans[amp] == pytest.approx(np.array(want["mean"]), rel=1e-10)
+    assert merged.rawVars[amp] == pytest.approx(np.array(want["var"]), rel=1e-10)
+    assert merged.covariancesSqrtWeights[amp][:, 0, 0] == pytest.approx(np.array(want["sqrtWeight00"]), rel=1e-10)
+    scale = np.array(want["var"])[:, np.newaxis, np.newaxis]
+    assert np.abs(merged.covariances[amp][:, :3, :3] - np.array(want["cov3x3"])) / scale == pytest.approx(0, abs=1e-10)
+    assert merged.covariancesSqrtWeights[amp][:, :3, :3] == pytest.approx(np.array(want["sqrtWeights3x3"]), rel=1e-10)
+    assert merged.gainList[amp] == pytest.approx(0.75, rel=0.03)

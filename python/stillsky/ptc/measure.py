@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .. import _core
 from ..errors import DomainError, ShapeError
 from .binning import binDifference
 from .covariance import CovarianceResult, covariances
 from .gain import gainFromRatio
 from .histogram import gaussianHistogram
 from .moments import clippedMoments, clipVarianceFactor, clipWeights, differenceOfFlats
+from .pixels import realPixels
 from .settings import makeSettings
 
 __all__ = ["FlatPairMeasurement", "PairPixels", "gainRatio", "measureFlatPair", "rowMeanVariance"]
@@ -208,10 +210,9 @@ def _planes(flat, region, maskNames):
 
 
 def _usable(image, bits, wanted):
-    usable = np.isfinite(image)
-    if bits is not None and wanted:
-        usable &= (bits & np.int32(wanted)) == 0
-    return usable
+    usable = np.empty(image.shape, np.uint8)
+    _core.usablePixels(realPixels(image), bits, wanted, usable)
+    return usable.view(bool)
 
 
 def measureFlatPair(flat1, flat2, config, *, region=None, readNoise=_NAN, nLags=None, log=None):
@@ -374,17 +375,11 @@ def gainRatio(image1, image2, good, mean1=None, mean2=None):
         Levels; given, both flats are first brought to the average of the two. Levels that differ otherwise add
         (mean1 - mean2)^2/(2 mean).
     """
-    first, second = (image[good].astype(np.float64) for image in (image1, image2))
-    if mean1 is not None:
-        mean = 0.5 * (mean1 + mean2)
-        first *= mean2 / mean
-        second *= mean1 / mean
-    total = first + second
-    first -= second
-    first *= first
-    with np.errstate(divide="ignore", invalid="ignore"):
-        first /= total
-    return float(first.mean()) if first.size and np.isfinite(first.sum()) else _NAN
+    first, second = realPixels(image1, "image1"), realPixels(image2, "image2")
+    if first.dtype != second.dtype:
+        first, second = first.astype(np.float64, copy=False), second.astype(np.float64, copy=False)
+    scales = (1.0, 1.0) if mean1 is None else (2.0 * mean2 / (mean1 + mean2), 2.0 * mean1 / (mean1 + mean2))
+    return _core.flatPairRatio(first, second, np.ascontiguousarray(good).view(np.uint8), *scales)
 
 
 def rowMeanVariance(difference, use, nSigma=5.5, nIter=3):
@@ -398,9 +393,8 @@ def rowMeanVariance(difference, use, nSigma=5.5, nIter=3):
     nSigma, nIter
         Clipping of the list of means.
     """
-    count = np.count_nonzero(use, axis=1)
-    total = np.where(use, difference, 0.0).sum(axis=1)
-    means = (total[count > 0] / count[count > 0]).reshape(1, -1)
+    means = _core.rowMeans(np.ascontiguousarray(difference), np.ascontiguousarray(use).view(np.uint8))
+    means = means[np.isfinite(means)].reshape(1, -1)
     if means.size == 0:
         return _NAN
     return float(clippedMoments(means, np.ones(means.shape, bool), nSigma, nIter).variance)
