@@ -88,7 +88,8 @@ def placesFromRegions(hdus, regions, ext=None):
     for region in regions:
         wanted = region.ext if region.ext is not None else ext
         number = _extension(hdus, wanted, f"amplifier {region.name}")
-        numbers = {k: getattr(region, k) or math.nan for k in ("gain", "readNoise", "saturation")}
+        headers = (hdus[number].header, hdus[0].header)
+        numbers = {what: getattr(region, what) or _number(headers, keys, "") for what, keys in _NUMBER_KEYS.items()}
         target = None if region.ext is not None and len({r.ext for r in regions}) > 1 else Section(region.data)
         place = AmpPlace(region.name, number, Section(region.data), region.bias, target, **numbers)
         places.append(_checkedPlace(place, hdus[number]))

@@ -1,8 +1,8 @@
 """Simulators whose truth is known, for demonstrations and tests."""
 
 from .defects import badPixelMask, cosmicRays, saturate
-from .flat_files import ampsOfFrame, rawHdus, writeFlatFiles
-from .flat_ramp import FlatRamp, simulateFlatRamp
+from .flat_files import ampsOfFrame, flatFileNames, rawHdus, writeFlatFiles
+from .flat_ramp import FlatRamp, defaultAmplifiers, simulateFlatRamp
 from .flats import AmplifierTruth, SimulatedFlatPair, brighterFatterMatrix, flatLevels, simulateFlatPair
 from .frame import SimulatedFrame
 from .gaussian_field import GaussianField
@@ -24,6 +24,8 @@ __all__ = [
     "badPixelMask",
     "brighterFatterMatrix",
     "cosmicRays",
+    "defaultAmplifiers",
+    "flatFileNames",
     "flatLevels",
     "rawHdus",
     "saturate",

@@ -49,7 +49,8 @@ def rawHdus(ramp, i, layout="extensions"):
         for image, truth, place, rng in zip(images, ramp.amplifiers, ramp.places, streams):
             if isBias:
                 image += _readNoise(rng, image.shape, truth)
-            frame[place.bbox.slices()] = image + np.float32(truth.offset)
+            full = image >= truth.fullWell
+            frame[place.bbox.slices()] = np.where(full, _saturation(truth), image + np.float32(truth.offset))
         return [fits.PrimaryHDU(_digitised([frame])[0], cards)]
     raws = [_rawAmplifier(*every, isBias) for every in zip(images, ramp.amplifiers, ramp.places, streams)]
     raws = _digitised(raws)
@@ -67,7 +68,14 @@ def _rawAmplifier(image, truth, place, rng, isBias):
     raw = _readNoise(rng, (height, _PRESCAN + width + _OVERSCAN), truth)
     if not isBias:  # the image has its own read noise
         raw[:, _PRESCAN : _PRESCAN + width] = image[:: -1 if place.flipY else 1, :: -1 if place.flipX else 1]
-    return raw + np.float32(truth.offset) + rng.normal(0.0, _ROW_DRIFT, (height, 1)).astype(np.float32)
+    full = raw >= truth.fullWell  # the converter's end: neither noise nor drift is added to it
+    raw += np.float32(truth.offset) + rng.normal(0.0, _ROW_DRIFT, (height, 1)).astype(np.float32)
+    return np.minimum(np.where(full, np.inf, raw), _saturation(truth))
+
+
+def _saturation(truth):
+    """Raw value that full pixels have, and no pixel exceeds, adu."""
+    return np.float32(np.floor(truth.offset + truth.fullWell))
 
 
 def _digitised(frames):
@@ -100,7 +108,7 @@ def _extensions(fits, ramp, raws, cards):
         hdu.header["BIASSEC"] = _section(_PRESCAN + width, _PRESCAN + width + _OVERSCAN, 0, height)
         hdu.header["DETSEC"] = _boxSection(place.bbox, place.flipX, place.flipY)
         if np.isfinite(truth.fullWell):
-            hdu.header["SATURATE"] = truth.offset + truth.fullWell
+            hdu.header["SATURATE"] = float(_saturation(truth))
         hdus.append(hdu)
     return hdus
 
@@ -135,7 +143,7 @@ def _frame(fits, ramp, raws, cards):
         cards[f"BIASSEC{letter}"] = _section(*bias)
         cards[f"DETSEC{letter}"] = _boxSection(place.bbox)
         if np.isfinite(truth.fullWell):
-            cards[f"SATURAT{letter}"] = truth.offset + truth.fullWell
+            cards[f"SATURAT{letter}"] = float(_saturation(truth))
     return [fits.PrimaryHDU(frame, cards)]
 
 
@@ -149,15 +157,19 @@ def ampsOfFrame(ramp, layout="frame"):
 
     Returns
     -------
-    amps : `dict` [`str`, `dict` [`str`, `list` [`int`]]]
-        Name to ``data`` and, for "frame", ``bias``: [x0, x1, y0, y1], 0-based, half-open.
+    amps : `dict` [`str`, `dict`]
+        Name to ``data`` and, for "frame", ``bias``: [x0, x1, y0, y1], 0-based, half-open; and ``saturation``, raw adu,
+        if the amplifier has a full well.
     """
-    names = [truth.name for truth in ramp.amplifiers]
     if layout == "frame":
-        boxes = _frameBoxes(ramp)
-        return {name: {"data": list(data), "bias": list(bias)} for name, (_, data, bias) in zip(names, boxes)}
-    boxes = [place.bbox for place in ramp.places]
-    return {name: {"data": [b.minX, b.maxX + 1, b.minY, b.maxY + 1]} for name, b in zip(names, boxes)}
+        entries = [{"data": list(data), "bias": list(bias)} for _, data, bias in _frameBoxes(ramp)]
+    else:
+        boxes = [place.bbox for place in ramp.places]
+        entries = [{"data": [b.minX, b.maxX + 1, b.minY, b.maxY + 1]} for b in boxes]
+    for entry, truth in zip(entries, ramp.amplifiers):
+        if np.isfinite(truth.fullWell):
+            entry["saturation"] = float(_saturation(truth))
+    return {truth.name: entry for truth, entry in zip(ramp.amplifiers, entries)}
 
 
 def writeFlatFiles(ramp, prefix, layout="extensions", *, nBias=0, overwrite=False, rename=str):

@@ -9,7 +9,7 @@ from ..geom import Box2I
 from .defects import cosmicRays
 from .flats import AmplifierTruth, brighterFatterMatrix, flatLevels, simulateFlatPair
 
-__all__ = ["FlatRamp", "simulateFlatRamp"]
+__all__ = ["FlatRamp", "defaultAmplifiers", "simulateFlatRamp"]
 
 _RATE = 1000.0  # electrons per second
 _FIRST_ID = 2026030100001
@@ -73,11 +73,24 @@ def simulateFlatRamp(
     if levels.ndim != 1 or not levels.size or not (levels >= 0).all() or nPairs < 1:
         raise DomainError(f"wanted a list of levels >= 0 and nPairs >= 1, given {levels} and {nPairs}")
     if np.ndim(amplifiers) == 0:
-        amplifiers = _defaultAmplifiers(int(amplifiers), seed, light)
+        amplifiers = defaultAmplifiers(int(amplifiers), seed, light)
     return FlatRamp(levels, nPairs, shape, amplifiers, seed, light, fluxMismatch, badColumns, cosmicRayRate)
 
 
-def _defaultAmplifiers(n, seed, light):
+def defaultAmplifiers(n, seed=1, light="gaussian"):
+    """Amplifiers C00, C01, ... with gains around 1.5, noises around 5 electrons and one `brighterFatterMatrix`.
+
+    Parameters
+    ----------
+    n : `int`
+    seed : `int`
+    light : {"gaussian", "poisson"}
+        With "poisson" a_ij is zero.
+
+    Returns
+    -------
+    amplifiers : `list` [`AmplifierTruth`]
+    """
     if n < 1:
         raise DomainError(f"amplifiers: wanted at least 1, given {n}")
     rng = np.random.default_rng([seed, 77])

@@ -75,6 +75,122 @@ def _run(run):
     return 0
 
 
+@simulate.command(cls=VerbCommand)
+@click.option("-o", "--output", metavar="PREFIX", default="", help="Prefix, e.g. a folder/ [default: current folder].")
+@click.option(
+    "--size",
+    nargs=2,
+    type=click.IntRange(min=16),
+    default=(512, 512),
+    show_default=True,
+    metavar="W H",
+    help="Columns and rows of an amplifier.",
+)
+@click.option("--amps", "amplifiers", type=click.IntRange(min=1), default=2, show_default=True, help="Amplifiers.")
+@click.option("--levels", type=click.IntRange(min=1), default=12, show_default=True, help="Number of levels.")
+@click.option(
+    "--range",
+    "span",
+    nargs=2,
+    type=click.FloatRange(min=1e-3),
+    default=(200.0, 80000.0),
+    show_default=True,
+    metavar="LOW HIGH",
+    help="Lowest and highest level, electrons.",
+)
+@click.option("--pairs", type=click.IntRange(min=1), default=1, show_default=True, help="Pairs at each level.")
+@click.option("--bias", "nBias", type=click.IntRange(min=0), default=0, help="Number of bias frames.")
+@click.option("--gain", type=click.FloatRange(min=1e-6), help="Electrons per adu [default: around 1.5].")
+@click.option("--read-noise", "readNoise", type=click.FloatRange(min=0), help="Electrons [default: around 5].")
+@click.option(
+    "--a00",
+    type=click.FloatRange(max=0),
+    default=-1.6e-6,
+    show_default=True,
+    help="Shrinkage of a pixel per electron; 0: no correlations.",
+)
+@click.option("--full-well", "fullWell", type=click.FloatRange(min=1), help="Electrons [default: none].")
+@click.option(
+    "--layout",
+    type=click.Choice(["extensions", "frame", "plain"]),
+    default="extensions",
+    show_default=True,
+    help="An extension per amplifier, all in one frame with overscan, or one frame without.",
+)
+@click.option("--poisson", is_flag=True, help="Poisson light in independent pixels.")
+@click.option("--flux-mismatch", "fluxMismatch", type=click.FloatRange(0, 0.5), default=0.0, help="Relative rms.")
+@click.option("--defects", is_flag=True, help="Bad columns and cosmic rays.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@runOptions()
+def flats(**options):
+    """Write raw flat pairs of a sensor whose gain, noise and a_ij are known.
+
+    Files are PREFIXflat0000.fits, ... (2k and 2k+1 make a pair), PREFIXbias0000.fits, ..., PREFIXtruth.ecsv, and
+    PREFIXamps.yaml with the amplifier regions where they share a frame.
+    """  # fmt: skip
+    return runVerb("simulate", options, _runFlats)
+
+
+def _runFlats(run):
+    import os
+
+    from ...sim import flatFileNames, simulateFlatRamp, writeFlatFiles
+    from ..products import StagedProducts
+
+    options = run.options
+    ramp = simulateFlatRamp(
+        _levels(options),
+        options["pairs"],
+        shape=options["size"][::-1],
+        amplifiers=_amplifiers(options),
+        seed=options["seed"],
+        light="poisson" if options["poisson"] else "gaussian",
+        fluxMismatch=options["fluxMismatch"],
+        badColumns=2 if options["defects"] else 0,
+        cosmicRayRate=20.0 if options["defects"] else 0.0,
+    )
+    layout, nBias = options["layout"], options["nBias"]
+    names = flatFileNames(ramp, options["output"], layout, nBias)
+    folder, stem = os.path.split(options["output"])
+    output = StagedProducts(os.path.join(folder, stem + "flats"), (), options["overwrite"])
+    output.refuse(names)
+    with output, run.timed("simulate and write"):
+        writeFlatFiles(ramp, options["output"], layout, nBias=nBias, rename=output.beside)
+    run.summary["products"] = names
+    run.summary["metadata"] = {"pairs": len(ramp) // 2, "levels": ramp.levels.tolist(), "amplifiers": len(ramp.places)}
+    more = f"{names[0]} ... {names[len(ramp) - 1]}"
+    run.say(f"result: {len(ramp)} flats of {len(ramp.places)} amplifiers, {more}; {names[-1]}; {run.seconds:.1f} s")
+    return 0
+
+
+def _levels(options):
+    from ...sim import flatLevels
+
+    return flatLevels(options["levels"], *sorted(options["span"]))
+
+
+def _amplifiers(options):
+    """The amplifiers that the options describe; what they leave open is drawn."""
+    import dataclasses
+
+    from ...sim import brighterFatterMatrix, defaultAmplifiers
+
+    changes = {k: options[k] for k in ("gain", "readNoise") if options[k] is not None}
+    if options["poisson"] or options["a00"] == 0:
+        changes["aMatrix"] = None
+    else:
+        changes["aMatrix"] = brighterFatterMatrix(options["a00"])
+    changes.update(bMatrix=None, noiseMatrix=None)
+    made = []
+    for truth in defaultAmplifiers(options["amplifiers"], options["seed"]):
+        well = (
+            {} if options["fullWell"] is None else {"fullWell": options["fullWell"] / changes.get("gain", truth.gain)}
+        )
+        made.append(dataclasses.replace(truth, **changes, **well))
+    return made
+
+
 def writePair(simulated, names, psf=True, plain=False):
     """Write a simulated pair.
 
