@@ -42,7 +42,8 @@ def testEverythingThatIsKnown(tmp_path, rng):
         "card": "SATURATE",
     }
     assert info["readNoise"]["value"] == 4.0 and info["unit"] == "adu" and info["calibration"] == {"njyPerCount": 2.0}
-    assert info["filter"] == "FilterLabel(band='r')" and "30.0" in info["visit"] and info["warnings"] == []
+    assert info["filter"] == {"band": "r", "physical": None} and info["visit"] == {"exposureTime": 30.0}
+    assert info["warnings"] == []
     assert info["planes"]["variance"]["median"] == 25 and info["planes"]["image"]["notFinite"] == 0
 
 

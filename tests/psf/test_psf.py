@@ -469,3 +469,19 @@ def testTooStrongTransformIsRefused():
     behind = makeTanWcs((0, 0), (1.0 + math.pi, 0.5), makeCdMatrix(0.2 / 3600))
     with pytest.raises(stillsky.InvalidPsfError):
         WarpedPsf(GaussianPsf(11, 11, 2), (source, behind))
+
+
+def testAbstractBasesCannotBeMade():
+    """No public class inherits a hook that is not filled."""
+    import inspect
+
+    import stillsky.psf
+
+    assert inspect.isabstract(stillsky.psf.Psf)
+    for name in stillsky.psf.__all__:
+        cls = getattr(stillsky.psf, name)
+        if inspect.isclass(cls) and issubclass(cls, stillsky.psf.Psf) and cls is not stillsky.psf.Psf:
+            assert not inspect.isabstract(cls), name
+    (analytic,) = {c for c in stillsky.psf.GaussianPsf.__mro__ if c.__name__ == "_AnalyticPsf"}
+    with pytest.raises(TypeError, match="_profile"):
+        analytic(11, 11, (0.0, 0.0))

@@ -456,13 +456,15 @@ def _yamlLines(config, lines, indent):
                 lines.append(f"{indent}  {item}:")
                 _yamlLines(value[item], lines, indent + "    ")
         else:
-            _comment(lines, indent, f"{field.doc} ({_typeWords(field)})")
+            _comment(lines, indent, f"{field.doc} ({_typeWords(field, value)})")
             lines.append(f"{indent}{name}: {_scalar(_plain(value))}")
 
 
-def _typeWords(field):
+def _typeWords(field, value):
     words = _allowed(field)
     if getattr(field, "allowed", None):
         meanings = "; ".join(f"{k}: {v}" for k, v in field.allowed.items() if k is not None)
         words = f"{field.dtype.__name__}; {meanings}"
-    return words + (", may be null" if getattr(field, "optional", False) else "")
+    # Choices are optional for historical reasons: only where nothing is a value that is used does it deserve mention.
+    nullable = getattr(field, "optional", False) and (value is None or field.default is None)
+    return words + (", may be null" if nullable else "")

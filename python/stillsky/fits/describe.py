@@ -24,7 +24,8 @@ def describeFile(path, kind="auto", **options):
     info : `dict`
         Only plain types (ready for JSON): path, layout, width, height, xy0, planes (per plane: dtype, minimum, median,
         maximum, fraction not finite), mask (plane name to fraction of pixels, planes that occur), sky (median, sigma),
-        wcs (pixelScale in arcsec, center in degrees) or None, psf (class, fwhm in pixels) or None, filter, visit,
+        wcs (pixelScale in arcsec, center in degrees) or None, psf (class, fwhm in pixels) or None, filter (band,
+        physical) or None, visit (of exposureTime in s, date (TAI), airmass, instrument, object, id those known) or None,
         calibration, unit, gain, readNoise, saturation (value and card) or None, provenance and warnings (sentences).
     """
     exposure, provenance = readExposure(path, kind, **options)
@@ -51,8 +52,8 @@ def describeFile(path, kind="auto", **options):
         "sky": {"median": _number(sky.median), "sigma": _number(sky.sigma)},
         "wcs": _wcs(exposure),
         "psf": _psf(exposure.psf),
-        "filter": None if exposure.filter is None else repr(exposure.filter),
-        "visit": None if exposure.visitInfo is None else repr(exposure.visitInfo),
+        "filter": _filter(exposure.filter),
+        "visit": _visit(exposure.visitInfo),
         "calibration": None if exposure.photoCalib is None else {"njyPerCount": exposure.photoCalib.mean},
         "unit": header.get("BUNIT") if header is not None else None,
         "gain": _guess(gainCandidates(header)[:1]),
@@ -93,3 +94,21 @@ def _wcs(exposure):
 
 def _psf(psf):
     return None if psf is None else {"class": type(psf).__name__, "fwhm": _number(float(psf.fwhm()))}
+
+
+def _filter(label):
+    return None if label is None else {"band": label.band, "physical": label.physical}
+
+
+def _visit(info):
+    if info is None:
+        return None
+    known = {
+        "exposureTime": _number(info.exposureTime),
+        "date": None if info.date is None else info.date.isot[:23],
+        "airmass": _number(info.boresightAirmass),
+        "instrument": info.instrumentLabel or None,
+        "object": info.object or None,
+        "id": info.id,
+    }
+    return {name: value for name, value in known.items() if value is not None}

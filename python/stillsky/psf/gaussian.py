@@ -1,5 +1,6 @@
 """PSFs with a formula: one Gaussian, two Gaussians."""
 
+import abc
 import math
 
 import numpy as np
@@ -23,8 +24,9 @@ class _AnalyticPsf(Psf):
         super().__init__(averagePosition)
         self._width, self._height = width, height
 
+    @abc.abstractmethod
     def _profile(self, x, y):
-        raise NotImplementedError
+        """The formula at offsets from the centre, of any sum; x and y broadcast."""
 
     def _sampled(self, dx, dy):
         x = np.arange(self._width) - self._width // 2 - dx

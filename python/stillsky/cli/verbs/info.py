@@ -66,9 +66,11 @@ def describeText(facts):
     for key, name in (("gain", "gain"), ("readNoise", "read noise"), ("saturation", "saturation")):
         found = facts[key]
         add(name, "not in the header" if found is None else f"{_number(found['value'])} ({found['card']})")
-    for key in ("filter", "visit", "unit"):
-        if facts[key] is not None:
-            add(key, str(facts[key]))
+    for key, text in (("filter", _filter(facts["filter"])), ("visit", _visit(facts["visit"])), ("unit", facts["unit"])):
+        if text:
+            add(key, text)
+    if facts["calibration"] is not None:
+        add("calibration", f"{_number(facts['calibration']['njyPerCount'])} nJy per count")
     lines += [f"  - {sentence}" for sentence in facts["provenance"][1:]]
     return "\n".join(lines)
 
@@ -91,3 +93,22 @@ def _wcs(facts):
         return "none"
     ra, dec = facts["center"]
     return f"{_number(facts['pixelScale'])} arcsec/px, centre RA {ra:.5f}, Dec {dec:+.5f} deg"
+
+
+def _filter(facts):
+    """One word, or band and physical name when they differ."""
+    if facts is None:
+        return ""
+    names = [name for name in (facts["band"], facts["physical"]) if name]
+    return names[0] if len(set(names)) == 1 else f"{names[1]}, band {names[0]}"
+
+
+def _visit(facts):
+    """What is known of the exposure, or nothing."""
+    if facts is None:
+        return ""
+    words = {
+        "exposureTime": "{:g} s", "date": "{} TAI", "airmass": "airmass {:.3f}", "instrument": "{}", "object": "{!r}",
+        "id": "id {}",
+    }  # fmt: skip
+    return ", ".join(form.format(facts[name]) for name, form in words.items() if name in facts)
