@@ -95,7 +95,7 @@ def testNoiseVarianceIsHeldAtZeroWhereTheFreeOptimumIsNegative():
     held = curves.fitNonNegative(curves.EXP_APPROXIMATION, mu, var, [-2e-6, 1.5, 25.0], 2, weights=1 / var)
     assert free.parameters[2] == pytest.approx(-40.0, rel=1e-6)
     assert held.parameters[2] == 0 and list(held.atBound) == [False, False, True]
-    assert held.chi2 > free.chi2 and held.errors("ABSOLUTE")[2] == 0
+    assert held.chi2 > free.chi2 and np.isnan(held.errors("ABSOLUTE")[2])
 
 
 def testRobustLossResistsOutliers(rng):
@@ -167,6 +167,9 @@ def testNoisyGoldenFitWithinAThousandthOfItsErrors(golden):
     data, expected = golden["fullcov_fit_data"], golden["fullcov_fit_noisy"]
     fit = fitFullCovariance(data["mu"], data["covNoisy"], data["sqrtWeights"], weights="DATA", maxIterClip=0)
     errors = fit.errors("SCALED")
+    # errors of b itself are given where a is significant only
+    assert np.count_nonzero(np.isfinite(errors["b"])) >= 4 and np.isnan(errors["b"][3, 3])
+    errors["b"] = np.where(np.isfinite(errors["b"]), errors["b"], errors["c"] / np.abs(fit.a))
     for name, key in (("a", "a"), ("b", "b"), ("noise", "noiseMatrix")):
         assert np.all(np.abs(getattr(fit, name) - np.array(expected[key])) < 1e-3 * errors[name])
     assert abs(fit.gain - expected["gain"]) < 1e-3 * errors["gain"]
@@ -263,7 +266,7 @@ def testNoiseOfFullFitIsHeldAtZeroInsteadOfNegative():
     free = fitFullCovariance(mu, data, weights, boundNoise=False)
     held = fitFullCovariance(mu, data, weights)
     assert free.noise[0, 0] == pytest.approx(-60, rel=1e-5) and not free.noiseAtBound
-    assert held.noise[0, 0] == 0 and held.noiseAtBound and held.errors()["noise"][0, 0] == 0
+    assert held.noise[0, 0] == 0 and held.noiseAtBound and np.isnan(held.errors()["noise"][0, 0])
     assert np.isfinite(held.errors()["gain"]) and held.chi2 >= free.chi2
 
 

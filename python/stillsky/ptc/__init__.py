@@ -66,6 +66,17 @@ _LAZY = {
     "FullCovarianceFit": "fit_covariance",
     "fitFullCovariance": "fit_covariance",
     "subtractDistantOffset": "fit_covariance",
+    # solve, turnoff: from the pairs of a detector to its curves
+    "AmplifierSolution": "solve",
+    "SolveResult": "solve",
+    "solve": "solve",
+    "solveWithDetails": "solve",
+    "adjustGainsByAmpOffsets": "amp_offsets",
+    "goodPointsByLinearity": "turnoff",
+    "goodPointsByVarianceDecrease": "turnoff",
+    "selectPoints": "turnoff",
+    "PhotonTransferCurveSolveAlgorithmConfig": "solve_config",
+    "PlotPhotonTransferCurveAlgorithmConfig": "solve_config",
 }
 
 __all__ = [*_LAZY]

@@ -98,9 +98,10 @@ class CurveFit:
         Returns
         -------
         errors : `numpy.ndarray` [k]
-            NaN with no degrees of freedom (except ABSOLUTE) or a singular normal matrix.
+            NaN with no degrees of freedom (except ABSOLUTE), a singular normal matrix, or a parameter held at a bound.
         """
-        return np.sqrt(np.abs(np.diag(self.covariance))) * errorFactor(self.reducedChi2, kind)
+        errors = np.sqrt(np.abs(np.diag(self.covariance))) * errorFactor(self.reducedChi2, kind)
+        return np.where(self.atBound, np.nan, errors)
 
 
 def errorFactor(reducedChi2, kind):
@@ -158,7 +159,7 @@ def cleanWeights(weights):
     return np.where((weights > 0) & (weights < 1e100), weights, 0.0)
 
 
-def fitCurve(model, x, y, start, *, weights=None, bounds=None, loss="linear", fixed=None):
+def fitCurve(model, x, y, start, *, weights=None, bounds=None, loss="linear", fixed=None, tolerance=_TOLERANCE):
     """Fit a curve by (robust, bounded) least squares with analytic derivatives.
 
     Parameters
@@ -175,6 +176,8 @@ def fitCurve(model, x, y, start, *, weights=None, bounds=None, loss="linear", fi
         Of `scipy.optimize.least_squares`: ``linear``, ``soft_l1``, ``huber``, ``cauchy``, ``arctan``.
     fixed : sequence of `bool` [k], optional
         Parameters held at their start.
+    tolerance : `float`
+        Relative change of parameters, sum of squares and gradient at which the iteration ends.
 
     Returns
     -------
@@ -204,6 +207,7 @@ def fitCurve(model, x, y, start, *, weights=None, bounds=None, loss="linear", fi
         start[free],
         None if bounds is None else np.asarray(bounds, dtype=np.float64)[:, free],
         loss,
+        tolerance,
     )
     parameters = full(solution.x)
     atBound = ~free
@@ -216,8 +220,8 @@ def fitCurve(model, x, y, start, *, weights=None, bounds=None, loss="linear", fi
     return CurveFit(parameters, covariance, chi2, reduced, dof, residuals, atBound, bool(solution.success))
 
 
-def _leastSquares(residual, jacobian, start, bounds, loss):
-    common = dict(jac=jacobian, x_scale="jac", ftol=_TOLERANCE, xtol=_TOLERANCE, gtol=_TOLERANCE, max_nfev=2000)
+def _leastSquares(residual, jacobian, start, bounds, loss, tolerance):
+    common = dict(jac=jacobian, x_scale="jac", ftol=tolerance, xtol=tolerance, gtol=tolerance, max_nfev=2000)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         if bounds is None and loss == "linear":
             return least_squares(residual, start, method="lm", **common)

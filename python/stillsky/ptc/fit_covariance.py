@@ -18,6 +18,7 @@ from .models import covarianceJacobian, evalFullCovariance
 __all__ = ["FullCovarianceFit", "fitFullCovariance", "initialFitFullCovariance", "subtractDistantOffset"]
 
 _NORMAL_MAD = 1.4826022185056018
+_SIGNIFICANT_A = 5.0  # standard deviations
 _TINY_A = 1e-18  # 1/electron; c / a below it says nothing
 
 
@@ -74,7 +75,8 @@ class FullCovarianceFit:
         Parameters
         ----------
         kind : `str`
-            As in `CurveFit.errors`.
+            As in `CurveFit.errors`. Errors of b are NaN where a is below 5 standard deviations: judge c there;
+            that of a noise variance held at 0 is NaN.
         """
         size, nC = self.a.size, int(self.cFree.sum())
         variance = np.abs(np.diag(self.covariance)) * errorFactor(self.reducedChi2, kind) ** 2
@@ -83,10 +85,13 @@ class FullCovarianceFit:
         free = np.flatnonzero(self.cFree)
         varC[free] = variance[size : size + nC]
         covAC[free] = self.covariance[free, size + np.arange(nC)] * errorFactor(self.reducedChi2, kind) ** 2
+        if self.noiseAtBound:
+            variance[size + nC] = np.nan
         varA, a, b = variance[:size], self.a.ravel(), self.b.ravel()
         with np.errstate(divide="ignore", invalid="ignore"):
             varB = (varC - 2 * b * covAC + b**2 * varA) / a**2
-        varB = np.where(self.cFree.ravel(), varB, 0.0)
+        # the ratio of c to an a that may be zero has no standard deviation
+        varB = np.where(self.cFree.ravel(), np.where(np.abs(a) > _SIGNIFICANT_A * np.sqrt(varA), varB, np.nan), 0.0)
         return {
             "a": np.sqrt(varA).reshape(shape),
             "b": np.sqrt(np.fmax(varB, 0.0) + 0.0 * varB).reshape(shape),
@@ -320,7 +325,8 @@ def fitFullCovariance(
     r = covariances.shape[1]
     lag = np.arange(r) < (r if rangeB is None else rangeB)
     cFree = np.logical_and.outer(lag, lag) & bool(withB)
-    _requireLevels(mu, given, 4 if withB else 3)
+    levels = 4 if withB else 3
+    _requireLevels(mu, given, levels)
     a, noise, gain = initialFitFullCovariance(mu, covariances, given) if start is None else start
     state = (np.asarray(a, dtype=np.float64), np.zeros((r, r)), noise, float(gain))
     variance, clipped = covariances[:, 0, 0], np.zeros(given.shape, dtype=bool)
@@ -329,6 +335,7 @@ def fitFullCovariance(
     for k in range(rounds):
         if weights == "MODEL":
             current = modelWeights(given, variance, evalFullCovariance(mu, *state)[:, 0, 0])
+            _requireLevels(mu, current, levels)
         problem, solution = _solve(mu, covariances, np.where(clipped, 0.0, current), cFree, state, boundNoise)
         state = (*problem.split(solution.x)[:2], problem.noiseMatrix(solution.x), float(solution.x[-1]))
         if maxIterClip <= 0 or (weights == "MODEL" and k == 0):
@@ -356,10 +363,15 @@ def _checked(mu, covariances, sqrtWeights, weights):
     )
 
 
+def countLevels(mu):
+    """Number of mean levels that differ by more than a thousandth."""
+    levels = np.sort(mu)
+    return 0 if levels.size == 0 else 1 + int(np.count_nonzero(np.diff(levels) > 1e-3 * np.abs(levels[1:])))
+
+
 def _requireLevels(mu, weights, wanted):
     for i, j in np.ndindex(weights.shape[1:]):
-        levels = np.sort(mu[weights[:, i, j] > 0])
-        distinct = 0 if levels.size == 0 else 1 + np.count_nonzero(np.diff(levels) > 1e-3 * np.abs(levels[1:]))
+        distinct = countLevels(mu[weights[:, i, j] > 0])
         if distinct < wanted:
             raise NoDataError(
                 f"full covariance fit: wanted at least {wanted} different mean levels, lag ({i}, {j}) has {distinct}"
