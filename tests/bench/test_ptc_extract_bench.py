@@ -68,10 +68,12 @@ def test_detectorPair(benchmark, flats):
     logging.disable(logging.WARNING)  # flats without headers
     config = PhotonTransferCurveExtractAlgorithmConfig()
     config.maximumRangeCovariancesAstier = 9
-    benchmark.pedantic(
+    config.matchExposuresType = "EXPID"
+    result = benchmark.pedantic(
         extractFlatPairs, (flats,), {"config": config, "amplifiers": BOXES, "ids": [0, 1]}, rounds=5, warmup_rounds=1
     )
     logging.disable(logging.NOTSET)
+    assert sum(m.isGood for m in result.pairs[0].measurements.values()) == 16
     ours = benchmark.stats.stats.min
     start = time.perf_counter()
     obvious(flats, BOXES["C00"])

@@ -44,6 +44,8 @@ class TestPlacement:
         assert result.datasets[0].inputExpIdPairs["C:0,0"] == [(10, 11)]
         assert result.datasets[2].inputExpIdPairs["C:1,3"] == [(12, 13)]
         assert result.unpaired == [14]
+        assert repr(result) == "<ExtractResult: 5 flats, 2 pairs, 1 unpaired>"
+        assert repr(result.pairs[0]) == "<PairResult of (10, 11): 8 of 8 amplifiers measured>"
 
     def test_unsortedIds(self, rng):
         result = extractFlatPairs(flatsOf(rng, [1, 1, 2]), [12, 10, 11], config())

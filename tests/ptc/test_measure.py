@@ -302,6 +302,11 @@ class TestUselessRegions:
         pixels = level + rng.standard_normal((204, 200))
         assert "positive" in self.problem(makeFlat(pixels - pixels.mean() + level - 1e-3))
 
+    def test_oneMeanThatIsNotPositive(self, rng):
+        flats = [noisyFlat(rng, level) for level in (20000, 10000)]
+        flats[1].image.array *= -1  # the average of the means is positive
+        assert "positive" in self.problem(*flats)
+
     def test_constantImage(self):
         assert "Variance of the difference is 0" in self.problem(makeFlat(np.full((204, 200), 1000.0)))
 
@@ -341,6 +346,17 @@ class TestVarianceCheck:
         assert found.isGood and len(found.warnings) == 1
         assert "differ by 1.96 percent" in found.warnings[0]
         assert [r.getMessage() for r in caplog.records] == found.warnings
+
+
+def test_levelsThatDifferAreReportedWithTheirEffect(rng):
+    flats = [noisyFlat(rng, level, noise=0.0, shape=(500, 500)) for level in (20000, 26000)]
+    found = measureFlatPair(*flats, settings(doGain=False))
+    assert found.isGood and len(found.warnings) == 1 and "26.1 percent" in found.warnings[0]
+    assert "1.7 percent" in found.warnings[0]
+    # 1 - mean1 mean2/mean^2 = 1.70 %; 250000 pixels know a variance to 0.28 %
+    assert found.varDiff / (found.mean / 1.5) == pytest.approx(1 - 0.0170, abs=3 * 0.0028)
+    flats = [noisyFlat(rng, level) for level in (20000, 21000)]
+    assert not measureFlatPair(*flats, settings(doGain=False)).warnings
 
 
 class TestBinning:
@@ -443,3 +459,27 @@ def test_inputIsNotModified(rng):
     copies = [flat.copy() for flat in flats]
     measureFlatPair(*flats, settings(doKsHistMeasurement=True), readNoise=2.0)
     assert flats[0].maskedImage == copies[0].maskedImage and flats[1].maskedImage == copies[1].maskedImage
+
+
+def test_weightsAreTheStandardErrors():
+    """Pulls of all lags of white flats have mean 0 and width 1, those of the variance too."""
+    pulls, variancePulls = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        flats = [(20000 + math.sqrt(20000) * rng.standard_normal((150, 200))).astype(np.float32) for _ in range(2)]
+        found = measureFlatPair(*flats, settings(maximumRangeCovariancesAstier=6, doGain=False))
+        scaled = found.covArray * found.covSqrtWeights
+        variancePulls.append((found.covArray[0, 0] - 20000) * found.covSqrtWeights[0, 0])
+        scaled[0, 0] = np.nan
+        pulls.append(scaled)
+    pulls = np.array(pulls)
+    n = np.isfinite(pulls).sum()
+    assert abs(np.nanmean(pulls)) < 4 / math.sqrt(n)
+    assert np.nanstd(pulls) == pytest.approx(1, abs=4 / math.sqrt(2 * n))
+    assert abs(np.mean(variancePulls)) < 4 / math.sqrt(60) and np.std(variancePulls) == pytest.approx(1, abs=0.37)
+
+
+def test_recordsShowThemselvesBriefly(rng):
+    flats = [noisyFlat(rng, 20000) for _ in range(2)]
+    assert repr(measureFlatPair(*flats, settings())).startswith("<FlatPairMeasurement: mean 133")
+    assert "must be positive" in repr(measureFlatPair(makeFlat(-flats[0].image.array), flats[1], settings()))

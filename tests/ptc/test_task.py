@@ -295,6 +295,17 @@ class TestPairTask:
         listed = makeTask().run(handles, [0, 1]).outputCovariances[0]
         assert all(np.array_equal(found.covariances[n], listed.covariances[n]) for n in NAMES)
 
+    def test_photodiode(self, rng):
+        readings = {i: (np.linspace(0, 1, 11), np.full(11, -2.0 - i)) for i in (0, 1)}
+        method = {"photodiodeIntegrationMethod": "MEAN"}
+        task = makeTask(PhotonTransferCurveExtractPairTask, doExtractPhotodiodeData=True, **method)
+        found = task.run(handlesOf(rng, [2.0, 2.0]), [0, 1], inputPhotodiodeData=readings).outputCovariance
+        assert found.photoCharges["C:0,0"].tolist() == [5.0] and found.photoChargeDeltas["C:0,0"].tolist() == [2.0]
+        asked = makeTask(PhotonTransferCurveExtractPairTask, useEfdPhotodiodeData=True, **method)
+        asked.telemetry = lambda expId, *_: readings[expId]
+        again = asked.run(handlesOf(rng, [2.0, 2.0]), [0, 1]).outputCovariance
+        assert again.photoCharges["C:0,0"].tolist() == [5.0]
+
     def test_aSingleInputIsNoWork(self, rng, caplog):
         task = makeTask(PhotonTransferCurveExtractPairTask)
         assert self.outcome(task, handlesOf(rng, [1.0]), 0, [0]) is None

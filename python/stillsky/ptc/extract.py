@@ -31,7 +31,7 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(repr=False)
 class PairResult:
     """One measured pair.
 
@@ -48,8 +48,12 @@ class PairResult:
     expIds: tuple
     measurements: dict
 
+    def __repr__(self):
+        good = sum(m.isGood for m in self.measurements.values())
+        return f"<PairResult of {self.expIds}: {good} of {len(self.measurements)} amplifiers measured>"
 
-@dataclass
+
+@dataclass(repr=False)
 class ExtractResult:
     """Outcome of an extraction.
 
@@ -65,6 +69,9 @@ class ExtractResult:
     datasets: list
     pairs: list = field(default_factory=list)
     unpaired: list = field(default_factory=list)
+
+    def __repr__(self):
+        return f"<ExtractResult: {len(self.datasets)} flats, {len(self.pairs)} pairs, {len(self.unpaired)} unpaired>"
 
 
 def extractFlatPairs(

@@ -18,9 +18,10 @@ from .settings import makeSettings
 __all__ = ["FlatPairMeasurement", "PairPixels", "gainRatio", "measureFlatPair", "rowMeanVariance"]
 
 _NAN = math.nan
+WORST_MISMATCH = 1e-3  # of the variance, above which a pair gets a warning
 
 
-@dataclass
+@dataclass(repr=False)
 class FlatPairMeasurement:
     """Figures of one region of one pair of flats. Levels in adu, variances in adu^2; NaN or None where not measured.
 
@@ -85,6 +86,13 @@ class FlatPairMeasurement:
     def isGood(self):
         """Whether there are covariances."""
         return not self.problem
+
+    def __repr__(self):
+        figures = self.problem or (
+            f"mean {self.mean:.6g} adu, variance {self.rawVar:.6g} adu^2, gain {self.gain:.4g} e/adu,"
+            f" {self.nGood} pixels, lags below {len(self.covArray)}"
+        )
+        return f"<FlatPairMeasurement: {figures}>"
 
     def giveUp(self, problem):
         """Note why the measurement stops here."""
@@ -267,9 +275,20 @@ def _measureLevels(record, pixels, settings):
     record.delta = record.mean2 - record.mean1
     if not math.isfinite(record.mean):
         record.giveUp(f"Mean of the flats is not a number: {record.mean1:g} and {record.mean2:g} adu.")
-    elif record.mean <= 0:
-        record.giveUp(f"Illegal mean of the flats, {record.mean:g} adu; it must be positive.")
+    elif min(record.mean1, record.mean2) <= 0:
+        record.giveUp(f"Illegal means of the flats, {record.mean1:g} and {record.mean2:g} adu; they must be positive.")
+    elif _mismatch(record) > WORST_MISMATCH:
+        record.warnings.append(
+            f"The levels of the flats, {record.mean1:g} and {record.mean2:g} adu, differ by"
+            f" {100 * abs(record.delta) / record.mean:.3g} percent; matching them makes the variance of light too small by"
+            f" {100 * _mismatch(record):.2g} percent."
+        )
     return record.isGood
+
+
+def _mismatch(record):
+    """Fraction by which flux matching lowers the variance of Poisson light: 1 - mean1 mean2/mean^2."""
+    return (0.5 * record.delta / record.mean) ** 2
 
 
 def _measureDifference(record, pixels, settings, readNoise, nLags):
