@@ -75,6 +75,54 @@ class PixelMaps:
             "levels": sum(level["used"] for level in self.levels),
         }
 
+    def write(self, path, overwrite=False):
+        """Write the maps as FITS: extensions GAIN, GAIN_ERR, NOISE, NOISE_ERR, CHI2, LEVELS, and the table LIGHT.
+
+        Parameters
+        ----------
+        path : `str` or `os.PathLike`
+        overwrite : `bool`
+            Replace an existing file.
+        """
+        from astropy.io import fits
+        from astropy.table import Table
+
+        from ..fits.files import writeHdus
+
+        primary = fits.PrimaryHDU()
+        for (key, comment), value in zip(_CARDS.items(), (*self.line, *self.summary().values())):
+            primary.header[key] = (value if np.isfinite(value) else None, comment)
+        hdus = [primary]
+        planes = (self.gain, self.gainErr, self.noise, self.noiseErr, self.chi2Dof, self.levelCount)
+        for (name, unit), plane in zip(_EXTENSIONS.items(), planes):
+            hdu = fits.ImageHDU(plane, name=name)
+            if unit:
+                hdu.header["BUNIT"] = unit
+            hdus.append(hdu)
+        hdus.append(fits.table_to_hdu(Table(rows=self.levels)) if self.levels else fits.BinTableHDU())
+        hdus[-1].name = "LIGHT"
+        writeHdus(fits.HDUList(hdus), path, overwrite)
+
+
+_EXTENSIONS = {
+    "GAIN": "electron/adu", "GAIN_ERR": "electron/adu", "NOISE": "electron", "NOISE_ERR": "electron", "CHI2": None,
+    "LEVELS": None,
+}  # fmt: skip
+_CARDS = {
+    "SLOPE": "of the line of the typical pixel, adu",
+    "CONSTANT": "of that line, adu2",
+    "GAINTYP": "1/SLOPE, electron/adu",
+    "GAINMED": "median of the map, electron/adu",
+    "GAINSCAT": "robust scatter of the map, electron/adu",
+    "GAINERR": "median error of a pixel, electron/adu",
+    "NOISEMED": "median of the map, electron",
+    "NOISERMS": "rms of the map, electron",
+    "NOGAIN": "fraction of pixels without a gain",
+    "NONOISE": "fraction of pixels without a noise",
+    "NOISY": "fraction of pixels with too much noise",
+    "NLEVELS": "light levels used",
+}
+
 
 def _median(values):
     return float(np.median(values)) if values.size else float("nan")

@@ -184,7 +184,12 @@ class Section:
             f"<tbody>{''.join(rows)}</tbody></table></div>"
         )
         if csvName:
-            self._parts.append(f"<p>{_csvLink(csvName, values)}</p>")
+            self.download(csvName, values)
+        return self
+
+    def download(self, name, columns):
+        """A link that saves a `dict` of columns as ``name.csv``."""
+        self._parts.append(f"<p>{_csvLink(name, columns)}</p>")
         return self
 
     @staticmethod
