@@ -76,3 +76,25 @@ def test_impossibleDetectorsAreRefused():
         Detector(0, "d", [amp, amp])
     with pytest.raises(DomainError, match="amplifier a .* reaches out"):
         Detector(0, "d", [amp], bbox=Box2I((0, 0), (2, 1)))
+
+
+def test_detectorSurvivesAFileWithItsExposure(tmp_path):
+    """Core data model 10.6: a table SKY_DETECTOR of plain columns; absent boxes and unknown numbers stay so."""
+    import numpy as np
+
+    from stillsky.fits import readExposure, writeExposure
+    from stillsky.image import makeExposure
+
+    full = Amplifier(
+        "B", Box2I((4, 0), (4, 6)), Box2I((0, 0), (9, 6)), Box2I((1, 0), (4, 6)), Box2I((5, 0), (4, 6)),
+        1.5, 4.0, 65000.0, "UR", True, True,
+    )  # fmt: skip
+    for detector in (
+        makeDetector(),
+        Detector(3, "é R22_S11", [full, Amplifier("A", Box2I((0, 0), (4, 6)))], Box2I((0, 0), (8, 6)), "x"),
+        Detector(1, "empty"),
+    ):
+        exposure = makeExposure(np.ones((6, 8), np.float32))
+        exposure.detector = detector
+        writeExposure(exposure, tmp_path / "a.fits", overwrite=True)
+        assert readExposure(tmp_path / "a.fits")[0].detector == detector

@@ -372,3 +372,31 @@ def test_evalPtcModelNeedsAFit():
         makePartial(0).evalPtcModel([1.0])
     with pytest.raises(StillskyError, match="no model"):
         PhotonTransferCurveDataset(AMPS, "DUMMY").evalPtcModel([1.0])
+
+
+def test_evalPtcModelGivesTheModelOfEachType():
+    """C6: at the final means it is the stored model: Eq. 16 exactly, Eq. 20 to 1e-12; c is a times b."""
+    from stillsky.ptc.models import evalExpApproximation, evalFullCovariance
+    from stillsky.sim import brighterFatterMatrix
+
+    mu = np.array([100.0, 5000.0, 60000.0])
+    a = brighterFatterMatrix(-2e-6, 3)
+    for fitType in ("EXPAPPROXIMATION", "FULLCOVARIANCE", "FULLCOVARIANCE_NO_B", "POLYNOMIAL"):
+        ptc = PhotonTransferCurveDataset(AMPS, fitType, 3)
+        for k, amp in enumerate(AMPS):
+            ptc.gain[amp] = 1.5 + 0.1 * k
+            ptc.aMatrix[amp], ptc.bMatrix[amp], ptc.noiseMatrix[amp] = a, np.full((3, 3), 1e-6), 25 * np.eye(3)
+            ptc.ptcFitPars[amp] = (
+                np.array([-2e-6, 1.5, 25.0]) if fitType != "POLYNOMIAL" else np.array([5.0, 0.5, -1e-6])
+            )
+        model = ptc.evalPtcModel(mu)
+        for amp in AMPS:
+            b = ptc.bMatrix[amp] * (fitType == "FULLCOVARIANCE")
+            wanted = {
+                "EXPAPPROXIMATION": lambda: evalExpApproximation(mu, -2e-6, 1.5, 25.0),
+                "POLYNOMIAL": lambda: 5 + 0.5 * mu - 1e-6 * mu**2,
+            }.get(fitType, lambda b=b, g=ptc.gain[amp]: evalFullCovariance(mu, a, a * b, 25 * np.eye(3), g))()
+            assert model[amp].shape == wanted.shape
+            np.testing.assert_allclose(model[amp], wanted, rtol=1e-12)
+    assert not np.allclose(model["C:0,0"][-1], mu[-1] / 1.5)
+    assert ptc.evalPtcModel(5000.0)["C:0,0"].shape == (1,)

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 
 from ..errors import FitsLayoutError, StillskyError
-from ..meta import FilterLabel
+from ..meta import Detector, FilterLabel
 from ..photom import ApCorrMap, ChebyshevBoundedField, PhotoCalib
 from .records import fromRecord, toRecord
 
@@ -37,6 +37,11 @@ def componentHdus(exposure):
         vertices = np.asarray([tuple(v) for v in exposure.validPolygon.vertices], float).reshape(-1, 2)
         fields = {"x": vertices[:, 0].copy(), "y": vertices[:, 1].copy()}
         hdus.append(toRecord("SKY_POLYGON", "Polygon", fields))
+    detector = exposure.detector
+    if hasattr(detector, "persist"):
+        hdus.append(toRecord("SKY_DETECTOR", "Detector", detector.persist()))
+    elif detector is not None:
+        formless.add("detector")
     summary = getattr(exposure.info, "summaryStats", None)
     if summary:
         hdus.append(toRecord("SKY_SUMMARY", "dict", {k: float(v) for k, v in summary.items()}))
@@ -147,7 +152,7 @@ def readComponents(hdus, wanted=None):
     ----------
     hdus : `astropy.io.fits.HDUList`
     wanted : container of `str`, optional
-        Names out of psf, photoCalib, apCorrMap, filter, validPolygon, summaryStats; all by default.
+        Names out of psf, photoCalib, apCorrMap, filter, validPolygon, detector, summaryStats; all by default.
 
     Returns
     -------
@@ -203,5 +208,6 @@ _READERS = {
     "SKY_APCORR": ("apCorrMap", _apCorrMap),
     "SKY_FILTER": ("filter", _filter),
     "SKY_POLYGON": ("validPolygon", _polygon),
+    "SKY_DETECTOR": ("detector", lambda hdu: Detector.restore(fromRecord(hdu)[1])),
     "SKY_SUMMARY": ("summaryStats", lambda hdu: fromRecord(hdu)[1]),
 }

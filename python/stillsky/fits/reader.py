@@ -251,6 +251,7 @@ def _finish(planes, opts, path):
         metadata=planes.metadata,
         id=planes.id,
         validPolygon=parts.get("validPolygon"),
+        detector=parts.get("detector"),
     )
     for name in ("summaryStats", "apCorrMap"):
         if parts.get(name):

@@ -5,6 +5,8 @@ import math
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..errors import DomainError, NotFoundError, OutOfBoundsError
 from ..geom import Box2I
 
@@ -129,6 +131,10 @@ def _naturalOrder(amplifier):
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part]
 
 
+def _corners(box):
+    return (0, 0, 0, 0) if box is None else (box.minX, box.minY, box.width, box.height)
+
+
 class Detector:
     """A sensor: identity, extent and amplifiers. Immutable.
 
@@ -232,6 +238,39 @@ class Detector:
 
     def __contains__(self, name):
         return name in self._byName or name in self._amplifiers
+
+    def persist(self):
+        """Plain fields from which `restore` makes an equal detector (`dict` of int, str and arrays).
+
+        Boxes are rows (minX, minY, width, height), of width 0 where there is none: of each amplifier bbox, rawBBox,
+        rawDataBBox, rawOverscanBBox; numbers are gain, readNoise, saturation; flips are flipX, flipY.
+        """
+        amps = self._amplifiers
+        boxes = [[_corners(getattr(amp, field)) for field in _BOXES] for amp in amps]
+        return {
+            "id": self._id,
+            "name": self._name,
+            "serial": self._serial,
+            "bbox": np.array(_corners(self._bbox), dtype=np.int32),
+            "ampNames": "\n".join(amp.name for amp in amps),
+            "boxes": np.array(boxes, dtype=np.int32).reshape(len(amps), len(_BOXES), 4),
+            "numbers": np.array([[getattr(amp, n) for n in _NUMBERS] for amp in amps]).reshape(len(amps), 3),
+            "corners": " ".join(amp.readoutCorner for amp in amps),
+            "flips": np.array([[amp.flipX, amp.flipY] for amp in amps], dtype=np.uint8).reshape(len(amps), 2),
+        }
+
+    @classmethod
+    def restore(cls, fields):
+        """Detector of the fields of `persist`."""
+        amps = []
+        names = fields["ampNames"].split("\n") if fields["ampNames"] else []
+        rows = zip(names, fields["boxes"], fields["numbers"], fields["corners"].split(), fields["flips"], strict=True)
+        for name, boxes, numbers, corner, flips in rows:
+            boxes = [Box2I(b[:2], b[2:]) if b[2] else None for b in boxes.tolist()]
+            boxes[0] = boxes[0] or Box2I()
+            amps.append(Amplifier(name, *boxes, *numbers.tolist(), corner, *(bool(f) for f in flips)))
+        box = fields["bbox"].tolist()
+        return cls(fields["id"], fields["name"], amps, Box2I(box[:2], box[2:]), fields["serial"])
 
     def _identity(self):
         return self._id, self._name, self._serial, self._bbox, self._amplifiers
