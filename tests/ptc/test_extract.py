@@ -4,6 +4,8 @@ import dataclasses
 import gc
 import json
 import math
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -436,3 +438,11 @@ def test_rampOfTheReferenceTest(sharedDir):
     assert np.abs(merged.covariances[amp][:, :3, :3] - np.array(want["cov3x3"])) / scale == pytest.approx(0, abs=1e-10)
     assert merged.covariancesSqrtWeights[amp][:, :3, :3] == pytest.approx(np.array(want["sqrtWeights3x3"]), rel=1e-10)
     assert merged.gainList[amp] == pytest.approx(0.75, rel=0.03)
+
+
+def test_algorithmsLoadNeitherTasksNorFigures():
+    code = (
+        "import sys, stillsky.ptc.extract, stillsky.ptc.config\n"
+        "print([m for m in sys.modules if m.startswith(('lsst.pipe', 'lsst.daf.butler', 'matplotlib'))])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -454,6 +454,39 @@ def test_plainArraysWork(rng):
     )
 
 
+class TestUnusualArrays:
+    @pytest.fixture
+    def arrays(self, rng):
+        return [np.rint(noisyFlat(rng, 20000).image.array) for _ in range(2)]
+
+    def test_integersByteSwappedAndReadOnly(self, arrays):
+        want = measureFlatPair(*arrays, settings())
+        swapped = [a.astype(">f4") for a in arrays]
+        for given in ([a.astype(np.uint16) for a in arrays], swapped, [a.astype(float) for a in arrays]):
+            for array in given:
+                array.setflags(write=False)
+            found = measureFlatPair(*given, settings())
+            assert found.covArray == pytest.approx(want.covArray, abs=1e-9 * want.rawVar)
+            assert found.gain == pytest.approx(want.gain, rel=1e-12)
+        mixed = measureFlatPair(arrays[0], arrays[1].astype(float), settings())
+        assert mixed.rawVar == pytest.approx(want.rawVar, rel=1e-12)
+
+    def test_stridesAndRegions(self, arrays):
+        box = Box2I((10, 20), (150, 160))
+        want = measureFlatPair(*(a[20:180, 10:160].copy() for a in arrays), settings())
+        assert np.array_equal(measureFlatPair(*arrays, settings(), region=box).covArray, want.covArray)
+        columns = [np.asfortranarray(a) for a in arrays]
+        assert np.array_equal(measureFlatPair(*columns, settings(), region=box).covArray, want.covArray)
+        with pytest.raises(OutOfBoundsError, match="inside"):
+            measureFlatPair(*arrays, settings(), region=Box2I((10, 20), (191, 10)))
+
+    def test_onePixelAndNone(self):
+        found = measureFlatPair(np.ones((1, 1)), np.ones((1, 1)), settings(minNumberGoodPixelsForCovariance=1))
+        assert not found.isGood and "Variance" in found.problem
+        with pytest.raises(ShapeError, match="with pixels"):
+            measureFlatPair(np.ones((0, 5)), np.ones((0, 5)), settings())
+
+
 def test_inputIsNotModified(rng):
     flats = [noisyFlat(rng, 20000) for _ in range(2)]
     copies = [flat.copy() for flat in flats]

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import _core
-from ..errors import DomainError, ShapeError
+from ..errors import DomainError, OutOfBoundsError, ShapeError
+from ..geom import Box2I
 from .binning import binDifference
 from .covariance import CovarianceResult, covariances
 from .gain import gainFromRatio
@@ -212,9 +213,18 @@ class PairPixels:
 def _planes(flat, region, maskNames):
     """Image array, mask array or None, and the bits that exclude a pixel."""
     if isinstance(flat, np.ndarray):
-        return (flat if region is None else flat[region.slices()]), None, 0
+        return _part(flat, region), None, 0
     area = flat if region is None else flat[region]
     return area.image.array, area.mask.array, area.mask.bitmask(maskNames, ignoreMissing=True)
+
+
+def _part(array, region):
+    if region is None:
+        return array
+    frame = Box2I((0, 0), array.shape[::-1])
+    if not frame.contains(region):
+        raise OutOfBoundsError(f"flat: wanted a region inside {frame}, given {region}")
+    return array[region.slices()]
 
 
 def _usable(image, bits, wanted):
@@ -252,7 +262,7 @@ def measureFlatPair(flat1, flat2, config, *, region=None, readNoise=_NAN, nLags=
 
     Notes
     -----
-    Astier et al. 2019, A&A 629, A36, appendix A. In double precision throughout. Extra memory: about 20 bytes per pixel
+    Astier et al. 2019, A&A 629, A36, appendix A. In double precision throughout. Extra memory: about 25 bytes per pixel
     of the region. Order of the work: clipped mean of each flat; flux-matched difference; its clipped moments; weights;
     covariances; gain ratio, histogram, row means.
     """
