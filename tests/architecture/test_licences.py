@@ -62,5 +62,9 @@ def testNeitherIsAnythingThatThePlainPathNeeds():
 
 
 def testTheRuleKnowsALicenceWhenItSeesOne():
-    assert _isCopyleft("GPL-3.0-or-later") and _isCopyleft("License :: OSI Approved :: GNU General Public License v3 (GPLv3)")
-    assert _isCopyleft("LGPL-3.0-only") and not _isCopyleft("BSD-3-Clause OR GPL-3.0-or-later") and not _isCopyleft("MIT")
+    assert _isCopyleft("GPL-3.0-or-later") and _isCopyleft(
+        "License :: OSI Approved :: GNU General Public License v3 (GPLv3)"
+    )
+    assert (
+        _isCopyleft("LGPL-3.0-only") and not _isCopyleft("BSD-3-Clause OR GPL-3.0-or-later") and not _isCopyleft("MIT")
+    )
