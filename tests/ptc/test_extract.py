@@ -54,6 +54,25 @@ class TestPlacement:
         assert kinds(result) == ["PARTIAL", "DUMMY", "DUMMY"]
         assert result.datasets[0].inputExpIdPairs["C:0,0"] == [(12, 10)]
 
+    @pytest.mark.parametrize("seed", range(8))
+    def test_oneDatasetPerIdWhateverTheOrder(self, seed):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(1, 12))
+        ids, times = rng.permutation(100)[:n].tolist(), rng.integers(1, 5, n).tolist()
+        flats = [makeFlat(np.ones((3, 3)), float(t)) for t in times]
+        kind = ["TIME", "EXPID"][seed % 2]
+        result = extractFlatPairs(flats, ids, config(matchExposuresType=kind))
+        assert len(result.datasets) == n == len({id(d) for d in result.datasets})
+        for pair in result.pairs:
+            assert result.datasets[ids.index(pair.expIds[0])] is pair.dataset
+        if kind == "EXPID":
+            order = sorted(ids)
+            assert [p.expIds for p in result.pairs] == list(zip(order[::2], order[1::2]))
+        else:
+            wanted = {t: [i for i, s in zip(ids, times) if s == t] for t in times}
+            assert [p.expIds for p in result.pairs] == [tuple(g[:2]) for g in wanted.values() if len(g) > 1]
+        assert kinds(result).count("PARTIAL") == len(result.pairs)
+
     def test_dummiesAreDistinctAndEmpty(self, rng):
         result = extractFlatPairs(flatsOf(rng, [1, 1, 2, 3]), [0, 1, 2, 3], config())
         dummies = [d for d in result.datasets if d.ptcFitType == "DUMMY"]

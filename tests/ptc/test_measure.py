@@ -243,13 +243,11 @@ class TestBadPixels:
 
     def test_nanUnderAMaskDoesNotSpread(self):
         clean, dirty = unitTestFlats(), unitTestFlats()
-        rng = np.random.default_rng(5)
         for flats, value in ((clean, 0.0), (dirty, np.nan)):
             for flat in flats:
                 where = np.random.default_rng(5).random(flat.image.array.shape) < 0.01
                 flat.image.array[where] = value
                 flat.mask.array[where] |= flat.mask.bitmask(["BAD"])
-        assert rng is not None
         a, b = (measureFlatPair(*flats, settings(doKsHistMeasurement=True)) for flats in (clean, dirty))
         assert np.array_equal(a.covArray, b.covArray)
         for name in ("mean", "rawVar", "gain", "rowMeanVariance", "histVar", "kspValue", "nGood", "nPixels"):
