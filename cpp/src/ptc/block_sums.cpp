@@ -16,7 +16,7 @@ namespace ptc_detail {
 namespace {
 
 constexpr int BLOCK_PIXELS = 40000;    // a block in double precision stays in the second-level cache
-constexpr double MANY_BAD = 0.35;      // share of bad pixels above which products of weights are cheaper than patches
+constexpr double MANY_BAD = 0.45;      // share of bad pixels above which products of weights are cheaper than patches
 
 // value[x] = image[x] - offset and good[x] = 1 for finite pixels of weight 1, else both 0. Returns bit 0: a pixel of
 // weight 1 is not finite; bit 1: a weight is neither 0 nor 1.

@@ -1,16 +1,22 @@
 #include "stillsky/ptc/moments.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "radix_select.hpp"
 #include "stillsky/core/config.hpp"
 #include "stillsky/core/errors.hpp"
 #include "stillsky/core/parallel.hpp"
-#include "stillsky/stats/select.hpp"
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic ignored "-Wpsabi"  // vectors wider than the baseline's registers never cross a real call
+#endif
 
 namespace stillsky {
 namespace {
@@ -26,30 +32,34 @@ struct Sums {
 
 template <typename T>
 STILLSKY_INLINE Sums addWithinBody(const T* STILLSKY_RESTRICT x, int n, double centre, double half) {
-    double count[16] = {}, d[16] = {}, d2[16] = {};
-    int i = 0;
-    for (; i + 16 <= n; i += 16) {
-        for (int k = 0; k < 16; ++k) {
-            const double delta = static_cast<double>(x[i + k]) - centre;
+    typedef double Eight __attribute__((vector_size(64)));
+    constexpr int length = 1024;
+    alignas(64) double kept[length];
+    Eight d[2] = {}, d2[2] = {};
+    std::int64_t count = 0;
+    // First select, in a loop that compilers turn into vectors by themselves, then sum vectors from the nearest cache.
+    for (int begin = 0; begin < n; begin += length) {
+        const int m = std::min(length, n - begin), padded = (m + 15) / 16 * 16;
+        for (int i = 0; i < m; ++i) {
+            const double delta = static_cast<double>(x[begin + i]) - centre;
             const bool keep = std::fabs(delta) <= half;
-            const double kept = keep ? delta : 0.0;
-            count[k] += keep ? 1.0 : 0.0;
-            d[k] += kept;
-            d2[k] += kept * kept;
+            kept[i] = keep ? delta : 0.0;
+            count += keep;
+        }
+        for (int i = m; i < padded; ++i) kept[i] = 0.0;
+        for (int i = 0; i < padded; i += 16) {
+            for (int k = 0; k < 2; ++k) {
+                const Eight v = *reinterpret_cast<Eight const*>(kept + i + 8 * k);
+                d[k] += v;
+                d2[k] += v * v;
+            }
         }
     }
     Sums sums;
-    for (; i < n; ++i) {
-        const double delta = static_cast<double>(x[i]) - centre;
-        if (!(std::fabs(delta) <= half)) continue;
-        sums.n += 1;
-        sums.d += delta;
-        sums.d2 += delta * delta;
-    }
+    sums.n = static_cast<double>(count);
     for (int k = 0; k < 16; ++k) {
-        sums.n += count[k];
-        sums.d += d[k];
-        sums.d2 += d2[k];
+        sums.d += d[k / 8][k % 8];
+        sums.d2 += d2[k / 8][k % 8];
     }
     return sums;
 }
@@ -119,6 +129,30 @@ void checkSize(View2<T> view, View2<U> image, const char* name) {
                      std::to_string(image.height) + ", got " + std::to_string(view.width) + "x" + std::to_string(view.height));
 }
 
+// Appends the flagged pixels of a row; writes nothing at or beyond `last`.
+template <typename T>
+T* appendUsed(const T* row, const std::uint8_t* use, int width, T* out, T* last) {
+    int x = 0;
+    for (; x + 8 <= width; x += 8) {
+        std::uint64_t eight;
+        std::memcpy(&eight, use + x, 8);
+        if (eight == 0x0101010101010101u) {
+            std::memcpy(out, row + x, 8 * sizeof(T));
+            out += 8;
+        } else if (eight != 0) {
+            for (int k = x; k < x + 8 && out < last; ++k) {
+                *out = row[k];
+                out += use[k];
+            }
+        }
+    }
+    for (; x < width && out < last; ++x) {
+        *out = row[x];
+        out += use[x];
+    }
+    return out;
+}
+
 // The usable pixels one after the other.
 template <typename T>
 struct UsablePixels {
@@ -141,17 +175,13 @@ struct UsablePixels {
         });
         for (std::size_t i = 1; i < before.size(); ++i) before[i] += before[i - 1];
         n = before.back();
-        values.reset(new T[static_cast<std::size_t>(n) + 1]);  // one more: a pixel not used may be written past the end
+        values.reset(new T[static_cast<std::size_t>(n)]);
         forRows(image.width, image.height, [&](int block, int begin, int end) {
             T* out = values.get() + before[static_cast<std::size_t>(block)];
             T* const last = values.get() + before[static_cast<std::size_t>(block) + 1];
             for (int y = begin; y < end; ++y) {
                 const T* row = image.row(y);
-                const std::uint8_t* use = flags.row(y);
-                for (int x = 0; x < image.width && out < last; ++x) {
-                    *out = row[x];
-                    out += use[x];
-                }
+                out = appendUsed(row, flags.row(y), image.width, out, last);
             }
         });
     }
@@ -187,7 +217,7 @@ ClippedPixelMoments clippedPixelMoments(View2<const T> image, View2<const std::u
     const UsablePixels<T> pixels(image, weight);
     m.count = pixels.n;
     if (m.count == 0) return m;
-    const std::vector<double> q = quantiles(static_cast<const T*>(pixels.values.get()), static_cast<std::size_t>(pixels.n), {0.25, 0.5, 0.75});
+    const std::array<double, 3> q = ptc_detail::quartiles(pixels.values.get(), pixels.n);
     m.quartile1 = q[0];
     m.median = q[1];
     m.quartile3 = q[2];
