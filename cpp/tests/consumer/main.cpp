@@ -1,6 +1,9 @@
-// A C++ program without Python: make two images of the same stars with different seeing, fit the matching kernel,
-// convolve, subtract, print the residual. Exits with 0 when the difference is as quiet as its variance says.
+// A C++ program without Python. It makes two images of the same stars with different seeing, fits the matching kernel,
+// convolves, subtracts and prints the residual; then two flat fields, and prints variance and covariance of their
+// difference. Exits with 0 when the difference of stars is as quiet as its variance says and the flats give what was
+// put in.
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <random>
@@ -14,6 +17,8 @@
 #include <stillsky/psfmatch/fit_spatial_kernel.hpp>
 #include <stillsky/psfmatch/kernel_candidate.hpp>
 #include <stillsky/psfmatch/spatial_cell.hpp>
+#include <stillsky/ptc/covariance.hpp>
+#include <stillsky/ptc/moments.hpp>
 
 namespace {
 
@@ -49,6 +54,49 @@ stillsky::MaskedImage<float> makeImage(std::vector<Star> const& stars, double si
         }
     }
     return out;
+}
+
+// A flat of Gaussian noise of which a tenth has moved to the pixel above: the covariance at lag (0, 1) is 0.09 of the
+// noise's variance.
+stillsky::Image<float> makeFlat(double level, double gain, unsigned seed) {
+    stillsky::Image<float> out(size, size);
+    std::mt19937_64 generator(seed);
+    std::normal_distribution<double> noise(0.0, std::sqrt(level / gain));
+    double row[size] = {};
+    for (int y = 0; y < size; ++y) {
+        for (int x = 0; x < size; ++x) {
+            const double n = noise(generator);
+            out(x, y) = static_cast<float>(level + 0.9 * n + 0.1 * row[x]);
+            row[x] = n;
+        }
+    }
+    return out;
+}
+
+// Mean, half variance and half covariance of a pair of flats with a bad column.
+bool measureFlats() {
+    constexpr double level = 20000.0, gain = 2.0;
+    const stillsky::Image<float> flat1 = makeFlat(level, gain, 3), flat2 = makeFlat(1.02 * level, gain, 4);
+    std::vector<std::uint8_t> usable(size * size, 1);
+    for (int y = 0; y < size; ++y) usable[static_cast<std::size_t>(y * size + 100)] = 0;
+    const stillsky::View2<const std::uint8_t> mask(usable.data(), size, size);
+
+    const auto first = stillsky::clippedPixelMoments<float>(flat1.view(), mask);
+    const auto second = stillsky::clippedPixelMoments<float>(flat2.view(), mask);
+    stillsky::Image<double> difference(size, size);
+    stillsky::differenceOfFlats<float>(flat1.view(), flat2.view(), first.mean, second.mean, difference.view());
+    const stillsky::Image<double>& pixels = difference;
+    const auto clipped = stillsky::clippedPixelMoments<double>(pixels.view(), mask);
+    const double halfWidth = 5.5 * std::sqrt(clipped.variance);
+    std::vector<std::uint8_t> weight(size * size);
+    const long long n = stillsky::clipWeights<double>(pixels.view(), mask, clipped.mean - halfWidth, clipped.mean + halfWidth,
+                                                      stillsky::View2<std::uint8_t>(weight.data(), size, size));
+    const stillsky::CovarianceEstimator estimator(8);
+    const auto cov = estimator.covariances<double>(pixels.view(), stillsky::View2<const std::uint8_t>(weight.data(), size, size));
+    const double variance = 0.5 * cov(0, 0), c01 = 0.5 * cov(0, 1);
+    std::printf("flats: mean %.1f, %lld pixels, variance %.1f, C01 %.1f\n", 0.5 * (first.mean + second.mean), n, variance, c01);
+    const double noise = level / gain;  // 1.02 of it in the second flat, which matching of fluxes nearly undoes
+    return std::fabs(variance / noise - 0.82 * 1.01) < 0.02 && std::fabs(c01 / noise - 0.09 * 1.01) < 0.01;
 }
 
 }  // namespace
@@ -103,7 +151,8 @@ int main() {
     }
     const double mean = sum / n, rms = std::sqrt(sum2 / n - mean * mean);
     std::printf("residual of %d pixels: mean %.4f sigma, rms %.4f sigma\n", n, mean, rms);
-    const bool good = std::fabs(fit.kernelSum - 1.0) < 0.01 && std::fabs(mean) < 0.05 && std::fabs(rms - 1.0) < 0.03;
+    const bool goodFlats = measureFlats();
+    const bool good = goodFlats && std::fabs(fit.kernelSum - 1.0) < 0.01 && std::fabs(mean) < 0.05 && std::fabs(rms - 1.0) < 0.03;
     std::printf("%s\n", good ? "good" : "BAD");
     return good ? 0 : 1;
 }
