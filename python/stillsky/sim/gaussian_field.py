@@ -46,7 +46,8 @@ class GaussianField:
             raise DomainError("covariance: wanted finite values")
         self._grid = tuple(next_fast_len(n) for n in self.shape)
         alongY, alongX = (_cosines(n, r) for n in self._grid)
-        power = alongY @ covariance.T @ alongX.T
+        # einsum: the factors are too thin for BLAS, whose threads would spin
+        power = np.einsum("yj,jx->yx", alongY, np.einsum("ij,xi->jx", covariance, alongX))
         if power.min() < -1e-9 * max(power.max(), 0.0):
             raise DomainError(
                 f"no field has these covariances: their power spectrum reaches {power.min():.4g}, its mean is "
