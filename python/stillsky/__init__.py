@@ -130,6 +130,10 @@ _LAZY = {
     "extractFlatPairs": "ptc",
     "measureFlatPair": "ptc",
     "PhotonTransferCurveDataset": "ptc",
+    "PhotonTransferJobConfig": "ptc.job_config",
+    "measurePhotonTransfer": "ptc",
+    "pixelMaps": "ptc",
+    "ptc": "ptc",
     # sim
     "AmplifierTruth": "sim",
     "simulateFlatPair": "sim",

@@ -14,6 +14,7 @@ __all__ = ["cli", "main"]
 _VERBS = {
     "subtract": ("subtract", "subtract", "Match the PSFs of two images and subtract the template."),
     "psfmatch": ("psfmatch", "psfmatch", "Fit the PSF-matching kernel of two images only."),
+    "ptc": ("ptc", "ptc", "Measure gain, noise and covariances of a sensor from pairs of flats."),
     "info": ("info", "info", "Say what is understood of a file: planes, masks, WCS, guesses."),
     "config": ("config", "config", "Print all options of a verb as commented YAML."),
     "simulate": ("simulate", "simulate", "Make small data whose truth is known."),

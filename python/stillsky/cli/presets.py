@@ -41,7 +41,14 @@ _HOTPANTS = {
     "psfmatch.stampHalfSize": 15,
 }
 
+_RUBIN_PTC = {
+    # The photon transfer tasks of the Rubin pipelines as they are, defects included.
+    "pairBy": "time",
+    "extract.compat": True,
+    "solve.compat": True,
+}
+
 PRESETS = {
-    "rubin": {"subtract": _RUBIN, "psfmatch": _RUBIN},
+    "rubin": {"subtract": _RUBIN, "psfmatch": _RUBIN, "ptc": _RUBIN_PTC},
     "hotpants": {"subtract": _HOTPANTS, "psfmatch": _HOTPANTS},
 }

@@ -4,6 +4,8 @@ Names are loaded on first use: the algorithms load neither matplotlib nor the ta
 """
 
 import importlib
+import sys
+import types
 
 # Public name -> module of this package that defines it.
 _LAZY = {
@@ -51,6 +53,12 @@ _LAZY = {
     "planarRadius": "edges",
     # padding, pixel_maps: CMOS frames pixel by pixel
     "PixelMaps": "pixel_maps",
+    # flat_files, job, summary: from files to a table
+    "PhotonTransferJob": "job",
+    "PtcResult": "job",
+    "measurePhotonTransfer": "job",
+    "PhotonTransferJobConfig": "job_config",
+    "summarize": "summary",
     "PixelPadding": "padding",
     "detectPadding": "padding",
     "pixelMaps": "pixel_maps",
@@ -92,3 +100,14 @@ def __getattr__(name):
 
 def __dir__():
     return sorted({*globals(), *_LAZY})
+
+
+class _Room(types.ModuleType):
+    """This module, which can be called: ``stillsky.ptc(folder)`` is `measurePhotonTransfer`."""
+
+    def __call__(self, flats, **options):
+        return self.measurePhotonTransfer(flats, **options)
+
+
+sys.modules[__name__].__class__ = _Room
+ptc = sys.modules[__name__]  # so that the top level finds the callable under the name of the room

@@ -1,0 +1,202 @@
+"""The report of a photon transfer calibration."""
+
+import numpy as np
+
+from ..ptc.summary import FLAGS, rowStates, verdict
+from .page import Page
+from .ptc_figures import ptcOverviewFigure
+
+__all__ = ["ptcFigures", "ptcReport", "writePtcPdf"]
+
+# Column of the table -> heading, unit, factor, format; errors follow their figures.
+_COLUMNS = {
+    "ampName": ("amplifier", "", None, None),
+    "gain": ("gain", "e/adu", 1, ".4f"),
+    "gainErr": ("±", "", 1, ".4f"),
+    "gainNative": ("gain, native", "e/unit", 1, ".4f"),
+    "noise": ("noise", "e", 1, ".2f"),
+    "noiseErr": ("± ", "", 1, ".2f"),
+    "a00": ("a00", "10⁻⁶/e", 1e6, ".3f"),
+    "a00Err": ("±  ", "", 1e6, ".3f"),
+    "ptcTurnoff": ("turn-off", "adu", 1, ".0f"),
+    "fullWell": ("full well", "e", 1, ".0f"),
+    "chi2Dof": ("χ²/dof", "", 1, ".2f"),
+    "nPairs": ("pairs", "", 1, None),
+    "flags": ("flags", "", None, None),
+}
+
+
+def ptcFigures(result):
+    """All pictures of a result: `list` of (heading, figure, caption), the overview first."""
+    return [("overview", ptcOverviewFigure(result.dataset, result.table), "")]
+
+
+def writePtcPdf(figures, path):
+    """Write pictures as the pages of a PDF file; the same pictures give the same bytes."""
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    with PdfPages(path, metadata={"Creator": "stillsky", "CreationDate": None}) as pages:
+        for _, figure, _ in figures:
+            pages.savefig(figure)
+
+
+def ptcReport(result, document, figures):
+    """The report as a `Page`.
+
+    Parameters
+    ----------
+    result : `stillsky.ptc.job.PtcResult`
+        What was measured.
+    document : (`str`, `dict`)
+        Summary of the run: the text of P.json, which becomes the JSON block, and the plain dictionary.
+    figures : `list`
+        Of `ptcFigures`.
+
+    Returns
+    -------
+    page : `Page`
+    """
+    text, summary = document
+    n = len(result.pairing.pairs)
+    page = Page(
+        f"Photon transfer: {result.title}",
+        f"{len(result.table)} amplifiers, {n} pairs of flats; {result.dataset.ptcFitType}",
+        text,
+    )
+    _verdict(page.section("Verdict"), result)
+    _amplifiers(page.section("Amplifiers"), result)
+    _curves(page.section("Curves"), result, figures)
+    if result.maps is not None:
+        _maps(page.section("Pixels"), result)
+    _inputs(page.section("Inputs"), result, summary)
+    _run(page.section("Run"), result, summary)
+    return page
+
+
+def _median(values):
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if values.size else float("nan")
+
+
+def _verdict(section, result):
+    table = result.table
+    section.verdict(*verdict(table))
+    cards = {
+        "median gain, electron/adu": format(_median(table["gain"]), ".4g"),
+        "median read noise, electron": format(_median(table["noise"]), ".3g"),
+        "median a00, 10⁻⁶/electron": format(1e6 * _median(table["a00"]), ".3g"),
+        "median full well, electron": format(_median(table["fullWell"]), ".3g"),
+        "pairs measured": len(result.pairing.pairs),
+    }
+    cards = {k: "–" if v == "nan" else v for k, v in cards.items()}
+    if result.padding.padded:
+        cards[f"electron/native unit ({result.padding.divisor} adu)"] = format(_median(table["gainNative"]), ".4g")
+    section.cards(cards)
+    if result.cannot:
+        section.heading("Could not be measured").items(result.cannot)
+    if result.warnings:
+        section.heading("Warnings").items(f"{code}: {sentence}" for code, sentence in result.warnings)
+
+
+def _amplifiers(section, result):
+    table = result.table
+    columns, units, forms = {}, {}, {}
+    for name, (heading, unit, factor, form) in _COLUMNS.items():
+        if name in table.colnames:
+            scale = factor not in (None, 1)
+            columns[heading] = (np.asarray(table[name]) * factor if scale else table[name]).tolist()
+            units[heading], forms[heading] = unit, form
+    section.table(columns, units=units, forms=forms, states=rowStates(table), csvName=None)
+    section.download("amplifiers", {name: table[name].tolist() for name in table.colnames})
+    present = {flag for flags in table["flags"] for flag in flags.split()}
+    if present:
+        section.heading("Flags").facts({flag: FLAGS[flag] for flag in FLAGS if flag in present})
+    limits = {k: v for k, v in result.limits.items() if v is not None}
+    if limits:
+        words = {
+            "gainScatter": "distance of a gain from the median of the amplifiers",
+            "noise": "read noise, electron",
+            "chi2Dof": "reduced chi square",
+        }
+        section.heading("Limits").facts({words.get(k, k): v for k, v in limits.items()})
+
+
+def _curves(section, result, figures):
+    captions = {"overview": "Circles are pairs in the fit, crosses were left out; dotted: Poisson noise alone."}
+    for heading, figure, caption in figures:
+        first = heading == "overview"
+        section.figure(
+            figure,
+            "Variance against mean with the fit and its residuals, covariances of neighbouring pixels, gain and noise"
+            if first
+            else f"{heading}: {caption}",
+            captions.get(heading, caption or heading),
+            data=pointColumns(result.dataset) if first else None,
+            name="pairs",
+            dpi=92 if first else 72,
+        )
+
+
+def pointColumns(dataset):
+    """All measured pairs as columns: amplifier, exposure ids, mean, variance, use, gain, near covariances."""
+    columns = {k: [] for k in ("ampName", "exposure1", "exposure2", "mean", "variance", "used", "gainPair")}
+    lags = [(1, 0), (0, 1), (1, 1)] if dataset.covMatrixSide > 1 else []
+    columns |= {f"covariance{i}{j}": [] for i, j in lags}
+    for amp in dataset.ampNames:
+        for k, (first, second) in enumerate(dataset.inputExpIdPairs[amp]):
+            columns["ampName"].append(amp)
+            columns["exposure1"].append(int(first))
+            columns["exposure2"].append(int(second))
+            columns["mean"].append(float(dataset.rawMeans[amp][k]))
+            columns["variance"].append(float(dataset.rawVars[amp][k]))
+            columns["used"].append(bool(dataset.expIdMask[amp][k]))
+            columns["gainPair"].append(float(dataset.gainList[amp][k]))
+            for i, j in lags:
+                columns[f"covariance{i}{j}"].append(float(dataset.covariances[amp][k, i, j]))
+    return columns
+
+
+def _maps(section, result):
+    from .pixel_map_figures import pixelMapsFigure
+
+    section.figure(
+        pixelMapsFigure(result.maps), "Maps and histograms of gain and read noise of every pixel",
+        "Each pixel has its own line of variance against mean.", dpi=92,
+    )  # fmt: skip
+    section.facts({k: float(v) for k, v in result.maps.summary().items()})
+
+
+def _inputs(section, result, summary):
+    section.items(result.decisions)
+    pairs = result.pairing.pairs
+    section.heading("Pairs")
+    section.table(
+        {
+            "pair": list(range(1, len(pairs) + 1)),
+            "first": [a.name for a, _ in pairs],
+            "second": [b.name for _, b in pairs],
+            "time": [a.exposureTime for a, _ in pairs],
+        },
+        units={"time": "s"},
+        csvName="pairs_of_files",
+    )
+    if result.pairing.alone:
+        section.heading("Without a partner").items(f"{flat.name}: {why}" for flat, why in result.pairing.alone)
+    known = ("folder", "instrument", "width", "height", "images", "saturation", "nativeBits")
+    inputs = summary.get("inputs", {})
+    section.heading("Frames").facts({k: inputs[k] for k in known if inputs.get(k) not in (None, "")})
+
+
+def _run(section, result, summary):
+    import json
+    import shlex
+
+    section.heading("To repeat").code(shlex.join(summary.get("command", [])))
+    config = summary.get("config", {})
+    values, origins = config.get("values", {}), config.get("origins", {})
+    changed = {k: f"{values[k]!r} ({origins[k]})" for k in values if origins.get(k, "default") != "default"}
+    section.heading("Configuration that was set").facts(changed or {"nothing": "all defaults"})
+    section.details("all keys", json.dumps(values, indent=1))
+    section.heading("Time").facts({k: f"{v:.2f} s" for k, v in summary.get("timings", {}).items()})
+    section.facts({"stillsky": summary.get("version", "")})
