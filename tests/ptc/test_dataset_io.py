@@ -365,3 +365,22 @@ def test_textBeyondAsciiIsEscapedInFits(tmp_path):
     ptc = makeDataset("partial", aux={"who": ["Éva"]})
     assert throughFile(ptc, tmp_path, "fits").auxValues["who"].tolist() == ["\\xc9va"]
     assert throughFile(ptc, tmp_path, "yaml") == throughFile(ptc, tmp_path, "ecsv") == ptc
+
+
+def test_dictionariesOfOtherVersionsAreRead():
+    """The first version's name of the photodiode charge; dictionaries of the LSST stack, which lack the roll-off's tau."""
+    ptc = makeDataset("full")
+    values = ptc.toDict()
+    del values["ptcRolloffTau"], values["ptcRolloffTauError"], values["nPixelCovarianceList"]
+    twin = PhotonTransferCurveDataset.fromDict(values)
+    assert math.isnan(twin.ptcRolloffTau["C:0,0"]) and twin.ptcRolloff == ptc.ptcRolloff
+    values["metadata"]["PTC_VERSION"] = 1.0
+    values["photoCharge"] = values.pop("photoCharges")
+    for name in ("rawDeltas", "histVars", "ptcTurnoff", "gainList", "auxValues"):
+        del values[name]
+    old = PhotonTransferCurveDataset.fromDict(values)
+    np.testing.assert_array_equal(old.photoCharges["C:0,0"], ptc.photoCharges["C:0,0"])
+    assert np.isnan(old.rawDeltas["C:0,0"]).all() and old.auxValues == {}
+    del values["rawVars"]
+    with pytest.raises(FitsLayoutError, match="rawVars"):
+        PhotonTransferCurveDataset.fromDict(values)

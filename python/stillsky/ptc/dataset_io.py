@@ -14,7 +14,9 @@ __all__ = ["fromDict", "fromTable", "readFits", "readText", "toDict", "toTable",
 _AUX = "PTCAUX_"
 _TEXT_FORMATS = {".yaml": "yaml", ".yml": "yaml", ".ecsv": "ecsv"}
 _REMOVED = ("COVARIANCES_MODEL_NO_B", "A_MATRIX_NO_B", "NOISE_MATRIX_NO_B")  # columns before 2.1, ignored
-_NOT_IN_OTHER_FILES = ("nPixelCovarianceList",)  # ours: files of the same version from elsewhere lack it
+# Ours, and what the dictionaries of the LSST stack leave out: files of the same version from elsewhere lack these.
+_NOT_IN_OTHER_FILES = ("nPixelCovarianceList", "ptcRolloffTau", "ptcRolloffTauError")
+_OLD_NAMES = {"photoCharges": "photoCharge"}  # attribute names of version 1.0
 
 
 # ---- dictionary
@@ -68,7 +70,7 @@ def fromDict(cls, dictionary):
     amps = list(dictionary["ampNames"])
     rows = {amp: {} for amp in amps}
     for name in (*FIELDS, "inputExpIdPairs"):
-        for amp, value in (dictionary.get(name) or {}).items():
+        for amp, value in (dictionary.get(name) or dictionary.get(_OLD_NAMES.get(name)) or {}).items():
             if amp in rows and value is not None:
                 rows[amp][name] = value
     aux = {key: _auxArray(values) for key, values in (dictionary.get("auxValues") or {}).items()}
