@@ -190,6 +190,14 @@ def test_preset_rubin_restores_the_reference():
     assert (values["psfmatch.spatialKernelOrder"], values["psfmatch.spatialBgOrder"]) == (1, 2)
 
 
+def test_null_is_no_choice():
+    """Every field has a value: null, for choices too, is refused like any other value out of range."""
+    for key, _, _ in flatten(resolve("subtract").config):
+        with pytest.raises(CommandError) as caught:
+            resolve("subtract", assignments=[f"{key}=null"])
+        assert caught.value.exitCode == 2 and key in str(caught.value)
+
+
 def test_preset_rubin_leaves_no_default_of_our_own():
     """Whatever we set otherwise than Rubin's kernel configuration has Rubin's value again, but for what Rubin's own
     subtraction sets: a background, and the orders 1 and 2."""

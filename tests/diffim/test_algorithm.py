@@ -365,3 +365,11 @@ def test_theWarpedTemplateIsKeptWhenAskedFor(pair, result, tmp_path):
     back = readExposure(tmp_path / "k.warped.fits")[0]
     assert str(tmp_path / "k.warped.fits") in names
     np.testing.assert_array_equal(back.image.array, warped.image.array)
+
+
+def test_noCandidateLeftSaysWhy(pair):
+    config = SubtractConfig()
+    config.psfmatch.candidateResidualStdMax = 0.0
+    with pytest.raises(NoDataError, match="rejected because of residualStd") as caught:
+        subtract(pair.science.toExposure(), pair.template.toExposure(), config=config)
+    assert "were rejected" in caught.value.found and "--stars" in caught.value.remedy

@@ -55,7 +55,11 @@ def test_html_of_any_image_is_complete_and_self_contained(array, pictures):
 
 def test_html_escapes_what_comes_from_files():
     mask = Mask(np.ones((3, 3), np.int32), schema={"<script>alert(1)</script>": 0})
-    e = Exposure(MaskedImage(Image(np.zeros((3, 3), np.float32)), mask), filter=FilterLabel(physical="<b>&"), provenance=["<i>read"])
+    e = Exposure(
+        MaskedImage(Image(np.zeros((3, 3), np.float32)), mask),
+        filter=FilterLabel(physical="<b>&"),
+        provenance=["<i>read"],
+    )
     text = e._repr_html_()
     assert "&lt;script&gt;" in text and "&lt;b&gt;&amp;" in text and "&lt;i&gt;read" in text
     _Checker(text)

@@ -10,12 +10,14 @@ class SubtractBackgroundConfig(Config):
 
     statisticsProperty = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Statistic of the pixels of a cell",
         default="MEANCLIP",
         allowed={"MEANCLIP": "clipped mean", "MEAN": "unclipped mean", "MEDIAN": "median"},
     )
     undersampleStyle = ChoiceField(
         dtype=str,
+        optional=False,
         doc="What to do if there are too few cells for the interpolation style",
         default="REDUCE_INTERP_ORDER",
         allowed={

@@ -11,6 +11,7 @@ def thresholdTypeField(doc="Meaning of the threshold."):
     """A choice of the meanings that a detection threshold may have."""
     return ChoiceField(
         dtype=str,
+        optional=False,
         doc=doc,
         default="pixel_stdev",
         allowed={
@@ -39,6 +40,7 @@ class SourceDetectionConfig(Config):
     thresholdType = thresholdTypeField("Meaning of thresholdValue.")
     thresholdPolarity = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Sign of the sources.",
         default="positive",
         allowed={"positive": "above", "negative": "below", "both": "either"},

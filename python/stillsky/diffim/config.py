@@ -50,6 +50,7 @@ class StarConfig(Config):
     )
     useGalaxies = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Whether extended objects may carry the kernel fit.",
         default="auto",
         allowed={"auto": "only when there are too few stars", "yes": "always", "no": "never"},
@@ -68,9 +69,15 @@ class StarConfig(Config):
 class PsfModelConfig(Config):
     """Empirical PSF of an image that brings none."""
 
-    halfSizeFwhm = RangeField(dtype=float, doc="Half size of the measured stamp in FWHM.", default=4.0, min=1.5)
+    halfSizeFwhm = RangeField(
+        dtype=float, doc="Half size of the measured stamp in FWHM.", default=4.0, min=1.5, max=30.0
+    )
     wingsFwhm = RangeField(
-        dtype=float, doc="Half size of the model in FWHM; power-law wings fill the rest.", default=5.0, min=1.5
+        dtype=float,
+        doc="Half size of the model in FWHM; power-law wings fill the rest.",
+        default=5.0,
+        min=1.5,
+        max=30.0,
     )
     minSignalToNoise = RangeField(
         dtype=float,
@@ -85,7 +92,7 @@ class PsfModelConfig(Config):
     maxComponents = RangeField(dtype=int, doc="Largest number of principal components.", default=6, min=1)
     maxStars = RangeField(dtype=int, doc="Largest number of stars used.", default=500, min=5)
     rejectionRounds = RangeField(
-        dtype=int, doc="Rounds of rejecting stars that the model does not fit.", default=3, min=0
+        dtype=int, doc="Rounds of rejecting stars that the model does not fit.", default=3, min=0, max=100
     )
 
 
@@ -123,6 +130,7 @@ class SubtractConfig(Config):
 
     convolve = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Which image is convolved.",
         default="auto",
         allowed={

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import DomainError, NoDataError
 from ..geom import Box2I, positionToIndex
-from . import KernelCandidate, SpatialCellSet, fitSpatialKernel, makeRegularizationMatrix
+from . import KernelCandidate, NoKernelCandidatesError, SpatialCellSet, fitSpatialKernel, makeRegularizationMatrix
 from .settings import makeSettings
 
 __all__ = ["MatchingKernel", "buildCellSet", "fitMatchingKernel", "stampBox", "stampHalfSize"]
@@ -136,7 +136,14 @@ def fitMatchingKernel(convolved, reference, x, y, ratings, basisList, config):
         if getattr(config, "useRegularization", False) and (config.kernelBasisSet == "delta-function")
         else None
     )
-    fit = fitSpatialKernel(cellSet, basisList, settings, regularization)
+    try:
+        fit = fitSpatialKernel(cellSet, basisList, settings, regularization)
+    except NoKernelCandidatesError as error:
+        error.found = error.found or str(error).partition(": ")[2] or f"{len(x)} candidates, {nOutside} near an edge"
+        error.remedy = error.remedy or (
+            "other kernel stars with --stars FILE, or a larger -c psfmatch.candidateResidualStdMax"
+        )
+        raise
     return MatchingKernel(
         fit.kernel, fit.background, fit.kernelSum, list(fit.candidates), fitMetadata(fit), list(fit.warnings), fit
     )

@@ -71,6 +71,7 @@ class KernelFields(Config):
     fitForBackground = Field(dtype=bool, doc="Fit a differential background together with the kernel.", default=False)
     kernelBasisSet = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Functions that make up the kernel.",
         default="alard-lupton",
         allowed={
@@ -90,6 +91,7 @@ class KernelFields(Config):
     kernelSizeMax = _oddField("Largest derived kernel size, odd.", 35)
     spatialModelType = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Functions of position.",
         default="chebyshev1",
         allowed={"chebyshev1": "Chebyshev polynomials of the first kind", "polynomial": "powers of pixel coordinates"},
@@ -136,6 +138,7 @@ class KernelFields(Config):
     )
     conditionNumberType = ChoiceField(
         dtype=str,
+        optional=False,
         doc="How condition numbers are computed.",
         default="EIGENVALUE",
         allowed={"SVD": "largest over smallest singular value", "EIGENVALUE": "largest over smallest eigenvalue"},
@@ -227,6 +230,7 @@ class AlardLuptonFields(KernelFields):
     alardMinSig = RangeField(dtype=float, doc="Smallest derived width in pixels.", default=0.7, min=0.25)
     alardWidthRule = ChoiceField(
         dtype=str,
+        optional=False,
         doc="How widths are derived from the PSFs.",
         default="current",
         allowed={
@@ -269,12 +273,17 @@ class DeltaFunctionFields(KernelFields):
     useRegularization = Field(dtype=bool, doc="Penalise kernels that are not smooth.", default=True)
     regularizationType = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Difference that is penalised.",
         default="centralDifference",
         allowed={"centralDifference": "Laplacian", "forwardDifference": "forward differences"},
     )
     centralRegularizationStencil = ChoiceField(
-        dtype=int, doc="Points of the Laplacian.", default=9, allowed={5: "five points", 9: "nine points"}
+        dtype=int,
+        optional=False,
+        doc="Points of the Laplacian.",
+        default=9,
+        allowed={5: "five points", 9: "nine points"},
     )
     forwardRegularizationOrders = ListField(
         dtype=int, doc="Orders of the forward differences.", default=(1, 2), itemCheck=lambda order: 0 < order < 4
@@ -284,6 +293,7 @@ class DeltaFunctionFields(KernelFields):
     )
     lambdaType = ChoiceField(
         dtype=str,
+        optional=False,
         doc="How the strength of the regularisation is chosen.",
         default="absolute",
         allowed={
@@ -299,6 +309,7 @@ class DeltaFunctionFields(KernelFields):
     )
     lambdaStepType = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Grid of strengths for the risk.",
         default="log",
         allowed={"log": "limits and step are exponents of ten", "linear": "linear"},

@@ -17,9 +17,12 @@ _KERNELS = {
 class WarperConfig(Config):
     """How to resample an image onto another pixel grid."""
 
-    warpingKernelName = ChoiceField(dtype=str, doc="Warping kernel", default="lanczos3", allowed=dict(_KERNELS))
+    warpingKernelName = ChoiceField(
+        dtype=str, optional=False, doc="Warping kernel", default="lanczos3", allowed=dict(_KERNELS)
+    )
     maskWarpingKernelName = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Warping kernel for the mask; it must fit inside warpingKernelName. Empty: use warpingKernelName",
         default="bilinear",
         allowed={"": "use the regular warping kernel for the mask plane as well as the image plane", **_KERNELS},
