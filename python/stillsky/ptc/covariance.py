@@ -75,7 +75,7 @@ def covariances(image, weight, maxLag, *, estimator="auto", quadrants="equal", m
     >>> from stillsky.ptc import covariances
     >>> cov, npix = covariances(np.eye(4), np.ones((4, 4), bool), 1)
     >>> cov[1, 1], npix[1, 1]
-    (np.float64(0.012345679012345678), np.int64(18))
+    (np.float64(0.08641975308641975), np.int64(18))
     """
     sums = covarianceSums(image, weight, maxLag, estimator=estimator, offset=None, nonFinite=nonFinite)
     return averageQuadrants(sums, quadrants, minPairsPerLag)
