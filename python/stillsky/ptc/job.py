@@ -304,24 +304,25 @@ class PhotonTransferJob:
             self._sayWhatPairsLack(log)
 
     def _findPedestal(self, partials):
-        """Without overscan and bias: the level at zero exposure time, where the levels are a line."""
-        from .pedestal import pedestalFromTimes, subtractPedestal
+        """Without overscan and bias: the level at zero exposure time or, failing that, at zero variance."""
+        from .pedestal import pedestalFromTimes, pedestalFromVariances, subtractPedestal
 
-        found = {amp: pedestalFromTimes(partials, amp) for amp in self.reader.ampNames}
-        if not all(found.values()):
-            self._pedestal = None
+        names = self.reader.ampNames
+        found, where = {amp: pedestalFromTimes(partials, amp) for amp in names}, "zero exposure time"
+        if not any(found.values()):
+            found, where = {amp: pedestalFromVariances(partials, amp) for amp in names}, "zero variance"
+        found = {amp: pedestal for amp, pedestal in found.items() if pedestal is not None}
+        if not found:
             return
-        self._pedestal = found
-        values = np.array([p.value for p in found.values()])
-        error = float(np.median([p.error for p in found.values()]))
-        absent = all(abs(p.value) < 3.0 * p.error for p in found.values())
-        known = f"{np.median(values):.4g} +- {error:.2g} adu at zero exposure time"
-        if absent:
+        values, errors = (np.array([p[i] for p in found.values()]) for i in (0, 1))
+        known = f"{np.median(values):.4g} +- {np.median(errors):.2g} adu at {where}"
+        if np.all(np.abs(values) < 3.0 * errors):
             self.reader.pedestalKnown = True
             self.say(f"pedestal: none, the levels extrapolate to {known}")
             return
         for amp, pedestal in found.items():
             subtractPedestal(partials, amp, pedestal.value)
+        self._pedestal = where
         self.say(f"pedestal: the levels extrapolate to {known}, which is subtracted")
 
     def _sayWhatPairsLack(self, log):
