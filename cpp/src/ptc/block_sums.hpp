@@ -21,9 +21,9 @@ template <typename T>
 std::vector<BlockSums> sumBlocks(View2<const T> image, View2<const std::uint8_t> weight, int maxLag, double offset,
                                  bool ignoreNonFinite);
 
-// Mean of the finite pixels of weight 1; 0 when there is none. Threaded.
+// Mean of the finite pixels of weight 1 in every eighth row, or in all if those have none; 0 when there is none.
 template <typename T>
-double meanOfPixels(View2<const T> image, View2<const std::uint8_t> weight);
+double nearMeanOfPixels(View2<const T> image, View2<const std::uint8_t> weight);
 
 }  // namespace ptc_detail
 }  // namespace stillsky

@@ -105,7 +105,7 @@ CovarianceSums CovarianceEstimator::sums(View2<const T> image, View2<const std::
                           std::to_string(image.height) + ", got " + std::to_string(maxLag_));
     }
     if (offset && !std::isfinite(*offset)) throw DomainError("offset: wanted a finite number");
-    const double c = offset ? *offset : ptc_detail::meanOfPixels(image, weight);
+    const double c = offset ? *offset : ptc_detail::nearMeanOfPixels(image, weight);
     const std::vector<BlockSums> parts = ptc_detail::sumBlocks(image, weight, maxLag_, c, ignoreNonFinite);
 
     CovarianceSums out(maxLag_, c);

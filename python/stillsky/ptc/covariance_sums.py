@@ -115,7 +115,7 @@ def covarianceSums(image, weight, maxLag, *, estimator="direct", offset=0.0, non
         of 32 and transforms beyond. They agree to rounding.
     offset : float or None
         Number to subtract from the pixels first. One near their mean avoids cancellation in the covariance; None takes
-        the mean of the pixels used.
+        a number near the mean of the pixels used.
     nonFinite : {"raise", "ignore"}
         What to do with a pixel of weight 1 that is NaN or infinite: refuse it, or treat it as of weight 0.
 

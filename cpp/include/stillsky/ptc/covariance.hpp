@@ -75,8 +75,8 @@ public:
     std::int64_t minPairsPerLag = 1;
     bool ignoreNonFinite = false;  // treat NaN and infinite pixels of weight 1 as of weight 0 instead of refusing them
 
-    // Sums of image[y, x] less `offset` (default: the mean of the pixels used) over pixels of weight 1. Pixels of weight
-    // 0 may be anything, NaN included. T: float, double; sums in double.
+    // Sums of image[y, x] less `offset` (default: their mean over every eighth row) over pixels of weight 1. Pixels of
+    // weight 0 may be anything, NaN included. T: float, double; sums in double.
     // ShapeError: no pixels, or weight of another size. DomainError: maxLag not less than both sides, weights other
     // than 0 and 1, a pixel of weight 1 that is not finite.
     //
