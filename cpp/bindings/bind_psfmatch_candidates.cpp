@@ -67,6 +67,37 @@ std::shared_ptr<KernelCandidate> makeCandidate(double x, double y, py::object co
     return out;
 }
 
+// One candidate per position whose stamp, 2 half + 1 pixels wide around the pixel (ix, iy), lies inside the cells'
+// region; returns how many do not. The region must lie inside both images.
+int insertCandidates(SpatialCellSet& cellSet, py::object const& convolved, py::object const& reference,
+                     std::vector<double> const& x, std::vector<double> const& y, std::vector<int> const& ix,
+                     std::vector<int> const& iy, std::vector<double> const& ratings, int half,
+                     PsfMatchSettings const& settings) {
+    const std::size_t n = x.size();
+    if (y.size() != n || ix.size() != n || iy.size() != n || ratings.size() != n) {
+        throw ShapeError("insertCandidates: positions, pixels and ratings differ in number");
+    }
+    int nOutside = 0;
+    withMaskedView(convolved, "convolved", [&](auto const& t) {
+        withMaskedView(reference, "reference", [&](auto const& s) {
+            if constexpr (std::is_same_v<decltype(t), decltype(s)>) {
+                for (std::size_t k = 0; k < n; ++k) {
+                    const Box2I box({ix[k] - half, iy[k] - half}, {2 * half + 1, 2 * half + 1});
+                    if (!cellSet.bbox().contains(box)) {
+                        ++nOutside;
+                        continue;
+                    }
+                    cellSet.insertCandidate(std::make_shared<KernelCandidate>(x[k], y[k], ratings[k], t.sub(box),
+                                                                              s.sub(box), settings));
+                }
+            } else {
+                throw py::type_error("insertCandidates: both images must have the same pixel type");
+            }
+        });
+    });
+    return nOutside;
+}
+
 // Keeps a Python object alive from C++; released under the GIL.
 std::shared_ptr<void> keepPython(py::object const& object) {
     if (object.is_none()) return nullptr;
@@ -78,6 +109,13 @@ std::shared_ptr<void> keepPython(py::object const& object) {
 }
 
 void bindCandidate(py::module_& m) {
+    m.def("insertCandidates", [](SpatialCellSet& cellSet, py::object const& convolved, py::object const& reference,
+                                 std::vector<double> const& x, std::vector<double> const& y,
+                                 std::vector<int> const& ix, std::vector<int> const& iy,
+                                 std::vector<double> const& ratings, int half, py::object const& settings) {
+        return insertCandidates(cellSet, convolved, reference, x, y, ix, iy, ratings, half, settingsOf(settings));
+    }, py::arg("cellSet"), py::arg("convolved"), py::arg("reference"), py::arg("x"), py::arg("y"), py::arg("ix"),
+       py::arg("iy"), py::arg("ratings"), py::arg("half"), py::arg("settings"));
     py::class_<KernelCandidate, SpatialCellImageCandidate, py::smart_holder> candidate(
             m, "KernelCandidate",
             "A star on both images: stamps of equal size from which a matching kernel is fitted.\n\n"

@@ -16,6 +16,8 @@ from psfmatch_scenes import (
 )
 
 import stillsky
+from stillsky.errors import DomainError
+from stillsky.image import Image, Mask, MaskedImage
 from stillsky.psfmatch import (
     KernelCandidate,
     NoKernelCandidatesError,
@@ -26,6 +28,9 @@ from stillsky.psfmatch import (
     makeDeltaFunctionBasisList,
     makeRegularizationMatrix,
 )
+from stillsky.psfmatch.algorithm import buildCellSet, stampBox
+from stillsky.psfmatch.config import PsfMatchConfigAL
+from stillsky.psfmatch.settings import makeSettings
 
 BAD, GOOD, UNKNOWN = SpatialCellCandidate.BAD, SpatialCellCandidate.GOOD, SpatialCellCandidate.UNKNOWN
 
@@ -272,3 +277,31 @@ def testNoDataBorderIsHarmlessWhenNotListed(pair):
     fields = settings(spatialKernelOrder=1, badMaskPlanes=["SAT"])
     fit, _, _ = _fit(pair, fields, mask=np.full((512, 512), NO_DATA * 0, np.int32))
     assert fit.nUsed > 50
+
+
+def testAllCandidatesAtOnceAreThoseMadeOneByOne(rng):
+    shape, half = (120, 150), 10
+    planes = [
+        MaskedImage(
+            Image(rng.normal(0, 1, shape).astype(np.float32), (30, 40)),
+            Mask(rng.integers(0, 4, shape).astype(np.int32), (30, 40)),
+            Image(rng.uniform(1, 2, shape).astype(np.float32), (30, 40)),
+        )
+        for _ in range(2)
+    ]
+    config = PsfMatchConfigAL()
+    fields = makeSettings(config, planes[0].mask)
+    x, y = rng.uniform(25, 185, 40), rng.uniform(35, 165, 40)
+    cells, nOutside = buildCellSet(*planes, x, y, np.arange(40.0), half, config, fields)
+    made = {c.rating: c for cell in cells.cells for c in cell.candidates}
+    inside = [k for k in range(40) if planes[0].bbox.contains(stampBox(x[k], y[k], half))]
+    assert 5 < len(inside) < 40 and nOutside == 40 - len(inside) and sorted(made) == inside
+    for k in inside:
+        box = stampBox(x[k], y[k], half)
+        assert (made[k].xCenter, made[k].yCenter) == (x[k], y[k])
+        for got, wanted in ((made[k].getTemplateMaskedImage(), planes[0][box]), (made[k].getScienceMaskedImage(), planes[1][box])):
+            assert tuple(got.xy0) == tuple(box.min)
+            for a, b in zip(got.planes, wanted.planes):
+                np.testing.assert_array_equal(a.array, b.array)
+    with pytest.raises(DomainError):
+        buildCellSet(*planes, [np.nan], [50.0], [1.0], half, config, fields)

@@ -246,24 +246,22 @@ void KernelCandidate::build(std::shared_ptr<BasisConvolver const> const& bases, 
         return;
     }
     if (settings_.iterateSingleKernel && !settings_.constantVarianceWeighting) {
-        const MaskedImage<double> difference = differenceImage(solution->makeKernelImage().view().data, bases->width(),
-                                                               bases->height(), solution->getBackground());
-        std::vector<double> variance;
-        for (int k = 0; k < stampWidth() * stampHeight(); ++k) {
-            variance.push_back(static_cast<double>(difference.variance().view().data[k]));
-        }
+        const Image<double> kernel = solution->makeKernelImage();
+        const std::vector<double> variance = differenceVariance(kernel.view().data, bases->width(), bases->height());
         solveOnce(bases, h, &variance, solution);
     }
     (orig_ ? pca_ : orig_) = solution;
     initialized_ = true;
 }
 
-std::shared_ptr<StampMoments const> KernelCandidate::buildMoments(BasisConvolver const& bases, int kernelDegree,
-                                                                  int backgroundDegree) const {
+std::shared_ptr<StampMoments const> KernelCandidate::buildMoments(BasisConvolver const& bases, int kernelOrder,
+                                                                  int backgroundOrder, int expansionDegree) const {
     const Prepared prepared = prepare(bases, nullptr);
-    return std::make_shared<StampMoments>(threadBuilder().buildMoments(bases, *prepared.stamp.pixels,
-                                                                       settings_.fitForBackground, xCenter(), yCenter(),
-                                                                       kernelDegree, backgroundDegree));
+    const int k = std::min(kernelOrder, expansionDegree), g = std::min(backgroundOrder, expansionDegree);
+    auto out = std::make_shared<StampMoments>(threadBuilder().buildMoments(
+            bases, *prepared.stamp.pixels, settings_.fitForBackground, xCenter(), yCenter(), 2 * k, g + std::max(k, g)));
+    out->expansionDegree = expansionDegree;
+    return out;
 }
 
 std::shared_ptr<StaticKernelSolution> const& KernelCandidate::getKernelSolution(CandidateSwitch which) const {
@@ -295,20 +293,49 @@ MaskedImage<double> KernelCandidate::getDifferenceImage(Kernel const& kernel, do
     return differenceImage(pixels.view().data, pixels.width(), pixels.height(), background);
 }
 
+// Rows of padded(good width) variances of the convolved template, without the stamp's border.
+AlignedVector<double> KernelCandidate::matchedVariance(double const* kernel, int kw, int kh) const {
+    const int w = stampWidth(), h = stampHeight(), gw = w - kw + 1, gh = h - kh + 1;
+    const int length = simd::padded(gw);
+    const std::ptrdiff_t stride = simd::padded(length + kw - 1);
+    AlignedVector<double> out(static_cast<size_t>(length) * static_cast<size_t>(gh));
+    std::vector<double> squared(static_cast<size_t>(kw) * static_cast<size_t>(kh));
+    for (size_t k = 0; k < squared.size(); ++k) squared[k] = kernel[k] * kernel[k];
+    const View2<const VariancePixel> varT = varianceOf(template_);
+    const std::vector<double> varianceT(varT.data, varT.data + varT.size());
+    stamp_loops::correlate(paddedRows(varianceT, w, h, stride).data(), stride, squared.data(), kw, kw, kh, out.data(),
+                           length, gw, gh);
+    return out;
+}
+
+std::vector<double> KernelCandidate::differenceVariance(double const* kernel, int kw, int kh) const {
+    const int w = stampWidth(), h = stampHeight(), gw = w - kw + 1, gh = h - kh + 1;
+    if (gw < 1 || gh < 1) throw ShapeError("KernelCandidate: the stamp is smaller than the kernel");
+    const AlignedVector<double> matched = matchedVariance(kernel, kw, kh);
+    const View2<const VariancePixel> varS = varianceOf(science_);
+    std::vector<double> out(static_cast<size_t>(w) * static_cast<size_t>(h), static_cast<double>(noDataVariancePixel()));
+    for (int gy = 0; gy < gh; ++gy) {
+        const size_t to = static_cast<size_t>(gy + (kh - 1) / 2) * static_cast<size_t>(w) + static_cast<size_t>((kw - 1) / 2);
+        double const* row = &matched[static_cast<size_t>(gy) * static_cast<size_t>(simd::padded(gw))];
+        for (int gx = 0; gx < gw; ++gx) {
+            const size_t k = to + static_cast<size_t>(gx);
+            // Rounded as the difference image's variance plane is.
+            out[k] = static_cast<double>(static_cast<VariancePixel>(static_cast<double>(varS.data[k]) + row[gx]));
+        }
+    }
+    return out;
+}
+
 MaskedImage<double> KernelCandidate::differenceImage(double const* kernel, int kw, int kh, double background) const {
     const int w = stampWidth(), h = stampHeight(), gw = w - kw + 1, gh = h - kh + 1;
     if (gw < 1 || gh < 1) throw ShapeError("KernelCandidate: the stamp is smaller than the kernel");
     const int length = simd::padded(gw);
     const std::ptrdiff_t stride = simd::padded(length + kw - 1);
-    std::vector<double> image(static_cast<size_t>(length) * static_cast<size_t>(gh)), variance(image.size());
-    std::vector<double> squared(static_cast<size_t>(kw) * static_cast<size_t>(kh));
-    for (size_t k = 0; k < squared.size(); ++k) squared[k] = kernel[k] * kernel[k];
+    std::vector<double> image(static_cast<size_t>(length) * static_cast<size_t>(gh));
     stamp_loops::correlate(paddedRows(pixelsOf(template_), w, h, stride).data(), stride, kernel, kw, kw, kh,
                            image.data(), length, gw, gh);
-    const View2<const VariancePixel> varT = varianceOf(template_), varS = varianceOf(science_);
-    const std::vector<double> varianceT(varT.data, varT.data + varT.size());
-    stamp_loops::correlate(paddedRows(varianceT, w, h, stride).data(), stride, squared.data(), kw, kw, kh,
-                           variance.data(), length, gw, gh);
+    const AlignedVector<double> variance = matchedVariance(kernel, kw, kh);
+    const View2<const VariancePixel> varS = varianceOf(science_);
     const View2<const MaskPixel> maskT = maskOf(template_), maskS = maskOf(science_);
     const bool masked = std::any_of(maskT.data, maskT.data + maskT.size(), [](MaskPixel m) { return m != 0; });
     const std::vector<double> science = pixelsOf(science_);

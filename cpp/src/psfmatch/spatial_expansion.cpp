@@ -76,8 +76,10 @@ SpatialExpansion::SpatialExpansion(std::vector<double> const& terms)
     }
 }
 
-SpatialExpansion::SpatialExpansion(BasePolynomialFunction2 const& model, double x, double y, double scale) {
+SpatialExpansion::SpatialExpansion(BasePolynomialFunction2 const& model, double x, double y, double scale,
+                                   int degree) {
     const int order = model.order();
+    degree = std::min(degree, order);
     DenseMatrix fx, fy;
     if (auto chebyshev = dynamic_cast<Chebyshev1Function2 const*>(&model)) {
         Box2D const& box = chebyshev->box();
@@ -88,14 +90,16 @@ SpatialExpansion::SpatialExpansion(BasePolynomialFunction2 const& model, double 
         fx = factorExpansion(order, x, scale, false);
         fy = factorExpansion(order, y, scale, false);
     }
-    const DenseMatrix l = termExpansion(order, fx, fy);
+    DenseMatrix l = termExpansion(order, fx, fy);
     nTerms_ = l.rows();
-    nProducts_ = polynomialSize(2 * order);
+    const int nKept = polynomialSize(degree);  // monomials are ordered by degree
+    std::fill(l.row(0) + nKept * nTerms_, l.row(0) + nTerms_ * nTerms_, 0.0);
+    nProducts_ = polynomialSize(2 * degree);
     single_.assign(l.data(), l.data() + nTerms_ * nTerms_);
     products_.assign(static_cast<size_t>(nProducts_) * static_cast<size_t>(nTerms_ * nTerms_), 0.0);
     const std::vector<PolynomialTerm> terms = polynomialTerms(order);
-    for (int p = 0; p < nTerms_; ++p) {
-        for (int q = 0; q < nTerms_; ++q) {
+    for (int p = 0; p < nKept; ++p) {
+        for (int q = 0; q < nKept; ++q) {
             PolynomialTerm const &a = terms[static_cast<size_t>(p)], &b = terms[static_cast<size_t>(q)];
             double* to = &products_[static_cast<size_t>(polynomialIndex(a.a + b.a, a.b + b.b)) * static_cast<size_t>(nTerms_ * nTerms_)];
             for (int m = 0; m < nTerms_; ++m) {

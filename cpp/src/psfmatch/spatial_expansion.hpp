@@ -15,8 +15,8 @@ public:
     SpatialExpansion() = default;
     // Terms constant over the stamp: one "moment", of degree 0.
     explicit SpatialExpansion(std::vector<double> const& terms);
-    // Terms expanded about (x, y) in powers of ((x' - x)/scale, (y' - y)/scale).
-    SpatialExpansion(BasePolynomialFunction2 const& model, double x, double y, double scale);
+    // Terms expanded about (x, y) in powers of ((x' - x)/scale, (y' - y)/scale), up to a degree.
+    SpatialExpansion(BasePolynomialFunction2 const& model, double x, double y, double scale, int degree);
 
     // target[block i, block j] += sum_q moments[q](i, j) C_q for all j >= i, C_q the coefficients of monomial q in
     // p_m p_m'. Missing high moments count as zero (they cannot occur in complete sets).

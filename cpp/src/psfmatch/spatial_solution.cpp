@@ -14,6 +14,10 @@ namespace {
 
 using std::size_t;
 
+// Of a spatial term within a stamp. A kernel changes by a few per cent over the image, so that its pixels are right
+// to 1e-5 of the kernel at the very edge of the stamp, far better than any star tells.
+constexpr double kNegligibleRemainder = 2e-4;
+
 SpatialLayout makeLayout(int nBases, PsfMatchSettings const& settings) {
     SpatialLayout layout;
     layout.nBases = nBases;
@@ -77,7 +81,8 @@ void SpatialKernelSolution::addConstraint(double x, double y, std::shared_ptr<No
 
 void SpatialKernelSolution::addConstraint(std::shared_ptr<StampMoments const> moments,
                                           std::shared_ptr<NormalEquations const> equations) {
-    const int k = layout_.maxKernelOrder(), g = layout_.backgroundOrder();
+    const int k = std::min(layout_.maxKernelOrder(), moments->expansionDegree);
+    const int g = std::min(layout_.backgroundOrder(), moments->expansionDegree);
     const bool reaches = moments->kernelDegree >= 2 * k && (!layout_.background || moments->backgroundDegree >= g + std::max(k, g));
     if (!reaches || moments->m.empty() || moments->m[0].rows() != layout_.nColumns()) {
         throw ShapeError("SpatialKernelSolution::addConstraint: the moments do not fit the model");
@@ -89,6 +94,21 @@ void SpatialKernelSolution::addConstraint(std::shared_ptr<StampMoments const> mo
     c.equations = std::move(equations);
     constraints_.push_back(std::move(c));
     summed_ = false;
+}
+
+int SpatialKernelSolution::expansionDegree(int stampWidth, int stampHeight) const {
+    const int order = layout_.maxOrder();
+    if (!scaled_) return order;
+    const double u = std::max(static_cast<double>(stampWidth - bases_->width() + 1) / region_.width(),
+                              static_cast<double>(stampHeight - bases_->height() + 1) / region_.height());
+    // Taylor remainder of T_n after degree d: at most u^(d+1)/(d+1)! times its derivative at 1, which is
+    // prod_(j<=d) (n^2 - j^2)/(2j + 1).
+    double remainder = 1.0;
+    for (int d = 0; d < order; ++d) {
+        remainder *= (order * order - d * d) / (2.0 * d + 1.0) * u / (d + 1.0);
+        if (remainder < kNegligibleRemainder) return d;
+    }
+    return order;
 }
 
 std::vector<double> SpatialKernelSolution::terms(double x, double y) const { return model_->basisValues(x, y); }
@@ -113,7 +133,8 @@ void SpatialKernelSolution::accumulate() const {
         if (scattered) constant[static_cast<size_t>(k)] = SpatialExpansion(terms(c.x, c.y));
         if (c.moments) {
             expansions[static_cast<size_t>(k)] =
-                    SpatialExpansion(*model_, c.moments->xCenter, c.moments->yCenter, c.moments->scale);
+                    SpatialExpansion(*model_, c.moments->xCenter, c.moments->yCenter, c.moments->scale,
+                                     c.moments->expansionDegree);
         } else {
             expansions[static_cast<size_t>(k)] = SpatialExpansion(terms(c.x, c.y));
         }

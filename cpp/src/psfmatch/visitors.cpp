@@ -261,7 +261,8 @@ void BuildSpatialKernelVisitor::solveLinearEquation() {
     if (perPixel_) {
         parallelFor(static_cast<int>(candidates_.size() - nAdded_), [&](int i) {
             const size_t at = nAdded_ + static_cast<size_t>(i);
-            moments[at] = candidates_[at]->buildMoments(*bases_, 2 * k, g + std::max(k, g));
+            const int degree = solution_->expansionDegree(candidates_[at]->stampWidth(), candidates_[at]->stampHeight());
+            moments[at] = candidates_[at]->buildMoments(*bases_, k, g, degree);
         });
     }
     for (; nAdded_ < candidates_.size(); ++nAdded_) {

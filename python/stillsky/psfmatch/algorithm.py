@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
 from ..errors import DomainError, NoDataError
 from ..geom import Box2I, positionToIndex
-from . import KernelCandidate, NoKernelCandidatesError, SpatialCellSet, fitSpatialKernel, makeRegularizationMatrix
+from . import NoKernelCandidatesError, SpatialCellSet, fitSpatialKernel, makeRegularizationMatrix
 from .settings import makeSettings
 
 __all__ = ["MatchingKernel", "buildCellSet", "fitMatchingKernel", "stampBox", "stampHalfSize"]
@@ -87,15 +88,10 @@ def buildCellSet(convolved, reference, x, y, ratings, kernelSize, config, settin
     """
     region = convolved.bbox.clipped(reference.bbox)
     cellSet = SpatialCellSet(region, config.sizeCellX, config.sizeCellY)
-    nOutside, half = 0, stampHalfSize(config, kernelSize)
-    for px, py, rating in zip(x, y, ratings):
-        box = stampBox(px, py, half)
-        if not region.contains(box):
-            nOutside += 1
-            continue
-        cellSet.insertCandidate(
-            KernelCandidate(float(px), float(py), convolved[box], reference[box], settings, float(rating))
-        )
+    half = stampHalfSize(config, kernelSize)
+    # All at once in the compiled core: one call per star costs a tenth of the fit.
+    ix, iy = ([positionToIndex(position) for position in axis] for axis in (x, y))
+    nOutside = _core.insertCandidates(cellSet, convolved, reference, x, y, ix, iy, ratings, half, settings)
     return cellSet, nOutside
 
 

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "stillsky/core/aligned.hpp"
 #include "stillsky/psfmatch/image_statistics.hpp"
 #include "stillsky/psfmatch/kernel_solution.hpp"
 #include "stillsky/psfmatch/spatial_cell.hpp"
@@ -68,9 +70,10 @@ public:
     bool isInitialized() const { return initialized_; }
     // Forget the PCA solution: its basis is no longer in use.
     void clearPca() { pca_.reset(); }
-    // Normal equations with spatial terms at every pixel; see StampMoments. Thread-safe.
-    std::shared_ptr<StampMoments const> buildMoments(BasisConvolver const& bases, int kernelDegree,
-                                                     int backgroundDegree) const;
+    // Normal equations with spatial terms at every pixel, for a kernel and a background of the given orders; see
+    // StampMoments. Terms are expanded to `expansionDegree` inside the stamp. Thread-safe.
+    std::shared_ptr<StampMoments const> buildMoments(BasisConvolver const& bases, int kernelOrder, int backgroundOrder,
+                                                     int expansionDegree = std::numeric_limits<int>::max()) const;
 
     // All of the following: StillskyError when there is no such solution.
     std::shared_ptr<StaticKernelSolution> const& getKernelSolution(CandidateSwitch which) const;
@@ -102,6 +105,9 @@ public:
 
 private:
     struct Prepared;
+    AlignedVector<double> matchedVariance(double const* kernel, int width, int height) const;
+    // Variance plane of differenceImage alone.
+    std::vector<double> differenceVariance(double const* kernel, int width, int height) const;
     Prepared prepare(BasisConvolver const& bases, std::vector<double> const* residualVariance) const;
     void solveOnce(std::shared_ptr<BasisConvolver const> const& bases, DenseMatrix const& h,
                    std::vector<double> const* residualVariance, std::shared_ptr<StaticKernelSolution>& out) const;

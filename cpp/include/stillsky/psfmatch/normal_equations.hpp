@@ -47,6 +47,7 @@ struct StampMoments {
     double xCenter = 0.0, yCenter = 0.0, scale = 1.0;  // parent coordinates, pixels
     int kernelDegree = 0;      // moments of m among kernel columns, and of noise, are complete to this degree
     int backgroundDegree = 0;  // those in the background's row and column, and of b, to this one
+    int expansionDegree = std::numeric_limits<int>::max();  // spatial terms are expanded to this degree in a stamp
     std::vector<DenseMatrix> m;       // one per term of max(kernelDegree, backgroundDegree)
     std::vector<std::vector<double>> b;
     std::vector<DenseMatrix> noise;   // empty, or one per term of kernelDegree

@@ -56,6 +56,9 @@ public:
     void solve() override;
     DenseMatrix getM() const override;
 
+    // Degree to which spatial terms must be expanded inside a stamp (kernel's half-widths excluded) so that what is left
+    // out is negligible: the full order for small images, less where stamps are small parts of the image.
+    int expansionDegree(int stampWidth, int stampHeight) const;
     SpatialLayout const& layout() const { return layout_; }
     Box2I const& region() const { return region_; }
     BasisConvolver const& basis() const { return *bases_; }
