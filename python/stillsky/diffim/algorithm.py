@@ -190,14 +190,12 @@ class _Job:
             self._noteCoverage(science, template)
         self._checkKernelSize(science)
         with self.stage("stars"):
-            objects = [
-                self._findStars(exposure, name) for exposure, name in ((science, "science"), (template, "template"))
-            ]
+            # one image after the other: each needs a plane of memory until its PSF is known
+            objects = [self._findStars(science, "science")]
+            psfs = [self._psf(science, objects[0], "science")]
+            objects.append(self._findStars(template, "template"))
             template, objects[1] = self._register(science, template, objects)
-            psfs = [
-                self._psf(exposure, found, name)
-                for exposure, found, name in zip((science, template), objects, ("science", "template"))
-            ]
+            psfs.append(self._psf(template, objects[1], "template"))
         with self.stage("direction"):
             scienceConvolved = self._direction(science, template, objects, psfs)
         convolved, reference = (science, template) if scienceConvolved else (template, science)
