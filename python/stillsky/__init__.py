@@ -134,6 +134,10 @@ _LAZY = {
     "measurePhotonTransfer": "ptc",
     "pixelMaps": "ptc",
     "ptc": "ptc",
+    "PhotonTransferCurveSolveConfig": "ptc.solve_task",
+    "PhotonTransferCurveSolveTask": "ptc.solve_task",
+    "PlotPhotonTransferCurveConfig": "ptc.plot_task",
+    "PlotPhotonTransferCurveTask": "ptc.plot_task",
     # sim
     "AmplifierTruth": "sim",
     "simulateFlatPair": "sim",
