@@ -39,5 +39,10 @@ def test_demo_finds_its_transients_and_says_where_the_pictures_are(run, tmp_path
     assert document["metadata"]["skyChi"] == pytest.approx(1.0, abs=0.03)
     words = next(line for line in err.splitlines() if line.startswith("transients:")).split()
     assert words[1] == words[3] and int(words[1]) >= 3  # all that should stand out do
+    # the second job: flats of a sensor, whose gains are known
+    assert {"flats", "sensor.ptc.fits", "sensor.ptc.ecsv", "sensor.html"} <= set(os.listdir(folder))
+    assert f"report:     {folder / 'sensor.html'}" in err
+    gains = next(line for line in err.splitlines() if line.startswith("gains: within "))
+    assert float(gains.split()[2].rstrip("%")) < 2.0
     again = run("demo", folder, "--size", "512")
     assert again[0] == 7 and "--overwrite" in again[2]

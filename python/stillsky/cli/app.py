@@ -18,7 +18,7 @@ _VERBS = {
     "info": ("info", "info", "Say what is understood of a file: planes, masks, WCS, guesses."),
     "config": ("config", "config", "Print all options of a verb as commented YAML."),
     "simulate": ("simulate", "simulate", "Make small data whose truth is known."),
-    "demo": ("demo", "demo", "Simulate a pair with transients, subtract it, show where the pictures are."),
+    "demo": ("demo", "demo", "Both jobs on simulated data: a subtraction, a sensor's photon transfer."),
     "doctor": ("doctor", "doctor", "Check the installation: versions, SIMD, threads, a self-test."),
 }
 

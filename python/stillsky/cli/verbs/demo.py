@@ -1,4 +1,4 @@
-"""``stillsky demo``: the whole job on simulated data, in half a minute."""
+"""``stillsky demo``: both jobs on simulated data, in half a minute."""
 
 import click
 
@@ -15,25 +15,88 @@ __all__ = ["demo"]
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @runOptions()
 def demo(**options):
-    """Simulate a pair of images with transients in FOLDER, subtract it, and say where the pictures are."""
+    """Show both jobs on simulated data in FOLDER, and say where the pictures are.
+
+    First a pair of images with transients is subtracted, then the flats of a sensor give its photon transfer curves.
+    """
     return runVerb("demo", options, _run)
 
 
 def _run(run):
     import os
 
-    from ...sim import simulatePair
     from ..exits import OutputError
-    from ..products import StagedProducts
-    from .simulate import writePair
-    from .subtract import SUFFIXES, subtractFiles
 
-    options = run.options
-    folder = options["folder"]
+    folder = run.options["folder"]
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}", found=error.strerror, remedy="name another") from error
+    _refuseExisting(folder, run.options["overwrite"])
+    return _showSubtract(run, dict(run.options)) or _showPtc(run)
+
+
+def _refuseExisting(folder, overwrite):
+    """Refuse what the second job would find in its way before the first one works."""
+    import os
+
+    from ..products import StagedProducts
+    from .ptc import SUFFIXES
+
+    StagedProducts(os.path.join(folder, "sensor"), SUFFIXES, overwrite).refuse([os.path.join(folder, "flats")])
+
+
+def _showPtc(run):
+    """Flats of a sensor of four amplifiers; its curves, beside the truth."""
+    import os
+
+    import numpy as np
+
+    from ...sim import flatLevels, simulateFlatRamp, writeFlatFiles
+    from ..run import Run
+    from .ptc import ptcFiles
+
+    folder = run.options["folder"]
+    flats, prefix = os.path.join(folder, "flats"), os.path.join(folder, "sensor")
+    ramp = simulateFlatRamp(flatLevels(12, 200.0, 9e4), shape=(200, 200), amplifiers=4, seed=run.options["seed"])
+    os.makedirs(flats, exist_ok=True)
+    writeFlatFiles(ramp, os.path.join(flats, ""), overwrite=True)
+    run.say(f"simulated: {flats}{os.sep}, {len(ramp)} flats of {len(ramp.places)} amplifiers")
+    job = Run("ptc", {**_PTC_OPTIONS, **run.options, "flats": (flats,), "output": prefix, "table": False})
+    job.log, job.progress = run.log, run.progress
+    code = ptcFiles(job)
+    gains = np.array([[amp.gain for amp in ramp.amplifiers], _column(prefix, "gain"), _column(prefix, "gainErr")])
+    run.summary["products"] += [flats, *job.summary["products"]]
+    run.summary["metadata"]["ptc"] = {**job.summary["metadata"], "gainTruth": gains[0], "gainFound": gains[1]}
+    largest = np.max(np.abs(gains[1] / gains[0] - 1.0))
+    run.say(f"gains: within {largest:.2%} of the truth, errors {np.median(gains[2] / gains[0]):.2%}")
+    run.say(f"same with:  stillsky ptc {flats} -o {prefix}")
+    run.say(f"report:     {prefix}.html")
+    return code
+
+
+_PTC_OPTIONS = {
+    "pairBy": None, "pairKey": None, "amps": None, "bias": (), "mask": None, "model": None, "perPixel": False,
+    "noOverscan": False, "saturation": None, "lagRange": None, "ext": None, "report": True, "dry_run": False,
+}  # fmt: skip
+
+
+def _column(prefix, name):
+    from astropy.table import Table
+
+    return Table.read(f"{prefix}.ptc.ecsv")[name]
+
+
+def _showSubtract(run, options):
+    """A pair with transients, subtracted; how many stand out."""
+    import os
+
+    from ...sim import simulatePair
+    from ..products import StagedProducts
+    from .simulate import writePair
+    from .subtract import SUFFIXES, subtractFiles
+
+    folder = options["folder"]
     names = [os.path.join(folder, name) for name in ("sci.fits", "tmpl.fits", "truth.ecsv")]
     output = StagedProducts(os.path.join(folder, "demo"), SUFFIXES, options["overwrite"])
     output.refuse(names)
@@ -52,7 +115,7 @@ def _run(run):
         "output": os.path.join(folder, "demo"),
     }
     code = subtractFiles(run)
-    run.verb = "demo"
+    run.verb, run.options = "demo", options
     run.summary["products"] = names + run.summary["products"]
     found = _countFound(simulated, folder)
     run.summary["metadata"]["transientsFound"] = found

@@ -204,7 +204,7 @@ def _print(run, result):
     from rich.table import Table
     from rich.text import Text
 
-    if run.options.get("quiet"):
+    if run.options.get("quiet") or not run.options.get("table", True):
         return
     stream = sys.stderr if run.options.get("asJson") else sys.stdout
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", caption_justify="left")
