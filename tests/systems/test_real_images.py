@@ -90,13 +90,16 @@ def test_m13_frames(subtracted, sharedDir, science, template, moved):
     assert len(said) == 1 and "warning[W-SHIFT]" in err
     dx, dy = (float(word) for word in said[0].split("shifted by ")[1].split(" px")[0].split(", "))
     assert abs(dx - moved) < 1.0 and abs(dy) < 5.0
-    assert 0.9 <= summary["metadata"]["skyChi"] <= 1.12
+    # six faint objects carry the fit: which ones decides how much of the noise's tails, which the clipped sigma of the
+    # variance leaves out, comes through
+    pixels = fits.getdata(folder / f"M13_blue_{science:04d}.fits").astype(float)
+    tails = np.std(pixels[40:300, 40:300]) / summary["metadata"]["scienceSkySigma"]
+    assert 0.9 <= summary["metadata"]["skyChi"] <= tails
     image, mask, _ = _planes("r.diff.fits")
     # the column or row beyond the template is without data, the cluster itself is gone
     good = np.isfinite(image)
     assert 0.9 < good.mean() < 1.0 and (mask[~good] != 0).all()
     core = np.s_[450:580, 570:700]
-    pixels = fits.getdata(folder / f"M13_blue_{science:04d}.fits").astype(float)
     excess = np.median(pixels[core]) - np.median(pixels)
     assert excess > 10 and abs(np.nanmedian(image[core])) < 0.25 * excess
 

@@ -77,7 +77,9 @@ def test_a2_first_run_without_options(firstRun):
     assert len(chosen) >= 10
     for row in chosen:
         significance = _matchedFilter(difference, row["x"], row["y"])
-        assert np.sign(row["flux"]) * significance > 5.0, f"transient {row['id']} of S/N {row['snr']:.1f}: {significance}"
+        assert np.sign(row["flux"]) * significance > 5.0, (
+            f"transient {row['id']} of S/N {row['snr']:.1f}: {significance}"
+        )
 
 
 def test_a3_arrays_give_the_same_bits(firstRun):
