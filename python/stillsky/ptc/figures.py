@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from .models import covarianceCoefficients, evalExpApproximation, evalFullCovariance, evalPolynomial
+from .models import evalExpApproximation, evalFullCovariance, evalPolynomial
 
 __all__ = ["FIGURES", "figurePages", "makeFigures", "writePdf", "writePngs"]
 
@@ -467,6 +467,13 @@ def aCumulativeSumFigure(dataset, config, amps):
     return figure
 
 
+def _firstOrder(dataset, amp, signal, withB):
+    """C_ij / (C_00 mu) at a level in electron, without the noise, 1/electron."""
+    a = dataset.aMatrix[amp]
+    c = evalFullCovariance(signal, a, a * np.nan_to_num(dataset.bMatrix[amp]) if withB else 0 * a, 0 * a, 1.0)[0]
+    return c / (c[0, 0] * signal)
+
+
 def aRelativeBiasFigure(dataset, config, amps):
     """How far C_ij / (C_00 mu) at a chosen level is from a_ij: what a first-order measurement would get wrong."""
     title = "Bias of first-order coefficients"
@@ -479,29 +486,28 @@ def aRelativeBiasFigure(dataset, config, amps):
     variants.append((False, "b = 0", _ORANGE, 0.05))
     a, _ = _stacks(dataset)
     i, j = np.mgrid[: a.shape[1], : a.shape[2]]
-    strong = np.abs(a.mean(axis=0)) > 5e-3 * np.abs(a.mean(axis=0))[0, 0]  # ratios to nothing say nothing
+    mean, error = a.mean(axis=0), a.std(axis=0) / np.sqrt(len(a))
+    # ratios to nothing say nothing
+    strong = (np.abs(mean) > 5e-3 * np.abs(mean[0, 0])) & (np.abs(mean) > 5.0 * error)
     strong[0, 0] = False
     for withB, label, colour, shift in variants:
-        rows = []
-        for amp in _good(dataset):
-            second, third, fourth = covarianceCoefficients(
-                dataset.aMatrix[amp],
-                dataset.aMatrix[amp] * np.nan_to_num(dataset.bMatrix[amp]) if withB else 0 * dataset.aMatrix[amp],
-                1.0,
-            )
-            c = signal**2 * (second + signal * (third + signal * fourth))  # electron^2
-            c00 = signal + c[0, 0]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                rows.append(c / (c00 * signal) / dataset.aMatrix[amp] - 1.0)
-        rows = np.array(rows)
-        mean, error = rows.mean(axis=0), rows.std(axis=0) / np.sqrt(len(rows))
+        normalized = np.array([_firstOrder(dataset, amp, signal, withB) for amp in _good(dataset)])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = normalized.mean(axis=0) / mean
+            scatter = (normalized - ratio * a).std(axis=0) / np.sqrt(len(a)) / np.abs(mean)
         axes.errorbar(
-            np.hypot(i, j)[strong] + shift, mean[strong], yerr=error[strong], fmt="o", ms=5, color=colour, label=label
+            np.hypot(i, j)[strong] + shift,
+            ratio[strong] - 1.0,
+            yerr=scatter[strong],
+            fmt="o",
+            ms=5,
+            color=colour,
+            label=label,
         )
     axes.axhline(0, color="k", lw=0.6)
     axes.set_xlabel("distance $\\sqrt{i^2+j^2}$ (pixels)")
     axes.set_ylabel("$C_{ij} / (C_{00}\\, \\mu\\, a_{ij}) - 1$")
-    axes.set_title(f"at {signal:.0f} electron; lags with $a_{{ij}}$ above 0.5 % of $|a_{{00}}|$", fontsize=10)
+    axes.set_title(f"at {signal:.0f} electron; lags with significant $a_{{ij}}$", fontsize=10)
     if strong.any():
         axes.legend(frameon=False)
     figure.suptitle(_title(dataset, title))
