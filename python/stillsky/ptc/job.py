@@ -158,6 +158,12 @@ class PhotonTransferJob:
         self.reader = FlatReader(
             self.flats, config, amps=self.amps, bias=self.bias or biases, mask=self.mask, region=self.region
         )
+        if self.perPixel and self.reader.layout.rawBox is None:
+            raise MismatchError(
+                "gain and noise per pixel need the pixels of the detector as they are in one image",
+                found=self.reader.layout.describe(),
+                remedy="leave --per-pixel, or pick one amplifier with --ext",
+            )
         self._announce()
 
     def _collect(self):
@@ -389,12 +395,18 @@ class PhotonTransferJob:
         from .pixel_maps import pixelMaps
 
         levels = self.reader.levels(self.flats)
+        # bands of raw rows have their overscan elsewhere: it is not subtracted here, so that a pedestal is left
+        raw = self.reader.layout.hasOverscan
+        if raw:
+            self.cannot.append(
+                "read noise per pixel: overscan is not subtracted from single pixels; give frames without"
+            )
         config = self.config.pixelMaps
         with self._timed("pixels"):
             maps = pixelMaps(
-                levels, bias=self.reader.biasRows(), mask=self.reader.badPixels(), saturation=self.reader.saturation,
+                levels, bias=None if raw else self.reader.biasRows(), mask=self.reader.badPixels(), saturation=self.reader.saturation,
                 minLevels=config.minLevels, minFrames=config.minFrames, memory=config.memory << 20,
-                pedestalKnown=self.reader.pedestalKnown, progress=self.progress,
+                pedestalKnown=self.reader.pedestalKnown and not raw, progress=self.progress,
             )  # fmt: skip
         figures = maps.summary()
         self.say(

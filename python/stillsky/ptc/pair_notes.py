@@ -44,7 +44,8 @@ def gainsOfBoxes(first, second, boxes, side=200):
                 part = Box2I(Point2I(x, y), Extent2I(side, side))
                 record = measureFlatPair(first, second, settings, region=part)
                 if record.isGood and record.rawVar > 0:
-                    gains.append(record.mean / record.rawVar)
+                    # matching unequal levels to their mean leaves less variance than a flat of that level has
+                    gains.append(record.mean1 * record.mean2 / record.mean / record.rawVar)
     return np.array(gains)
 
 

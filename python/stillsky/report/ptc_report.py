@@ -3,10 +3,10 @@
 import numpy as np
 
 from ..ptc.summary import FLAGS, rowStates, verdict
-from .page import Page
+from .page import Page, formatNumber
 from .ptc_figures import ptcOverviewFigure
 
-__all__ = ["ptcFigures", "ptcReport", "writePtcPdf"]
+__all__ = ["ptcReport", "writePtcPlots"]
 
 # Column of the table -> heading, unit, factor, format; errors follow their figures.
 _COLUMNS = {
@@ -26,18 +26,40 @@ _COLUMNS = {
 }
 
 
-def ptcFigures(result):
-    """All pictures of a result: `list` of (heading, figure, caption), the overview first."""
-    return [("overview", ptcOverviewFigure(result.dataset, result.table), "")]
+# Plots of the PDF that the report shows too: name -> heading.
+_SHOWN = {
+    "ptcVarMean": "Each amplifier",
+    "ptcAandBMatrices": "Coefficients of area change",
+    "ptcAandBDistance": "Coefficients against distance",
+}
+_MAX_SHOWN = 6
 
 
-def writePtcPdf(figures, path):
-    """Write pictures as the pages of a PDF file; the same pictures give the same bytes."""
+def writePtcPlots(result, path):
+    """Write the overview and all plots of the dataset as the pages of a PDF file.
+
+    Parameters
+    ----------
+    result : `stillsky.ptc.job.PtcResult`
+    path : `str`
+
+    Returns
+    -------
+    shown : `list` [(`str`, figure)]
+        Headings and figures for the report, the overview first. Others are closed when they are written.
+    """
     from matplotlib.backends.backend_pdf import PdfPages
 
+    from ..ptc.figures import figurePages
+
+    shown = [("overview", ptcOverviewFigure(result.dataset, result.table))]
     with PdfPages(path, metadata={"Creator": "stillsky", "CreationDate": None}) as pages:
-        for _, figure, _ in figures:
+        pages.savefig(shown[0][1])
+        for name, figure in figurePages(result.dataset):
             pages.savefig(figure)
+            if name in _SHOWN and len(shown) < _MAX_SHOWN:
+                shown.append((_SHOWN[name], figure))
+    return shown
 
 
 def ptcReport(result, document, figures):
@@ -50,7 +72,7 @@ def ptcReport(result, document, figures):
     document : (`str`, `dict`)
         Summary of the run: the text of P.json, which becomes the JSON block, and the plain dictionary.
     figures : `list`
-        Of `ptcFigures`.
+        Of `writePtcPlots`.
 
     Returns
     -------
@@ -79,6 +101,11 @@ def _median(values):
     return float(np.median(values)) if values.size else float("nan")
 
 
+def _rounded(value):
+    """Three figures of a large number, written out."""
+    return formatNumber(int(float(f"{value:.3g}"))) if np.isfinite(value) else "nan"
+
+
 def _verdict(section, result):
     table = result.table
     section.verdict(*verdict(table))
@@ -86,7 +113,7 @@ def _verdict(section, result):
         "median gain, electron/adu": format(_median(table["gain"]), ".4g"),
         "median read noise, electron": format(_median(table["noise"]), ".3g"),
         "median a00, 10⁻⁶/electron": format(1e6 * _median(table["a00"]), ".3g"),
-        "median full well, electron": format(_median(table["fullWell"]), ".3g"),
+        "median full well, electron": _rounded(_median(table["fullWell"])),
         "pairs measured": len(result.pairing.pairs),
     }
     cards = {k: "–" if v == "nan" else v for k, v in cards.items()}
@@ -123,19 +150,17 @@ def _amplifiers(section, result):
 
 
 def _curves(section, result, figures):
-    captions = {"overview": "Circles are pairs in the fit, crosses were left out; dotted: Poisson noise alone."}
-    for heading, figure, caption in figures:
-        first = heading == "overview"
-        section.figure(
-            figure,
-            "Variance against mean with the fit and its residuals, covariances of neighbouring pixels, gain and noise"
-            if first
-            else f"{heading}: {caption}",
-            captions.get(heading, caption or heading),
-            data=pointColumns(result.dataset) if first else None,
-            name="pairs",
-            dpi=92 if first else 72,
-        )
+    (_, overview), *others = figures
+    section.figure(
+        overview,
+        "Variance against mean with the fit and its residuals, covariances of neighbouring pixels, gain and noise",
+        "Circles are pairs in the fit, crosses were left out; dotted: Poisson noise alone.",
+        data=pointColumns(result.dataset),
+        name="pairs",
+        dpi=92,
+    )
+    for heading, figure in others:
+        section.heading(heading).figure(figure, heading, dpi=72)
 
 
 def pointColumns(dataset):
@@ -177,8 +202,10 @@ def _inputs(section, result, summary):
             "first": [a.name for a, _ in pairs],
             "second": [b.name for _, b in pairs],
             "time": [a.exposureTime for a, _ in pairs],
+            "level": _levels(result.dataset, len(pairs)),
         },
-        units={"time": "s"},
+        units={"time": "s", "level": "adu"},
+        forms={"level": ".0f"},
         csvName="pairs_of_files",
     )
     if result.pairing.alone:
@@ -186,6 +213,15 @@ def _inputs(section, result, summary):
     known = ("folder", "instrument", "width", "height", "images", "saturation", "nativeBits")
     inputs = summary.get("inputs", {})
     section.heading("Frames").facts({k: inputs[k] for k in known if inputs.get(k) not in (None, "")})
+
+
+def _levels(dataset, n):
+    """Median over amplifiers of the mean of each pair of files; the exposure ids of pair k are 2k + 1 and 2k + 2."""
+    levels = [[] for _ in range(n)]
+    for amp in dataset.ampNames:
+        for (first, _), mean in zip(dataset.inputExpIdPairs[amp], dataset.rawMeans[amp]):
+            levels[(int(first) - 1) // 2].append(mean)
+    return [_median(values) for values in levels]
 
 
 def _run(section, result, summary):

@@ -175,10 +175,9 @@ def _write(run, result, output, suffixes):
     with run.timed("write"):
         result.writeTables(output.prefix)
         if ".html" in suffixes:
-            from ...report.ptc_report import ptcFigures, ptcReport, writePtcPdf
+            from ...report.ptc_report import ptcReport, writePtcPlots
 
-            figures = ptcFigures(result)
-            writePtcPdf(figures, output.path(".ptc.pdf"))
+            figures = writePtcPlots(result, output.path(".ptc.pdf"))
     run.summary["products"] = sorted(str(output.finalName(output.path(s))) for s in suffixes)
     run.summary["timings"]["total"] = run.seconds
     text = toJson(run.summary)
