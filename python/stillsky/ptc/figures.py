@@ -377,14 +377,17 @@ def aAndBMatricesFigure(dataset, config, amps):
     left.set_title("$|a_{ij}|$;  − marks negative elements", fontsize=10)
     if withB:
         significant = np.abs(b) > 2 * bErr if len(_good(dataset)) > 1 else np.ones(b.shape, dtype=bool)
-        limit = max(np.nanmax(np.abs(b[significant]), initial=0.0), np.nanmin(np.abs(b)), 1e-30)
-        image = right[0].imshow(b.T, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit)
+        limit = np.max(np.abs(b[significant & np.isfinite(b)]), initial=0.0) or 1.0
+        right[0].set_facecolor("#f1f3f5")
+        image = right[0].imshow(
+            np.where(significant, b, np.nan).T, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit
+        )
         figure.colorbar(image, ax=right[0], shrink=0.85, label="$b_{ij}$ (10$^{-6}$/electron)")
         for i, j in np.ndindex(b.shape):
-            dark = abs(b[i, j]) > 0.6 * limit
+            dark = significant[i, j] and abs(b[i, j]) > 0.6 * limit
             text = f"{b[i, j]:.2f}\n± {bErr[i, j]:.2f}" if len(_good(dataset)) > 1 else f"{b[i, j]:.2f}"
             right[0].text(i, j, text, ha="center", va="center", fontsize=9.5, color="w" if dark else "k")
-        right[0].set_title("$b_{ij}$", fontsize=10)
+        right[0].set_title("$b_{ij}$;  grey: less than two standard errors from zero", fontsize=10)
     for axes in (left, *right):
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.yaxis.get_major_locator().set_params(integer=True)
