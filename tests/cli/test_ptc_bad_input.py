@@ -343,3 +343,20 @@ def test_realFlatsOfUnequalExposure(run, here, sharedDir):
     )
     assert "W-UNPAIRED" in err and "W-UNEQUAL" in err
     assert json.loads(out)["metadata"]["singlePairGain"] == pytest.approx(1.36, abs=0.01)
+
+
+def test_interruptLeavesNothing(run, here, rng, monkeypatch):
+    from stillsky.ptc.job import PhotonTransferJob
+
+    def interrupted(self, partials):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PhotonTransferJob, "_solve", interrupted)
+    code, _, err = run("ptc", writeRamp(here / "f", rng, levels=LEVELS[:3]), "-o", "r")
+    assert code == 130 and "interrupted" in err and products(here) == []
+
+
+def test_presetOfOtherVerbsIsRefused(run, here, rng):
+    code, _, err = run("ptc", writeRamp(here / "f", rng, levels=LEVELS[:1]), "--preset", "hotpants")
+    assert code == 2
+    assertThreeParts(err, 2, "hotpants", "rubin")

@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -34,10 +35,6 @@ def test_siliconFlats_varianceAndCovariancesAtHighSignal():
     assert ratio[0, 1] > ratio[1, 0] > 0
 
 
-def _grow(arguments):
-    return growFlats(*arguments)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif("STILLSKY_GALSIM" not in os.environ, reason="five minutes of computing: set STILLSKY_GALSIM=1")
 @pytest.mark.parametrize("name", SENSORS)
@@ -45,9 +42,10 @@ def test_siliconFlats_areaChangeIsRecovered(name):
     """Group F2, the full recipe: a_00 within 0.08e-6 of the area truth, gain 1.000 within 0.004, C01 above C10."""
     from stillsky.ptc.fit import EXP_APPROXIMATION, fitCurve
 
-    jobs = [(name, seed, 400, 2000.0, LEVELS) for seed in range(31415, 31421)]
-    with ProcessPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as pool:
-        ramps = list(pool.map(_grow, jobs))
+    # fresh processes: GalSim's threads do not survive a fork
+    with ProcessPoolExecutor(min(6, os.cpu_count() or 1), get_context("spawn")) as pool:
+        ramps = [pool.submit(growFlats, name, seed, 400, 2000.0, LEVELS) for seed in range(31415, 31421)]
+        ramps = [ramp.result() for ramp in ramps]
     pairs = [[pairCovariances(ramps[k][level], ramps[k + 1][level]) for k in (0, 2, 4)] for level in LEVELS]
     mean = np.array([np.mean([mu for mu, _ in level]) for level in pairs])
     cov = np.array([np.mean([c for _, c in level], axis=0) for level in pairs])

@@ -393,7 +393,14 @@ def resolve(verb, *, preset=None, files=(), scripts=(), assignments=(), options=
             raise CommandError(
                 f"unknown preset {preset!r}", found=repr(preset), remedy=f"presets: {', '.join(sorted(PRESETS))}"
             )
-        resolved.setAll(PRESETS[preset].get(verb, {}), f"preset {preset}")
+        if verb not in PRESETS[preset]:
+            others = sorted(name for name, values in PRESETS.items() if verb in values)
+            raise CommandError(
+                f"preset {preset!r} holds nothing for {verb}",
+                found=f"it is for {', '.join(PRESETS[preset])}",
+                remedy=f"presets for {verb}: {', '.join(others) or 'none'}",
+            )
+        resolved.setAll(PRESETS[preset][verb], f"preset {preset}")
     for path in files:
         resolved.setAll(_readYaml(path), f"file {os.path.basename(path)}")
     for path in scripts:
