@@ -21,6 +21,7 @@ _LAZY = {
     "NotFoundError": "errors",
     "NumericalError": "errors",
     "FitsLayoutError": "errors",
+    "IdOverflowError": "errors",
     # background
     "Background": "background",
     "BackgroundControl": "background",
@@ -100,6 +101,9 @@ _LAZY = {
     # detection, measure
     "detectSources": "detection",
     "findPeaks": "detection",
+    "HeavyFootprint": "detection",
+    "mergeDetections": "detection",
+    "skySources": "detection",
     "growMask": "detection",
     "Footprint": "detection",
     "FootprintSet": "detection",
@@ -122,6 +126,9 @@ _LAZY = {
     "SubtractResult": "diffim",
     "matchPsfs": "diffim",
     "subtract": "diffim",
+    "IdGenerator": "diffim.ids",
+    "makeIdFactory": "diffim.ids",
+    "sourceIdLayout": "diffim.ids",
     # ptc
     "PhotonTransferCurveExtractConfig": "ptc.task",
     "PhotonTransferCurveExtractPairConfig": "ptc.task",

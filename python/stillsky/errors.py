@@ -6,6 +6,7 @@ A message says what was wanted, what was given, and which file or argument.
 __all__ = [
     "DomainError",
     "FitsLayoutError",
+    "IdOverflowError",
     "InvalidPsfError",
     "MaskSchemaError",
     "MismatchError",
@@ -47,6 +48,10 @@ class ShapeError(StillskyError, ValueError):
 
 class DomainError(StillskyError, ValueError):
     """A parameter lies outside its allowed set."""
+
+
+class IdOverflowError(DomainError, OverflowError):
+    """An identifier does not fit its bits, or a counter of identifiers is exhausted."""
 
 
 class InvalidPsfError(DomainError):

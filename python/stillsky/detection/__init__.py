@@ -3,17 +3,23 @@
 from .detect import DetectionResult, detectSources
 from .footprint import PEAK_DTYPE, Footprint, Peak, makePeaks
 from .footprint_set import FootprintSet
+from .heavy import HeavyFootprint, makeHeavyFootprint
+from .merge import MergedDetections, mergeDetections
 from .peaks import findPeaks
+from .sky import SKY_AVOID, skyPositions, skySources
 from .sources import SOURCE_COLUMNS, emptySourceTable, sourceTable
 from .span_set import SpanSet, growMask
 from .threshold import Threshold
 
 __all__ = [
     "PEAK_DTYPE",
+    "SKY_AVOID",
     "SOURCE_COLUMNS",
     "DetectionResult",
     "Footprint",
     "FootprintSet",
+    "HeavyFootprint",
+    "MergedDetections",
     "Peak",
     "SpanSet",
     "Threshold",
@@ -21,6 +27,10 @@ __all__ = [
     "emptySourceTable",
     "findPeaks",
     "growMask",
+    "makeHeavyFootprint",
     "makePeaks",
+    "mergeDetections",
+    "skyPositions",
+    "skySources",
     "sourceTable",
 ]
