@@ -204,3 +204,19 @@ def test_pixelMaps_reportsProgress(ramp):
 
     pixelMaps(levels, memory=4 * 40 * SHAPE[1] * 20, progress=progress)
     assert seen == [("pixels", 3)] * 3
+
+
+def test_pixelMaps_framesWithoutLightTellTheNoise(rng):
+    """Ten of them: the noise is measured where the flats alone leave half of the pixels without one."""
+    gain, noise = planted(rng)
+    levels = [frames(rng, gain, noise, e, 20) for e in (500.0, 2000.0, 8000.0)]
+    zero = frames(rng, gain, noise, 0.0, 10)
+    alone, helped = pixelMaps(levels, bias=np.zeros(SHAPE)), pixelMaps(levels, zero=zero, bias=np.zeros(SHAPE))
+    assert np.isnan(alone.noise).mean() > 0.3 and np.isnan(helped.noise).mean() < 0.01
+    assert abs(np.nanmean(helped.noise / noise) - 1) < 0.05
+    assert abs(np.mean(helped.gain / gain) - 1) < 0.015 and np.mean(helped.gainErr) < np.mean(alone.gainErr)
+    assert [level["frames"] for level in helped.levels] == [10, 20, 20, 20]
+    two = pixelMaps(levels, zero=zero[:2], bias=np.zeros(SHAPE))
+    np.testing.assert_array_equal(two.gain, alone.gain)
+    with pytest.raises(ShapeError):
+        pixelMaps(levels, zero=[f[:-1] for f in zero])

@@ -13,6 +13,7 @@ from ..errors import FitsLayoutError, ShapeError
 __all__ = ["originCards", "pixelShape", "planeTable", "readOrigin", "readPixels"]
 
 _ROWS_PER_BAND = 512
+_NARROW = 64  # a part narrower than the image by this factor is read alone
 
 
 def originCards(xy0):
@@ -158,7 +159,7 @@ def readPixels(hdu, dtype, slices=None, *, allowUnsafe=False):
     for start in range(0, out.shape[0], _ROWS_PER_BAND):
         band = slice(start, min(start + _ROWS_PER_BAND, out.shape[0]))
         onDisk = slice(rows.start + band.start, rows.start + band.stop)
-        pixels = whole[band] if whole is not None else hdu.section[(*lead, onDisk, columns)]
+        pixels = whole[band] if whole is not None else _readBand(hdu, lead, onDisk, columns, width)
         pixels = _scaled(pixels, *scaling)
         if pixels.dtype.kind == "f" and dtype.kind != "f" and not allowUnsafe:
             raise FitsLayoutError(f"extension {hdu.name!r}: float pixels cannot be read as {dtype} without loss")
@@ -169,6 +170,13 @@ def readPixels(hdu, dtype, slices=None, *, allowUnsafe=False):
         with np.errstate(invalid="ignore", over="ignore"):
             out[band] = pixels
     return out
+
+
+def _readBand(hdu, lead, rows, columns, width):
+    """Rows of a plain image. A section that leaves out columns is read row by row: whole rows are much faster to read."""
+    if _NARROW * (columns.stop - columns.start) < width:
+        return hdu.section[(*lead, rows, columns)]
+    return hdu.section[(*lead, rows, slice(0, width))][:, columns]
 
 
 def _scaling(header):

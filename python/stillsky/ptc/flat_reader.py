@@ -96,6 +96,7 @@ class FlatReader:
         self.detector = self.layout.detector
         self.boxes = self._boxesIn(region)
         self._bad = self._readMask(mask)
+        self._biasNames = list(bias)
         self._bias = self._readBias(bias)
         self._noise = self._noiseOfBias(bias)
         self.padding, plateau = self._lookAtValues(flats)
@@ -282,6 +283,10 @@ class FlatReader:
             if key is not None:
                 groups.setdefault(key, []).append(RowFrame(flat.path, flat.ext, self.layout.rawBox))
         return [groups[key] for key in sorted(groups)]
+
+    def zeroLevel(self):
+        """Bias frames as `RowFrame`; empty without."""
+        return [RowFrame(*splitExtension(name), self.layout.rawBox) for name in self._biasNames]
 
     def biasRows(self):
         """Bias of the frame, or None."""

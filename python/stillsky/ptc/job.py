@@ -404,10 +404,17 @@ class PhotonTransferJob:
         config = self.config.pixelMaps
         with self._timed("pixels"):
             maps = pixelMaps(
-                levels, bias=None if raw else self.reader.biasRows(), mask=self.reader.badPixels(), saturation=self.reader.saturation,
-                minLevels=config.minLevels, minFrames=config.minFrames, memory=config.memory << 20,
-                pedestalKnown=self.reader.pedestalKnown and not raw, progress=self.progress,
-            )  # fmt: skip
+                levels,
+                zero=self.reader.zeroLevel(),
+                bias=None if raw else self.reader.biasRows(),
+                mask=self.reader.badPixels(),
+                saturation=self.reader.saturation,
+                minLevels=config.minLevels,
+                minFrames=config.minFrames,
+                memory=config.memory << 20,
+                pedestalKnown=self.reader.pedestalKnown and not raw,
+                progress=self.progress,
+            )
         figures = maps.summary()
         self.say(
             f"pixels: gain {figures['gainMedian']:.4g} e/adu, scatter {figures['gainScatter']:.2g} "

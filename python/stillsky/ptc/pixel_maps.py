@@ -16,6 +16,7 @@ __all__ = ["PixelMaps", "pixelMaps"]
 
 _SAMPLE_ROWS = 64
 _ITERATIONS = 5
+_MIN_ZERO = 3
 _MIN_RESPONSE = 0.1  # of the typical pixel's; below it a pixel is dead and its line meaningless
 _CLIP = 6.0  # half width in sigma; of 20 Gaussian values one in 10^7 is lost
 _MAD = 1.482602218505602
@@ -132,7 +133,7 @@ def _scatter(values):
     return float(_MAD * np.median(np.abs(values - np.median(values)))) if values.size else float("nan")
 
 
-def pixelMaps(levels, *, bias=None, mask=None, saturation=None, minLevels=3, minFrames=20, pedestalKnown=None,
+def pixelMaps(levels, *, zero=None, bias=None, mask=None, saturation=None, minLevels=3, minFrames=20, pedestalKnown=None,
               memory=64 << 20, progress=None):  # fmt: skip
     """Gain and noise of every pixel.
 
@@ -147,6 +148,8 @@ def pixelMaps(levels, *, bias=None, mask=None, saturation=None, minLevels=3, min
     levels : sequence of sequences
         Frames of each light level. A frame is an array (height, width), or anything with ``shape`` that gives an array
         for a slice of rows.
+    zero : sequence of frames, optional
+        Three or more frames without light: one more level, which tells the noise much better than the brighter ones.
     bias : array or frame, optional
         Pedestal in counts, subtracted from every frame.
     mask : `numpy.ndarray` (height, width) of `bool`, optional
@@ -185,6 +188,9 @@ def pixelMaps(levels, *, bias=None, mask=None, saturation=None, minLevels=3, min
     variance along the frames per pixel and level.
     """
     used, shape = _checkLevels(levels, bias, mask, minLevels, minFrames)
+    if zero is not None and len(zero) >= _MIN_ZERO:
+        levels, used = [zero, *levels], [list(zero), *used]
+        _checkShapes(used[:1], shape)
     bands = _Bands(used, shape, bias, mask, saturation, memory)
     bands.learn()
     maps = _emptyMaps(shape)
@@ -195,7 +201,7 @@ def pixelMaps(levels, *, bias=None, mask=None, saturation=None, minLevels=3, min
         rows = slice(start, min(start + bands.rows, shape[0]))
         mean, variance, count = bands.measure(rows)
         _fitLines(maps, rows, mean, variance, count, bands, minLevels, known)
-        noisy += _countNoisy(mean, variance, count, bands.line)
+        noisy += _countNoisy(mean, variance, count, bands)
     maps.line = bands.line
     maps.noisyFraction = float(noisy[0] / noisy[1]) if noisy[1] else float("nan")
     maps.levels = _describeLevels(levels, used, bands)
@@ -212,14 +218,18 @@ def _checkLevels(levels, bias, mask, minLevels, minFrames):
             remedy="take more frames per exposure time, or use pairs without per-pixel maps",
         )
     shape = tuple(used[0][0].shape)
-    for i, level in enumerate(used):
-        for frame in level:
-            if tuple(frame.shape) != shape:
-                raise ShapeError(f"frames of one shape wanted: {shape} and {tuple(frame.shape)} given (level {i})")
+    _checkShapes(used, shape)
     for name, plane in (("bias", bias), ("mask", mask)):
         if plane is not None and tuple(plane.shape) != shape:
             raise ShapeError(f"{name}: shape {shape} of the frames wanted, {tuple(plane.shape)} given")
     return used, shape
+
+
+def _checkShapes(levels, shape):
+    for i, level in enumerate(levels):
+        for frame in level:
+            if tuple(frame.shape) != shape:
+                raise ShapeError(f"frames of one shape wanted: {shape} and {tuple(frame.shape)} given (level {i})")
 
 
 def _emptyMaps(shape):
@@ -235,7 +245,7 @@ class _Bands:
         self._bias, self._mask, self._saturation = bias, mask, saturation
         frames = max(len(level) for level in levels)
         self.rows = int(np.clip(memory // (4 * frames * shape[1]), 1, shape[0]))
-        self.line = (float("nan"), float("nan"))
+        self.line, self.floor = (float("nan"), float("nan")), 0.0
         self.typical = []  # mean and variance of the typical pixel per level
         self._scales = [[(1.0, 0.0)] * len(level) for level in levels]
 
@@ -272,6 +282,10 @@ class _Bands:
             typical = np.median(variance[good]) / (1 - 2 / (9 * dof)) ** 3 if good.any() else np.nan
             self.typical.append((float(np.median(mean[good])) if good.any() else np.nan, float(typical)))
         self.line = _typicalLine(self.typical)
+        # the scatter of a dark mean can put the line below zero: no pixel is expected to be quieter than this
+        variances = np.array([v for _, v in self.typical])
+        quietest = np.min(variances[variances > 0], initial=np.inf)
+        self.floor = 0.25 * float(quietest) if np.isfinite(quietest) else 1e-12
 
     def measure(self, rows):
         """Mean, variance and number of values (levels, rows, width) of the pixels of a band."""
@@ -368,13 +382,13 @@ def _temporal(cube, line):
     return mean, variance, count
 
 
-def _solveLines(x, y, count, usable, line):
+def _solveLines(x, y, count, usable, line, floor):
     """Slope, intercept and their covariance per pixel: the gamma likelihood of variances, by iterated weights.
 
     The estimating equation sum w(predicted) (y - predicted) (1, x) = 0 with w = (n-1) / (2 predicted^2) is unbiased;
     weights from the measured variances would not be. It starts from the line of the typical pixel.
     """
-    typical = np.where(usable, line[0] * x + line[1], 1.0)
+    typical = np.where(usable, np.maximum(line[0] * x + line[1], floor), 1.0)
     predicted = typical
     for _ in range(_ITERATIONS):
         weight = np.where(usable, (count - 1) / (2.0 * predicted**2), 0.0)
@@ -402,14 +416,13 @@ def _fitLines(maps, rows, mean, variance, count, bands, minLevels, pedestalKnown
     """Weighted line per pixel of a band; results go into ``maps``."""
     line = bands.line
     mean, variance = mean.astype(np.float64), variance.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        usable = np.isfinite(variance) & (line[0] * mean + line[1] > 0)
+    usable = np.isfinite(variance)
     x, y = np.where(usable, mean, 0.0), np.where(usable, variance, 0.0)
     levels = usable.sum(0)
     light = np.array([level[0] for level in bands.typical])[:, None, None]
     responds = _range(x, usable) > _MIN_RESPONSE * _range(light, usable)
     with np.errstate(invalid="ignore", divide="ignore"):
-        slope, intercept, slopeVar, interceptVar, both, chi2 = _solveLines(x, y, count, usable, line)
+        slope, intercept, slopeVar, interceptVar, both, chi2 = _solveLines(x, y, count, usable, line, bands.floor)
         good = (levels >= minLevels) & (slope > 0) & responds
         # the mean of 1/slope is above 1/(mean slope) by the relative variance of the slope
         relative = slopeVar / slope**2
@@ -425,13 +438,15 @@ def _fitLines(maps, rows, mean, variance, count, bands, minLevels, pedestalKnown
     maps.levelCount[rows] = levels
 
 
-def _countNoisy(mean, variance, count, line):
+def _countNoisy(mean, variance, count, bands):
     """Pixels of a band that are too noisy at the lowest level, and pixels that were judged."""
     with np.errstate(invalid="ignore"):
         lowest = int(np.argmin([np.median(m[np.isfinite(m)]) if np.isfinite(m).any() else np.inf for m in mean]))
-        expected = np.maximum(line[0] * mean[lowest] + line[1], 0.0)
-        judged = np.isfinite(variance[lowest]) & (expected > 0)
-        limit = expected * (1.0 + 5.0 * np.sqrt(2.0 / np.maximum(count[lowest] - 1, 1)))
+        expected = np.maximum(bands.line[0] * mean[lowest] + bands.line[1], bands.floor)
+        judged = np.isfinite(variance[lowest])
+        # upper end of chi-square at 5 standard deviations (Wilson & Hilferty 1931), also for few frames
+        dof = np.maximum(count[lowest] - 1, 1)
+        limit = expected * (1.0 - 2.0 / (9.0 * dof) + 5.0 * np.sqrt(2.0 / (9.0 * dof))) ** 3
         return np.array([np.sum(judged & (variance[lowest] > limit)), np.sum(judged)], np.int64)
 
 
