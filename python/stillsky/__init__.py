@@ -29,6 +29,10 @@ _LAZY = {
     "SubtractBackgroundConfig": "background",
     "fitBackground": "background",
     "makeBackground": "background",
+    "ScaleVarianceConfig": "background.scale_variance_config",
+    "ScaleVarianceTask": "background.scale_variance_task",
+    "computeScaleFactors": "background",
+    "scaleVariance": "background",
     "subtractBackground": "background",
     # stats
     "Property": "stats",

@@ -7,6 +7,7 @@ usual sequence with the settings of `SubtractBackgroundConfig`.
 from .approximate import ApproximateControl, ChebyshevApproximation
 from .background import Background, BackgroundList, makeBackground
 from .control import BackgroundControl, InterpolateStyle, UndersampleStyle, interpolate, maxInterpStyle, minInterpPoints
+from .scale_variance import ExceedsMaxVarianceScaleError, computeScaleFactors, scaleVariance
 from .subtract import BackgroundSettings, SubtractedBackground, fitBackground, subtractBackground
 
 __all__ = [
@@ -16,15 +17,18 @@ __all__ = [
     "BackgroundList",
     "BackgroundSettings",
     "ChebyshevApproximation",
+    "ExceedsMaxVarianceScaleError",
     "InterpolateStyle",
     "SubtractBackgroundConfig",
     "SubtractedBackground",
     "UndersampleStyle",
+    "computeScaleFactors",
     "fitBackground",
     "interpolate",
     "makeBackground",
     "maxInterpStyle",
     "minInterpPoints",
+    "scaleVariance",
     "subtractBackground",
 ]
 

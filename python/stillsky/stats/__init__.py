@@ -5,16 +5,19 @@
 """
 
 from .clipped import clippedStats, robustSigma
+from .scale_variance import VarianceScaleFactors, varianceScaleFactors
 from .statistics import Property, Statistics, StatisticsControl, makeStatistics, stringToStatisticsProperty
 
 __all__ = [
     "Property",
     "Statistics",
     "StatisticsControl",
+    "VarianceScaleFactors",
     "clippedStats",
     "makeStatistics",
     "robustSigma",
     "stringToStatisticsProperty",
+    "varianceScaleFactors",
 ]
 # MEAN, MEDIAN, ... as plain module names, the spelling of existing programs.
 globals().update(Property.__members__)
