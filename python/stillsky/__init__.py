@@ -76,7 +76,10 @@ _LAZY = {
     "fromCCDData": "image",
     "toCCDData": "image",
     # wcs
+    "PatchInfo": "wcs",
+    "SkyMap": "wcs",
     "SkyWcs": "wcs",
+    "TractInfo": "wcs",
     "makeTanWcs": "wcs",
     "makeCdMatrix": "wcs",
     # threads

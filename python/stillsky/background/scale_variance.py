@@ -5,6 +5,7 @@ import logging
 import numpy as np
 
 from ..errors import NoDataError, NumericalError
+from ..image import Image, MaskedImage
 from ..stats import varianceScaleFactors
 from .subtract import fitBackground
 
@@ -95,14 +96,18 @@ def _planes(exposure, config):
     """Image without its background (a copy), the variance plane itself, and the pixels to leave out."""
     pixels = getattr(exposure, "maskedImage", exposure)
     bits = pixels.mask.bitmask(list(config.maskPlanes), ignoreMissing=True)
-    bad = (pixels.mask.array & bits) != 0
-    image = pixels.image.array
+    variance = pixels.variance.array
+    bad = ((pixels.mask.array & bits) != 0) | ~(np.isfinite(variance) & (variance > 0))
+    image = pixels.image.array.copy()
+    image[bad] = np.nan
+    work = MaskedImage(Image(image, pixels.xy0), pixels.mask, pixels.variance)
     try:
-        background = fitBackground(pixels, config.background)
-        image = image - background.imageArray() if background is not None else image
+        background = fitBackground(work, config.background, isNanSafe=True)
+        if background is not None:
+            image -= background.imageArray()
     except NoDataError as error:  # the few pixels that are left still tell their scatter
         _log.debug("No background is removed: %s", error)
-    return image, pixels.variance.array, bad
+    return image, variance, bad
 
 
 def _chosenFactor(factors, limit):
