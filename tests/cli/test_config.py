@@ -198,6 +198,29 @@ def test_null_is_no_choice():
         assert caught.value.exitCode == 2 and key in str(caught.value)
 
 
+def test_ptc_nullIsNoChoice():
+    """A choice has one of its values, in the files' configuration and in those of the tasks."""
+    from lsst.pex.config import ChoiceField, FieldValidationError
+
+    from stillsky.ptc.config import PhotonTransferCurveExtractPairAlgorithmConfig
+    from stillsky.ptc.job_config import PhotonTransferJobConfig
+
+    job = PhotonTransferJobConfig()
+    configs = (job, job.extract, job.solve, PhotonTransferCurveExtractPairAlgorithmConfig())
+    choices = [(c, name) for c in configs for name, field in c._fields.items() if isinstance(field, ChoiceField)]
+    assert len(choices) > 25
+    for config, name in choices:
+        value = getattr(config, name)
+        with pytest.raises(FieldValidationError, match=name):
+            setattr(config, name, None)
+            config.validate()
+        setattr(config, name, value)
+    for key in ("pairBy", "extract.matchExposuresType", "solve.ptcFitType"):
+        with pytest.raises(CommandError) as caught:
+            resolve("ptc", assignments=[f"{key}=null"])
+        assert caught.value.exitCode == 2 and key in str(caught.value)
+
+
 def test_preset_rubin_leaves_no_default_of_our_own():
     """Whatever we set otherwise than Rubin's kernel configuration has Rubin's value again, but for what Rubin's own
     subtraction sets: a background, and the orders 1 and 2."""

@@ -19,6 +19,7 @@ class PhotonTransferCurveExtractConfigBase(Config):
     # Pairs
     matchExposuresType = ChoiceField(
         dtype=str,
+        optional=False,
         doc="What two exposures of a pair have in common.",
         default="TIME",
         allowed={"TIME": "exposure time", "FLUX": "a header value", "EXPID": "adjacent exposure ids"},
@@ -46,6 +47,7 @@ class PhotonTransferCurveExtractConfigBase(Config):
     )
     detectorMeasurementRegion = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Where to measure.",
         default="AMP",
         allowed={"AMP": "each amplifier", "FULL": "the whole image, the same figures for every amplifier"},
@@ -55,6 +57,7 @@ class PhotonTransferCurveExtractConfigBase(Config):
     )
     edgeMaskLevel = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Whose border numEdgeSuspect is.",
         default="DETECTOR",
         allowed={"DETECTOR": "of the image", "AMP": "of each amplifier"},
@@ -102,6 +105,7 @@ class PhotonTransferCurveExtractConfigBase(Config):
     doGain = Field(dtype=bool, doc="Estimate a gain from every single pair.", default=True)
     gainCorrectionType = ChoiceField(
         dtype=str,
+        optional=False,
         doc="How the single-pair gain allows for read noise.",
         default="READNOISE",
         allowed={
@@ -138,6 +142,7 @@ class PhotonTransferCurveExtractConfigBase(Config):
     )
     photodiodeIntegrationMethod = ChoiceField(
         dtype=str,
+        optional=False,
         doc="How readings become one charge.",
         default="TRIMMED_SUM",
         allowed={
@@ -173,6 +178,7 @@ class PhotonTransferCurveExtractConfigBase(Config):
     compat = Field(dtype=bool, doc="Do as the reference does: all fields below are ignored.", default=False)
     covarianceEstimator = ChoiceField(
         dtype=str,
+        optional=False,
         doc="How covariances are summed; all agree to rounding.",
         default="auto",
         allowed={
@@ -183,6 +189,7 @@ class PhotonTransferCurveExtractConfigBase(Config):
     )
     covarianceQuadrants = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Weights of the lags (dx, dy) and (dx, -dy) in their average.",
         default="equal",
         allowed={"equal": "one half each", "weighted": "by their numbers of pixel pairs"},
@@ -192,6 +199,7 @@ class PhotonTransferCurveExtractConfigBase(Config):
     )
     clipRule = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Pixels of the difference that enter covariances.",
         default="symmetric",
         allowed={
@@ -201,12 +209,14 @@ class PhotonTransferCurveExtractConfigBase(Config):
     )
     covarianceMaskPlanes = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Mask planes that exclude a pixel from covariances.",
         default="requested",
         allowed={"requested": "maskNameList", "any": "every plane (the reference before 2024-12)"},
     )
     clipCorrection = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Elements of the covariance matrix that are variances, which clipping narrows once instead of twice.",
         default="element",
         allowed={"element": "[0, 0]", "row": "the whole row dx = 0 (the reference before 2023-03)"},

@@ -32,6 +32,7 @@ class PhotonTransferJobConfig(Config):
 
     pairBy = ChoiceField(
         dtype=str,
+        optional=False,
         doc="What the two flats of a pair have in common.",
         default="auto",
         allowed={

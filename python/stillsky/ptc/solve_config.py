@@ -16,6 +16,7 @@ class PhotonTransferCurveSolveAlgorithmConfig(Config):
 
     ptcFitType = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Model.",
         default="EXPAPPROXIMATION",
         allowed={
@@ -139,6 +140,7 @@ class PhotonTransferCurveSolveAlgorithmConfig(Config):
     compat = Field(dtype=bool, doc="Do as the reference does: all fields below are ignored.", default=False)
     legacyTurnoffRule = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Rule of doLegacyTurnoffSelection.",
         default="VARIANCE_DECREASE",
         allowed={
@@ -148,6 +150,7 @@ class PhotonTransferCurveSolveAlgorithmConfig(Config):
     )
     outlierResiduals = ChoiceField(
         dtype=str,
+        optional=False,
         doc="What sigmaCutPtcOutliers is compared with.",
         default="BOTH",
         allowed={
@@ -173,12 +176,14 @@ class PhotonTransferCurveSolveAlgorithmConfig(Config):
     )
     fitWeights = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Variances that the weights of the final fits are computed with.",
         default="MODEL",
         allowed={"MODEL": "those of the model: unbiased", "DATA": "the measured ones"},
     )
     fitErrors = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Errors of the fitted parameters.",
         default="LARGER",
         allowed={
@@ -189,6 +194,7 @@ class PhotonTransferCurveSolveAlgorithmConfig(Config):
     )
     fitLoss = ChoiceField(
         dtype=str,
+        optional=False,
         doc="Loss function of the final curve fit.",
         default="linear",
         allowed={
