@@ -175,6 +175,27 @@ def test_saturatedPairsAreNamedAndNotUsed(run, here, rng):
     assert table()["nPairs"] == 7 and abs(pull(table()[0])) < 4
 
 
+def test_everyAmplifierHasItsOwnSaturation(run, here, rng):
+    """SATURATA and SATURATB differ: the amplifier of the lower full well loses its bright pair, the other does not."""
+
+    def edit(values, number):
+        values[:, 60:] = np.minimum(values[:, 60:], 12000.0)
+        return values
+
+    def cards(number, header):
+        sections = {"DATASECA": "[1:60,1:110]", "DATASECB": "[61:120,1:110]"}
+        return {**header, **sections, "SATURATA": 60000.0, "SATURATB": 12000.0}
+
+    folder = writeRamp(here / "f", rng, edit=edit, cards=cards)
+    code, _, err = run("ptc", folder, "-o", "r", "--no-report", *SMALL)
+    assert code == 0 and "saturation: 12000 to 60000 adu (headers of 2 amplifiers)" in err
+    assert list(table()["nPairs"]) == [7, 6]
+    assert abs(pull(table()[0])) < 4 and abs(pull(table()[1])) < 4
+    # the option is for all of them
+    code, _, err = run("ptc", folder, "-o", "s", "--no-report", "--saturation", "12000", *SMALL)
+    assert code == 0 and "saturation: 12000 adu (option)" in err and list(table("s")["nPairs"]) == [6, 6]
+
+
 def test_converterThatEndsAt12Bits(run, here, rng):
     """Values pile up at 4095 in a 16-bit file: that is saturation."""
     folder = writeRamp(here / "f", rng, levels=(200.0, 600.0, 1200.0, 2000.0, 3000.0, 9000.0),

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -197,7 +198,7 @@ class DetectorLayout:
             Opened by `stillsky.fits.files.openFits`; of the same layout.
         ext : `int` or `str`, optional
             Extension in the place of the one that the layout of a single frame was found in.
-        saturation : `float`, optional
+        saturation : `float` or mapping of amplifier name to `float`, optional
             Raw value (adu) from which on pixels are saturated; by default that of each amplifier's header.
 
         Returns
@@ -217,7 +218,7 @@ class DetectorLayout:
         """
         box = self.detector.bbox
         pixels = np.full(box.shape, np.nan, np.float32)
-        levels = [p.saturation if saturation is None else saturation for p in self.places]
+        levels = self._saturationLevels(saturation)
         saturated = np.zeros(box.shape, bool) if any(math.isfinite(v) for v in levels) else None
         cards = {}
         for place, target, level in zip(self.places, self._targets, levels):
@@ -234,6 +235,11 @@ class DetectorLayout:
                 _recordOverscan(cards, place.name, overscan)
             pixels[where] = raw[step]
         return pixels, saturated, cards
+
+    def _saturationLevels(self, given):
+        if given is None:
+            return [p.saturation for p in self.places]
+        return [given.get(p.name, math.nan) if isinstance(given, Mapping) else given for p in self.places]
 
     def _readAmplifier(self, hdus, place, ext):
         single = len({p.ext for p in self.places}) == 1

@@ -80,8 +80,8 @@ class FlatReader:
     boxes : `dict` [`str`, `Box2I`]
         Where each amplifier is measured, in the frame of the exposures that are read.
     padding : `PixelPadding`
-    saturation : `float` or None
-        Raw values from here on are flagged SAT.
+    saturations : `dict` [`str`, `float`]
+        Raw values of each amplifier from here on are flagged SAT; empty if no level is known.
     pedestalKnown : `bool`
         Whether overscan or bias is subtracted.
     decisions : `list` [`str`]
@@ -100,7 +100,7 @@ class FlatReader:
         self._bias = self._readBias(bias)
         self._noise = self._noiseOfBias(bias)
         self.padding, plateau = self._lookAtValues(flats)
-        self.saturation = self._chooseSaturation(plateau)
+        self.saturations = self._chooseSaturation(plateau)
         self.pedestalKnown = self._bias is not None or self.layout.hasOverscan or config.pedestalSubtracted
         if not self.layout.hasOverscan and not self._noise:
             self.decisions.append(
@@ -197,24 +197,50 @@ class FlatReader:
         return padding, plateau
 
     def _chooseSaturation(self, plateau):
+        """Level of each amplifier: the option, its own header, the file's header, or where values pile up or end."""
+        level, source = self._commonSaturation(plateau)
+        own = {} if self._config.saturation is not None else self._ownSaturations()
+        if level is None and not own:
+            return {}
+        levels = {p.name: own.get(p.name, level) for p in self.layout.places}
+        levels = {name: value for name, value in levels.items() if value is not None}
+        if len(set(own.values())) > 1:
+            others = f"; {level:g} adu ({source}) for the rest" if len(own) < len(levels) else ""
+            low, high = min(own.values()), max(own.values())
+            self.decisions.append(f"saturation: {low:g} to {high:g} adu (headers of {len(own)} amplifiers){others}")
+        else:
+            value = next(iter(levels.values()))
+            self.decisions.append(f"saturation: {value:g} adu ({source if value == level else 'header'})")
+        return levels
+
+    def _ownSaturations(self):
+        """Levels that the cards of single amplifiers give, unless the file cannot hold them."""
+        with openFits(self._first.path) as hdus:
+            largest = _largestValue(firstImage(hdus, self._first.ext).header)
+        own = {p.name: p.saturation for p in self.layout.places if math.isfinite(p.saturation) and p.saturation > 0}
+        return {name: level for name, level in own.items() if largest is None or level <= largest}
+
+    def _commonSaturation(self, plateau):
+        """One level for all and where it is from; None when nothing tells."""
         if self._config.saturation is not None:
-            self.decisions.append(f"saturation: {self._config.saturation:g} adu (option)")
-            return self._config.saturation
+            return self._config.saturation, "option"
         with openFits(self._first.path) as hdus:
             hdu = firstImage(hdus, self._first.ext)
             found = saturationOf(hdu.header) or saturationOf(hdus[0].header)
             largest = _largestValue(hdu.header)
         if found is not None and (largest is None or found[0] <= largest):
-            self.decisions.append(f"saturation: {found[0]:g} adu (header {found[1]})")
-            return found[0]
+            return found[0], f"header {found[1]}"
         if plateau is not None:
-            self.decisions.append(f"saturation: {plateau:g} adu (values pile up there)")
-            return plateau
+            return plateau, "values pile up there"
         if largest is not None:
             # of padded values the largest possible one has the constant low bits
             largest -= self.padding.divisor - 1
-            self.decisions.append(f"saturation: {largest:g} adu (largest value of the file's type)")
-        return largest
+        return largest, "largest value of the file's type"
+
+    @property
+    def saturation(self):
+        """The lowest level of all amplifiers, raw adu; None if no level is known."""
+        return min(self.saturations.values(), default=None)
 
     def facts(self):
         """What the summary says about the frames."""
@@ -256,7 +282,7 @@ class FlatReader:
     def _pixels(self, path, ext, bias=True):
         """Pixels (float32), mask (int32) and cards of a file."""
         with openFits(path) as hdus:
-            pixels, saturated, header = self.layout.read(hdus, ext, getattr(self, "saturation", None))
+            pixels, saturated, header = self.layout.read(hdus, ext, getattr(self, "saturations", None) or None)
         if bias and self._bias is not None:
             pixels -= self._bias
         for name, noise in getattr(self, "_noise", {}).items():
