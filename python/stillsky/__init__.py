@@ -136,6 +136,15 @@ _LAZY = {
     "IdGenerator": "diffim.ids",
     "makeIdFactory": "diffim.ids",
     "sourceIdLayout": "diffim.ids",
+    # mapreduce
+    "ImageMapReduceConfig": "mapreduce.task",
+    "ImageMapReduceTask": "mapreduce.task",
+    "ImageMapper": "mapreduce.task",
+    "ImageMapperConfig": "mapreduce.config",
+    "ImageReducer": "mapreduce.task",
+    "ImageReducerConfig": "mapreduce.config",
+    "MapConfig": "mapreduce.config",
+    "mapReduce": "mapreduce",
     # ptc
     "PhotonTransferCurveExtractConfig": "ptc.task",
     "PhotonTransferCurveExtractPairConfig": "ptc.task",
@@ -158,6 +167,8 @@ _LAZY = {
     "simulateFlatRamp": "sim",
     "simulatePair": "sim",
     # psf
+    "CoaddPsf": "psf",
+    "CoaddPsfComponent": "psf",
     "DoubleGaussianPsf": "psf",
     "GaussianPsf": "psf",
     "ImageGridPsf": "psf",

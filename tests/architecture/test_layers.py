@@ -16,7 +16,7 @@ CPP_ROOMS = "core geom math image spans stats kernel".split()
 CPP_PEERS = "stack measure warp psfmatch diffim dcr ptc".split()
 PYTHON_ROOMS = (
     "_version _core errors threads task_base geom image wcs psf photom meta fits stats kernel background detection "
-    "measure warp psfmatch diffim mapreduce coadd dcr ptc butler pipelines compat sim report cli __main__"
+    "measure warp psfmatch mapreduce diffim coadd dcr ptc butler pipelines compat sim report cli __main__"
 ).split()
 
 # Conveniences that reach to the right, inside functions only.

@@ -1,6 +1,7 @@
 """Point spread functions: analytic, empirical, interpolated over the image, warped."""
 
 from .base import Psf
+from .coadd import CoaddPsf, CoaddPsfComponent
 from .gaussian import DoubleGaussianPsf, GaussianPsf, SingleGaussianPsf
 from .grid import ImageGridPsf
 from .kernel_psf import KernelPsf
@@ -9,6 +10,8 @@ from .pca import PcaPsf
 from .warped import WarpedPsf
 
 __all__ = [
+    "CoaddPsf",
+    "CoaddPsfComponent",
     "DoubleGaussianPsf",
     "GaussianPsf",
     "ImageGridPsf",

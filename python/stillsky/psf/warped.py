@@ -60,14 +60,14 @@ class _ThroughSky:
 
     def persist(self):
         texts = {"wcsfrom": self._wcsFrom, "wcsto": self._wcsTo}
-        return {}, {name: _bytesOf(wcs.toHeader().tostring()) for name, wcs in texts.items()}
+        return {}, {name: bytesOf(wcs.toHeader().tostring()) for name, wcs in texts.items()}
 
 
-def _bytesOf(text):
+def bytesOf(text):
     return np.frombuffer(text.encode(), dtype=np.uint8).copy()
 
 
-def _textOf(array):
+def textOf(array):
     return np.asarray(array, dtype=np.uint8).tobytes().decode()
 
 
@@ -227,18 +227,18 @@ class WarpedPsf(Psf):
         if self._size is not None:
             header["WIDTH"], header["HEIGHT"] = self._size
         arrays = {f"psf_{name}": array for name, array in arrays.items()}
-        return "WarpedPsf", header, {**arrays, **extra, "psfhead": _bytesOf(json.dumps(inner, sort_keys=True))}
+        return "WarpedPsf", header, {**arrays, **extra, "psfhead": bytesOf(json.dumps(inner, sort_keys=True))}
 
     @classmethod
     def _restore(cls, header, arrays):
         inner = {name[4:]: array for name, array in arrays.items() if name.startswith("psf_")}
-        psf = Psf.restore(header["PSFCLASS"], json.loads(_textOf(arrays["psfhead"])), inner)
+        psf = Psf.restore(header["PSFCLASS"], json.loads(textOf(arrays["psfhead"])), inner)
         if "XX" in header:
             xx, xy, yx, yy, tx, ty = (float(header[key]) for key in ("XX", "XY", "YX", "YY", "TX", "TY"))
             transform = AffineTransform([[xx, xy], [yx, yy]], (tx, ty))
         else:
             transform = tuple(
-                SkyWcs.fromHeader(Header.fromstring(_textOf(arrays[name]))) for name in ("wcsfrom", "wcsto")
+                SkyWcs.fromHeader(Header.fromstring(textOf(arrays[name]))) for name in ("wcsfrom", "wcsto")
             )
         size = (int(header["WIDTH"]), int(header["HEIGHT"])) if "WIDTH" in header else None
         return cls(psf, transform, header["KERNEL"], model=header["MODEL"], size=size)

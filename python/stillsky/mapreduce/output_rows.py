@@ -1,0 +1,124 @@
+"""Where stitched pixels go: planes of their own, or the memory of the input, written behind the cells' backs."""
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..geom import Box2I
+from ..image import Exposure, Image, Mask, MaskedImage
+
+__all__ = ["OutputRows", "ReusedRows", "chunks"]
+
+_CHUNK = 64  # rows handled at once where temporaries of their size are made
+
+
+def chunks(start, stop, size=_CHUNK):
+    """Pairs (first, end) that cut a range."""
+    return [(a, min(a + size, stop)) for a in range(start, stop, size)]
+
+
+class OutputRows:
+    """Output planes of their own: the one full-size copy.
+
+    Attributes
+    ----------
+    image, mask, variance : `numpy.ndarray`, (rows, width)
+        Rows that can be written, the first of them the ``top``-th of the image. The mask starts as the input's.
+    count : `numpy.ndarray`, (rows, width) unsigned
+        Valid contributions (``copy``: 1 + index of the writer).
+    """
+
+    def __init__(self, exposure, dtype, schema, countType, finalize, fill):
+        self._bbox, self._finalize = exposure.bbox, finalize
+        shape = self._bbox.shape
+        self.top, self._done = 0, 0
+        self.image = np.full(shape, fill, dtype)
+        self.variance = np.full(shape, fill, _varianceType(exposure))
+        self.count = np.zeros(shape, countType)
+        self.mask = np.empty(shape, np.int32)
+        for a, b in chunks(0, shape[0], 256):
+            self.mask[a:b] = _inputMask(exposure, a, b)
+        self.schema = schema
+        self._info = exposure.info
+
+    def need(self, first, end):
+        """Make sure that these rows can be written."""
+
+    def release(self, end):
+        """Rows before ``end`` get no more contributions."""
+
+    def finish(self):
+        """Finalise all rows; the output exposure."""
+        for a, b in chunks(0, self._bbox.height):
+            self._finalize(self, slice(a, b))
+        xy0 = self._bbox.min
+        planes = MaskedImage(Image(self.image, xy0), Mask(self.mask, xy0, self.schema), Image(self.variance, xy0))
+        return Exposure(planes, Exposure(np.zeros((1, 1), np.float32), self._info)._copiedInfo())
+
+
+class ReusedRows:
+    """Output that overwrites the input, a row at a time and only when no cell to come reads it any more.
+
+    Rows wait in a strip as high as the cells that are open.
+    """
+
+    def __init__(self, exposure, dtype, schema, countType, finalize, fill):
+        self._exposure, self._finalize, self._fill = exposure, finalize, fill
+        self._countType, self.schema = countType, schema
+        self.top = 0
+        planes = exposure.maskedImage.planes
+        self.image, self.mask, self.variance = (np.empty((0, exposure.width), p.dtype) for p in planes)
+        self.count = np.empty((0, exposure.width), countType)
+
+    def _append(self, end):
+        start = self.top + len(self.image)
+        if end <= start:
+            return
+        shape = (end - start, self._exposure.width)
+        mask = self._exposure.mask.array[start:end]
+        self.image = np.concatenate([self.image, np.full(shape, self._fill, self.image.dtype)])
+        self.variance = np.concatenate([self.variance, np.full(shape, self._fill, self.variance.dtype)])
+        self.mask = np.concatenate([self.mask, mask])
+        self.count = np.concatenate([self.count, np.zeros(shape, self._countType)])
+
+    def need(self, first, end):
+        if first < self.top:
+            from ..errors import ShapeError
+
+            raise ShapeError(
+                f"inPlace: a patch starts at row {first} of the image, whose rows up to {self.top} are written already; "
+                "patches must stay within their expanded cell"
+            )
+        self._append(end)
+
+    def release(self, end):
+        n = end - self.top
+        if n <= 0:
+            return
+        self._append(end)
+        for a, b in chunks(0, n):
+            self._finalize(self, slice(a, b))
+        rows = slice(self.top, end)
+        self._exposure.image.array[rows] = self.image[:n]
+        self._exposure.mask.array[rows] = self.mask[:n]
+        self._exposure.variance.array[rows] = self.variance[:n]
+        self.image, self.mask, self.variance, self.count = (
+            plane[n:].copy() for plane in (self.image, self.mask, self.variance, self.count)
+        )
+        self.top = end
+
+    def finish(self):
+        self.release(self._exposure.height)
+        self._exposure.mask.schema = self.schema
+        return self._exposure
+
+
+def _inputMask(exposure, first, end):
+    if isinstance(exposure, Exposure):
+        return exposure.mask.array[first:end]
+    box = exposure.bbox
+    rows = exposure.subset(Box2I((box.minX, box.minY + first), (box.width, end - first)))
+    return rows.mask.array
+
+
+def _varianceType(exposure):
+    return exposure.variance.dtype if hasattr(exposure, "variance") else np.float32

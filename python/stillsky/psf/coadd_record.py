@@ -1,0 +1,121 @@
+"""The inputs of a CoaddPsf as plain arrays: PSFs, WCS and polygons once each, and columns with one row per input."""
+
+import json
+
+import numpy as np
+from astropy.io.fits import Header
+
+from ..geom import Box2I, Polygon
+from ..wcs import SkyWcs
+from .base import Psf
+from .warped import bytesOf, textOf
+
+__all__ = ["fromArrays", "toArrays"]
+
+
+class _Once:
+    """Numbers for distinct objects, equal ones having the same."""
+
+    def __init__(self):
+        self.items, self._byId, self._byValue = [], {}, {}
+
+    def number(self, item):
+        if item is None:
+            return -1
+        if id(item) not in self._byId:
+            if item not in self._byValue:
+                self._byValue[item] = len(self.items)
+                self.items.append(item)
+            self._byId[id(item)] = self._byValue[item]
+        return self._byId[id(item)]
+
+
+def toArrays(components, coaddWcs):
+    """Arrays of the inputs and the common WCS.
+
+    Returns
+    -------
+    arrays : `dict` [`str`, `numpy.ndarray`]
+        ``boxes`` (n, 4) x0 y0 width height; ``weights``, ``ids``, ``goodpix`` (NaN where unknown), ``tapers`` (n, 4, -1
+        where none), ``psfs``, ``wcss`` (-1: none), ``corners`` (vertices of each polygon, n numbers) with ``vertices``
+        (m, 2); ``floats`` and ``bytes`` hold the arrays of the PSFs one after the other, as ``catalog`` (JSON) lists.
+    """
+    psfs, wcss = _Once(), _Once()
+    common = wcss.number(coaddWcs)
+    polygons = [c.validPolygon for c in components]
+    vertices = [
+        np.array([tuple(v) for v in p.vertices], float).reshape(-1, 2) if p else np.zeros((0, 2)) for p in polygons
+    ]
+    arrays = {
+        "boxes": np.array([(*c.bbox.min, c.bbox.width, c.bbox.height) for c in components], np.int64),
+        "weights": np.array([c.weight for c in components], float),
+        "ids": np.array([c.id for c in components], np.int64),
+        "goodpix": np.array([np.nan if c.goodPixels is None else c.goodPixels for c in components], float),
+        "tapers": np.array([c.taper or (-1, -1, -1, -1) for c in components], np.int64),
+        "psfs": np.array([psfs.number(c.psf) for c in components], np.int64),
+        "wcss": np.array([wcss.number(c.wcs) for c in components], np.int64),
+        "corners": np.array([len(v) for v in vertices], np.int64),
+        "vertices": np.concatenate(vertices),
+    }
+    return {**arrays, **_packed(psfs.items, [wcs.toHeader().tostring() for wcs in wcss.items], common)}
+
+
+def _packed(psfs, wcsTexts, common):
+    floats, raw, entries = [], [], []
+    starts = {"f": 0, "b": 0}
+    for psf in psfs:
+        className, header, arrays = psf.persist()
+        fields = []
+        for name, array in arrays.items():
+            array = np.asarray(array)
+            kind, store = ("f", floats) if array.dtype == np.float64 else ("b", raw)
+            flat = array.ravel() if kind == "f" else np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+            fields.append([name, array.dtype.str, list(array.shape), kind, starts[kind], flat.size])
+            store.append(flat)
+            starts[kind] += flat.size
+        entries.append([className, header, fields])
+    catalog = {"psfs": entries, "wcs": wcsTexts, "common": common}
+    return {
+        "floats": np.concatenate(floats) if floats else np.zeros(0),
+        "bytes": np.concatenate(raw) if raw else np.zeros(0, np.uint8),
+        "catalog": bytesOf(json.dumps(catalog, sort_keys=True)),
+    }
+
+
+def fromArrays(arrays):
+    """Inputs and common WCS of `toArrays`."""
+    from .coadd import CoaddPsfComponent
+
+    catalog = json.loads(textOf(arrays["catalog"]))
+    stores = {"f": np.asarray(arrays["floats"]), "b": np.asarray(arrays["bytes"], np.uint8)}
+    psfs = [_psf(entry, stores) for entry in catalog["psfs"]]
+    wcss = [SkyWcs.fromHeader(Header.fromstring(text)) for text in catalog["wcs"]]
+    ends = np.cumsum(arrays["corners"])
+    vertices = np.asarray(arrays["vertices"], float).reshape(-1, 2)
+    components = []
+    for i, (x, y, w, h) in enumerate(np.asarray(arrays["boxes"]).reshape(-1, 4).tolist()):
+        corners = vertices[ends[i] - arrays["corners"][i] : ends[i]]
+        good, taper = float(arrays["goodpix"][i]), tuple(np.asarray(arrays["tapers"]).reshape(-1, 4)[i].tolist())
+        components.append(
+            CoaddPsfComponent(
+                psf=psfs[int(arrays["psfs"][i])],
+                bbox=Box2I((x, y), (w, h)),
+                wcs=wcss[int(arrays["wcss"][i])] if arrays["wcss"][i] >= 0 else None,
+                weight=float(arrays["weights"][i]),
+                id=int(arrays["ids"][i]),
+                goodPixels=None if np.isnan(good) else good,
+                validPolygon=Polygon(corners) if len(corners) else None,
+                taper=None if taper[0] < 0 else taper,
+            )
+        )
+    return components, wcss[catalog["common"]] if catalog["common"] >= 0 else None
+
+
+def _psf(entry, stores):
+    className, header, fields = entry
+    arrays = {}
+    for name, dtype, shape, kind, start, size in fields:
+        flat = stores[kind][start : start + size]
+        flat = flat.astype(np.float64) if kind == "f" else np.frombuffer(flat.tobytes(), np.dtype(dtype))
+        arrays[name] = flat.reshape(shape).copy()
+    return Psf.restore(className, header, arrays)
