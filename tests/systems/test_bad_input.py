@@ -248,6 +248,7 @@ def test_unknown_configuration_key_names_the_closest_three(run, tools, work):
     "assignment",
     [
         "psfmatch.spatialKernelOrder=-1",
+        "psfmatch.spatialKernelOrder=100000",
         "psfmatch.spatialKernelOrder=abc",
         "psfmatch.kernelSize=4",
         "requiredTemplateFraction=1.5",

@@ -24,6 +24,17 @@ void requireAtLeast(const char* field, double value, double least) {
     }
 }
 
+// No image supports the 1326 terms of order 50, and the terms of a mistyped order must not fill the memory.
+constexpr int largestOrder = 50;
+
+void requireOrder(const char* field, int value) {
+    requireAtLeast(field, value, 0);
+    if (value > largestOrder) {
+        throw DomainError(std::string("PsfMatchSettings.") + field + ": wanted a value <= " +
+                          std::to_string(largestOrder) + ", got " + std::to_string(value));
+    }
+}
+
 }  // namespace
 
 PsfMatchSettings PsfMatchSettings::compatible() {
@@ -39,9 +50,9 @@ void PsfMatchSettings::validate() const {
     requireOneOf("spatialModelType", spatialModelType, {"chebyshev1", "polynomial"});
     requireOneOf("lambdaType", lambdaType, {"absolute", "relative", "minimizeBiasedRisk", "minimizeUnbiasedRisk"});
     requireOneOf("lambdaStepType", lambdaStepType, {"log", "linear"});
-    requireAtLeast("spatialKernelOrder", spatialKernelOrder, 0);
-    requireAtLeast("spatialBgOrder", spatialBgOrder, 0);
-    requireAtLeast("spatialPhotometricOrder", spatialPhotometricOrder, 0);
+    requireOrder("spatialKernelOrder", spatialKernelOrder);
+    requireOrder("spatialBgOrder", spatialBgOrder);
+    requireOrder("spatialPhotometricOrder", spatialPhotometricOrder);
     requireAtLeast("maxSpatialIterations", maxSpatialIterations, 1);
     requireAtLeast("numPrincipalComponents", numPrincipalComponents, 1);
     requireAtLeast("candidateResidualMeanMax", candidateResidualMeanMax, 0);
