@@ -96,8 +96,13 @@ class KernelFields(Config):
         default="chebyshev1",
         allowed={"chebyshev1": "Chebyshev polynomials of the first kind", "polynomial": "powers of pixel coordinates"},
     )
-    spatialKernelOrder = RangeField(dtype=int, doc="Order of the kernel's variation over the image.", default=2, min=0)
-    spatialBgOrder = RangeField(dtype=int, doc="Order of the differential background.", default=1, min=0)
+    # no image supports the 1326 terms of order 50: more is a slip of the finger that would fill the memory
+    spatialKernelOrder = RangeField(
+        dtype=int, doc="Order of the kernel's variation over the image.", default=2, min=0, max=50, inclusiveMax=True
+    )
+    spatialBgOrder = RangeField(
+        dtype=int, doc="Order of the differential background.", default=1, min=0, max=50, inclusiveMax=True
+    )
     sizeCellX = RangeField(dtype=int, doc="Width of a spatial cell in pixels.", default=128, min=32)
     sizeCellY = RangeField(dtype=int, doc="Height of a spatial cell in pixels.", default=128, min=32)
     nStarPerCell = Field(dtype=int, doc="Active candidates per cell; 0 or less: all.", default=5)
@@ -199,7 +204,12 @@ class KernelFields(Config):
         dtype=bool, doc="Candidates that enter with the last fit are fitted on their own before it.", default=True
     )
     spatialPhotometricOrder = RangeField(
-        dtype=int, doc="Order of the variation of the flux scale over the image.", default=0, min=0
+        dtype=int,
+        doc="Order of the variation of the flux scale over the image.",
+        default=0,
+        min=0,
+        max=50,
+        inclusiveMax=True,
     )
 
     def validate(self):
