@@ -134,12 +134,14 @@ void bindAdaptiveMoments(py::module_& m) {
 
 void bindMeasureSources(py::module_& m);  // bind_measure_sources.cpp
 void bindMeasurePsf(py::module_& m);      // bind_measure_psf.cpp
+void bindMeasureApertures(py::module_& m);  // bind_measure_apertures.cpp
 
 void bindMeasure(py::module_& m) {
     bindFindPeaks(m);
     bindAdaptiveMoments(m);
     bindMeasureSources(m);
     bindMeasurePsf(m);
+    bindMeasureApertures(m);
 }
 
 }  // namespace stillsky

@@ -7,7 +7,17 @@ import pytest
 
 from stillsky.detection import Footprint, FootprintSet, SpanSet
 from stillsky.image import Image, Mask, MaskedImage
-from stillsky.measure import gaussianFlux, pixelFlags, psfFlux, sdssCentroid, sdssShape
+from stillsky.measure import (
+    aperturePrefix,
+    circularApertureFlux,
+    gaussianFlux,
+    peakLikelihoodFlux,
+    pixelFlags,
+    psfFlux,
+    sdssCentroid,
+    sdssShape,
+)
+from stillsky.measure.apertures import sincWeights
 
 NAMES = ["gauss_noisy", "gauss_clean", "asym_noisy", "asym_clean"]
 pytestmark = pytest.mark.shared
@@ -168,3 +178,43 @@ def test_golden_pixelFlags(golden):
             np.testing.assert_array_equal(table[name], golden.flag(name), err_msg=name)
             compared += 1
     assert compared == 23
+
+
+@pytest.mark.parametrize("which, model", [("naive", "centers"), ("base", "reference")])
+def test_golden_circularApertureFlux(golden, which, model):
+    x, y = golden.truth
+    table = circularApertureFlux(golden.exposure, x, y, [3, 6, 12], model=model)
+    for radius in (3, 6, 12):
+        ours, theirs = aperturePrefix(float(radius)), f"{which}_CircularApertureFlux_{radius}_0_"
+        wanted, error = (golden.column(theirs + c) for c in ("instFlux", "instFluxErr"))
+        # The reference sums sinc apertures in float32.
+        exact = which == "naive" or radius == 12
+        difference = np.abs(table[ours + "instFlux"] - wanted)
+        np.testing.assert_array_equal(np.isnan(difference), np.isnan(wanted))
+        assert np.nanmax(difference / (np.abs(wanted) + 1 if exact else error)) < (1e-6 if exact else 3e-4)
+        np.testing.assert_allclose(table[ours + "instFluxErr"], error, rtol=1e-6)
+        for flag in ("flag", "flag_apertureTruncated", "flag_sincCoeffsTruncated"):
+            if theirs + flag in golden.recipe["flags"]:
+                np.testing.assert_array_equal(table[ours + flag], golden.flag(theirs + flag), err_msg=theirs + flag)
+
+
+def test_golden_sincWeights(sharedDir):
+    arrays = np.load(sharedDir / "golden" / "measure.npz")
+    for radius in (3, 6):
+        np.testing.assert_allclose(sincWeights(radius), arrays[f"sinc_coeffs_{radius}"], atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize("mode", ["forced", "chain"])
+def test_golden_peakLikelihoodFlux(golden, mode):
+    x, y = golden.truth
+    if mode == "chain":
+        x, y = (golden.column(f"base_SdssCentroid_{c}", "chain") for c in "xy")
+    area = golden.recipe["psf"][golden.psf]["effective_area"]
+    table = peakLikelihoodFlux(golden.exposure, x, y, area=area, model="reference")
+    wanted, error = (golden.column(f"base_PeakLikelihoodFlux_{c}", mode) for c in ("instFlux", "instFluxErr"))
+    np.testing.assert_array_equal(np.isnan(table["base_PeakLikelihoodFlux_instFlux"]), np.isnan(wanted))
+    assert np.nanmax(np.abs(table["base_PeakLikelihoodFlux_instFlux"] - wanted) / error) < 1e-4
+    np.testing.assert_allclose(table["base_PeakLikelihoodFlux_instFluxErr"], error, rtol=1e-6)
+    np.testing.assert_array_equal(
+        table["base_PeakLikelihoodFlux_flag"], golden.flag("base_PeakLikelihoodFlux_flag", mode)
+    )

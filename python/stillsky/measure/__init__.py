@@ -10,8 +10,12 @@ from .algorithms import (
     sizeExtendedness,
     skyCoord,
 )
+from .apertures import circularApertureFlux, localBackground, naiveCentroid, peakLikelihoodFlux
+from .local_calibration import applyApCorr, localPhotoCalib, localWcs
 from .moments import MomentsFlag, adaptiveMoments
+from .schema import aperturePrefix
 from .sources import FURTHER_PLUGINS, PLUGINS, measurementSchema, measureSources
+from .trails import trailedSources, trailGeometry
 
 __all__ = [
     "BAD_PLANES",
@@ -19,13 +23,23 @@ __all__ = [
     "PLUGINS",
     "MomentsFlag",
     "adaptiveMoments",
+    "aperturePrefix",
+    "applyApCorr",
+    "circularApertureFlux",
     "gaussianFlux",
+    "localBackground",
+    "localPhotoCalib",
+    "localWcs",
     "measureSources",
     "measurementSchema",
+    "naiveCentroid",
+    "peakLikelihoodFlux",
     "pixelFlags",
     "psfFlux",
     "sdssCentroid",
     "sdssShape",
     "sizeExtendedness",
     "skyCoord",
+    "trailGeometry",
+    "trailedSources",
 ]

@@ -7,6 +7,7 @@ import numpy as np
 from astropy import units as u
 
 from ..detection.sources import emptySourceTable
+from .further_columns import APERTURE, FURTHER
 
 F4, F8, I4, B = np.float32, np.float64, np.int32, np.bool_
 
@@ -125,10 +126,16 @@ PREFIXES = {
     "base_GaussianFlux": "base_GaussianFlux_",
     "base_SkyCoord": "",
     "base_ClassificationSizeExtendedness": "base_ClassificationSizeExtendedness_",
+    **{name: prefix for name, (prefix, _) in FURTHER.items()},
 }
 
 
-def emptyTable(algorithm, length=0, fluxUnit="count", extraPlanes=()):
+def aperturePrefix(radius):
+    """Prefix of the columns of one circular aperture: ``base_CircularApertureFlux_12_0_`` for 12.0 pixels."""
+    return "base_CircularApertureFlux_" + str(round(float(radius), 3)).replace(".", "_") + "_"
+
+
+def emptyTable(algorithm, length=0, fluxUnit="count", extraPlanes=(), radii=()):
     """Table of one algorithm filled with NaN, 0 and False.
 
     Parameters
@@ -141,8 +148,12 @@ def emptyTable(algorithm, length=0, fluxUnit="count", extraPlanes=()):
         Unit of the image's pixels.
     extraPlanes : sequence of str
         Further planes of base_PixelFlags.
+    radii : sequence of float
+        Radii of base_CircularApertureFlux, pixels.
     """
     columns = {
+        **{name: columns for name, (_, columns) in FURTHER.items()},
+        "base_CircularApertureFlux": [(aperturePrefix(r) + name, *rest) for r in radii for name, *rest in APERTURE],
         "base_SdssCentroid": CENTROID,
         "base_PsfFlux": PSF_FLUX,
         "base_PixelFlags": pixelFlagColumns(extraPlanes),
@@ -152,7 +163,8 @@ def emptyTable(algorithm, length=0, fluxUnit="count", extraPlanes=()):
         "base_ClassificationSizeExtendedness": EXTENDEDNESS,
     }[algorithm]
     flux = u.Unit(fluxUnit)
-    units = {"flux": flux, "flux pix2": flux * u.pix**2}
+    units = {"flux": flux, "flux pix2": flux * u.pix**2, "calib": u.nJy / flux}
     return emptySourceTable(
-        [(PREFIXES[algorithm] + name, dtype, units.get(unit, unit), doc) for name, dtype, unit, doc in columns], length
+        [(PREFIXES.get(algorithm, "") + name, dtype, units.get(unit, unit), doc) for name, dtype, unit, doc in columns],
+        length,
     )

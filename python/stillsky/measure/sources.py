@@ -1,13 +1,15 @@
 """Measure detected sources: all algorithms, one table."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
 from astropy.table import hstack
 
 from .. import errors
 from ..detection import FootprintSet, sourceTable
 from ..detection.sources import emptySourceTable
-from . import algorithms
-from .schema import PREFIXES, emptyTable
+from . import algorithms, apertures, local_calibration, trails
+from .schema import aperturePrefix, emptyTable
 
 #: Algorithms in the order in which they run. The first gives the positions of all others.
 PLUGINS = (
@@ -19,14 +21,26 @@ PLUGINS = (
     "base_GaussianFlux",
 )
 #: Measured only when asked for.
-FURTHER_PLUGINS = ("base_ClassificationSizeExtendedness",)
+FURTHER_PLUGINS = (
+    "base_ClassificationSizeExtendedness",
+    "base_CircularApertureFlux",
+    "base_PeakLikelihoodFlux",
+    "base_LocalBackground",
+    "base_LocalPhotoCalib",
+    "base_LocalWcs",
+    "ext_trailedSources_Naive",
+    "base_NaiveCentroid",
+    "base_PeakCentroid",
+)
 _KNOWN = (*PLUGINS, *FURTHER_PLUGINS)
+#: Measurements at the peaks, which the centroid does not concern.
+_AT_PEAKS = ("base_NaiveCentroid", "base_PeakCentroid")
 
 
-def measurementSchema(plugins=PLUGINS, extraPlanes=(), fluxUnit="count"):
+def measurementSchema(plugins=PLUGINS, extraPlanes=(), fluxUnit="count", apertureRadii=(12.0,)):
     """The empty table that `measureSources` would return: names, dtypes, units, descriptions, slots."""
     names = _pluginNames(plugins)
-    parts = [emptySourceTable(), *(emptyTable(name, 0, fluxUnit, extraPlanes) for name in names)]
+    parts = [emptySourceTable(), *(emptyTable(name, 0, fluxUnit, extraPlanes, apertureRadii) for name in names)]
     return _joined(parts, names)
 
 
@@ -42,6 +56,7 @@ def measureSources(
     badPlanes=None,
     extraPlanes=(),
     maxDistToPeak=-1.0,
+    apertureRadii=(12.0,),
     model="default",
 ):
     """Measure sources on an exposure.
@@ -54,8 +69,8 @@ def measureSources(
         What to measure: footprints, which start at their first peaks, or positions x, y (parent coordinates). A
         detection result gives negative sources first, and knows which they are.
     plugins : sequence of str, optional
-        Names with or without "base_", of `PLUGINS` and `FURTHER_PLUGINS`; default: all of `PLUGINS`. A default SkyCoord stays NaN without a WCS. Without
-        SdssCentroid the positions given are used.
+        Names with or without "base_", of `PLUGINS` and `FURTHER_PLUGINS`; default: all of `PLUGINS`. A default SkyCoord
+        stays NaN without a WCS. Without SdssCentroid the positions given are used.
     isNegative : bool or sequence of bool
         Sources that are minima.
     ids : sequence of int, optional
@@ -68,6 +83,8 @@ def measureSources(
         Further planes of PixelFlags.
     maxDistToPeak : float
         Farthest a centroid may be from its peak, pixels; negative: no limit.
+    apertureRadii : sequence of float
+        Radii of CircularApertureFlux, pixels.
 
     Returns
     -------
@@ -86,57 +103,142 @@ def measureSources(
     """
     names = _pluginNames(PLUGINS if plugins is None else plugins)
     footprints, base, x, y = _startOf(sources, ids, isNegative)
-    negative = np.asarray(base["is_negative"])
-    masked = getattr(exposure, "maskedImage", exposure)
-    _requireOnImage(masked, footprints)
-    common = {"badPlanes": badPlanes, "model": model}
-    parts, centroidFlag = [base], np.zeros(len(base), bool)
-    xErr = yErr = shape = None
+    _requireOnImage(getattr(exposure, "maskedImage", exposure), footprints)
+    run = _Run(
+        exposure=exposure, footprints=footprints, negative=np.asarray(base["is_negative"]), x=x, y=y, psf=psf, wcs=wcs,
+        needWcs=plugins is not None, extraPlanes=extraPlanes, maxDistToPeak=maxDistToPeak,
+        apertureRadii=apertureRadii, common={"badPlanes": badPlanes, "model": model},
+    )  # fmt: skip
+    parts = [base]
     for name in names:
-        if name == "base_SdssCentroid":
-            part = algorithms.sdssCentroid(
-                exposure,
-                x,
-                y,
-                footprints=footprints,
-                isNegative=negative,
-                psf=psf,
-                maxDistToPeak=maxDistToPeak,
-                **common,
-            )
-            x, y, xErr, yErr = (np.array(part[f"base_SdssCentroid_{c}"], float) for c in ("x", "y", "xErr", "yErr"))
-            centroidFlag = np.array(part["base_SdssCentroid_flag"])
-        elif name == "base_SkyCoord":
-            known = wcs is not None or getattr(exposure, "wcs", None) is not None
-            if known or plugins is not None:
-                part = algorithms.skyCoord(exposure, x, y, xErr, yErr, wcs=wcs)
-            else:
-                part = emptyTable(name, len(base))
-        elif name == "base_SdssShape":
-            part = shape = algorithms.sdssShape(exposure, x, y, isNegative=negative, psf=psf, **common)
-        elif name == "base_PixelFlags":
-            part = algorithms.pixelFlags(exposure, x, y, footprints=footprints, extraPlanes=extraPlanes)
-        elif name == "base_PsfFlux":
-            part = algorithms.psfFlux(exposure, x, y, psf=psf, **common)
-        elif name == "base_ClassificationSizeExtendedness":
-            if shape is None or "base_SdssShape" not in names:
-                shape = algorithms.sdssShape(exposure, x, y, isNegative=negative, psf=psf, **common)
-            part = algorithms.sizeExtendedness(shape)
-        else:
-            if shape is None:
-                shape = algorithms.sdssShape(exposure, x, y, isNegative=negative, doMeasurePsf=False, **common)
-            moments = (shape[f"base_SdssShape_{c}"] for c in ("xx", "yy", "xy"))
-            part = algorithms.gaussianFlux(exposure, x, y, *moments, **common)
-            if model == "default":
-                part["base_GaussianFlux_flag"][:] |= shape["base_SdssShape_flag"]
-        if name not in ("base_SdssCentroid", "base_SkyCoord"):
-            part[PREFIXES[name] + "flag"][:] |= centroidFlag
+        part = run.parts[name] = getattr(run, name.split("_", 1)[1].replace("trailedSources_Naive", "trails"))()
+        if name not in ("base_SdssCentroid", *_AT_PEAKS):
+            run.flagFollowers(part)
         parts.append(part)
     return _joined(parts, names)
 
 
+@dataclass
+class _Run:
+    """State of one call of `measureSources`; a method per plugin. Positions start at the peaks."""
+
+    exposure: object
+    footprints: object
+    negative: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    psf: object
+    wcs: object
+    needWcs: bool
+    extraPlanes: tuple
+    maxDistToPeak: float
+    apertureRadii: tuple
+    common: dict
+    xErr: np.ndarray = None
+    yErr: np.ndarray = None
+    parts: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.peaks = (self.x.copy(), self.y.copy())
+        self.centroidFlag = np.zeros(len(self.x), bool)
+
+    @property
+    def at(self):
+        return self.exposure, self.x, self.y
+
+    def flagFollowers(self, part):
+        """A flagged centroid flags what was measured there."""
+        for column in part.colnames:
+            if column.endswith("_flag"):
+                part[column][:] |= self.centroidFlag
+
+    def shape(self):
+        """Moments, measured once even where they are no columns of the table."""
+        if "base_SdssShape" not in self.parts:
+            self.parts["base_SdssShape"] = self.SdssShape()
+        return self.parts["base_SdssShape"]
+
+    def SdssCentroid(self):
+        part = algorithms.sdssCentroid(
+            *self.at, footprints=self.footprints, isNegative=self.negative, psf=self.psf,
+            maxDistToPeak=self.maxDistToPeak, **self.common,
+        )  # fmt: skip
+        self.moveTo(part, "base_SdssCentroid_")
+        return part
+
+    def moveTo(self, part, prefix):
+        self.x, self.y, self.xErr, self.yErr = (np.array(part[prefix + c], float) for c in ("x", "y", "xErr", "yErr"))
+        self.centroidFlag = np.array(part[prefix + "flag"])
+
+    def SkyCoord(self):
+        known = self.wcs is not None or getattr(self.exposure, "wcs", None) is not None
+        if known or self.needWcs:
+            return algorithms.skyCoord(*self.at, self.xErr, self.yErr, wcs=self.wcs)
+        return emptyTable("base_SkyCoord", len(self.x))
+
+    def SdssShape(self):
+        return algorithms.sdssShape(*self.at, isNegative=self.negative, psf=self.psf, **self.common)
+
+    def PixelFlags(self):
+        return algorithms.pixelFlags(*self.at, footprints=self.footprints, extraPlanes=self.extraPlanes)
+
+    def PsfFlux(self):
+        return algorithms.psfFlux(*self.at, psf=self.psf, **self.common)
+
+    def GaussianFlux(self):
+        shape = self.shape()
+        moments = (shape[f"base_SdssShape_{c}"] for c in ("xx", "yy", "xy"))
+        part = algorithms.gaussianFlux(*self.at, *moments, **self.common)
+        if self.common["model"] == "default":
+            part["base_GaussianFlux_flag"][:] |= shape["base_SdssShape_flag"]
+        return part
+
+    def ClassificationSizeExtendedness(self):
+        return algorithms.sizeExtendedness(self.shape())
+
+    def CircularApertureFlux(self):
+        return apertures.circularApertureFlux(*self.at, self.apertureRadii, **self.common)
+
+    def PeakLikelihoodFlux(self):
+        return apertures.peakLikelihoodFlux(*self.at, psf=self.psf, model=self.common["model"])
+
+    def LocalBackground(self):
+        return apertures.localBackground(*self.at, psf=self.psf)
+
+    def NaiveCentroid(self):
+        return apertures.naiveCentroid(self.exposure, *self.peaks)
+
+    def PeakCentroid(self):
+        part = emptyTable("base_PeakCentroid", len(self.x))
+        part["base_PeakCentroid_x"][:], part["base_PeakCentroid_y"][:] = self.peaks
+        part["base_PeakCentroid_flag"][:] = ~np.isfinite(np.sum(self.peaks, axis=0))
+        return part
+
+    def LocalPhotoCalib(self):
+        return local_calibration.localPhotoCalib(*self.at)
+
+    def LocalWcs(self):
+        return local_calibration.localWcs(*self.at, wcs=self.wcs)
+
+    def trails(self):
+        fallback = None
+        if "base_CircularApertureFlux" in self.parts and len(self.apertureRadii):
+            part, prefix = self.parts["base_CircularApertureFlux"], aperturePrefix(self.apertureRadii[-1])
+            fallback = np.where(part[prefix + "flag"], np.nan, part[prefix + "instFlux"])
+        return trails.trailedSources(
+            *self.at,
+            self.shape(),
+            self.xErr,
+            self.yErr,
+            psf=self.psf,
+            wcs=self.wcs,
+            apertureFlux=fallback,
+            **self.common,
+        )
+
+
 def _pluginNames(plugins):
-    wanted = {name if name.startswith("base_") else f"base_{name}" for name in plugins}
+    wanted = {name if name in _KNOWN or name.startswith("base_") else f"base_{name}" for name in plugins}
     unknown = wanted - set(_KNOWN)
     if unknown:
         raise errors.DomainError(f"plugins: wanted some of {', '.join(_KNOWN)}, got {', '.join(sorted(unknown))}")
