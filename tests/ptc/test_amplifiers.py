@@ -347,6 +347,22 @@ def test_readNoiseFromOverscanIsUnbiased(columns, rng):
     assert measureOverscan(pixels).noise == pytest.approx(4.0, rel=0.015 if columns == 3 else 0.005)
 
 
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 5, 10, 11, 32, 65])
+def test_varianceOfRowMediansIsThatOfOrderStatistics(columns, rng):
+    """What subtracting the medians adds to every pixel of a row; hits and drift of the rows do not change the estimate."""
+    rows = 100000
+    pixels = 3.0 * rng.standard_normal((rows, columns))
+    result = measureOverscan(pixels)
+    if columns == 1:
+        assert math.isnan(result.rowVariance)
+        return
+    assert result.rowVariance == pytest.approx(np.var(result.rows), rel=0.03)
+    assert measureOverscan(pixels, mode="constant").rowVariance == 0.0
+    if columns > 8:
+        drift = measureOverscan(pixels + rng.normal(0, 20, (rows, 1)))
+        assert drift.rowVariance == pytest.approx(result.rowVariance, rel=1e-6)
+
+
 def test_readNoiseAndLevelGoToTheMetadata(tmp_path):
     truth = AmplifierTruth("A", gain=1.5, readNoise=6.0, offset=1234.0)
     ramp = simulateFlatRamp([5000.0], shape=(1500, 40), amplifiers=[truth], seed=2)

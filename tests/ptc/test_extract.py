@@ -163,6 +163,46 @@ class TestDataset:
         assert math.isnan(aux["ABSENT"][0]) and "ABSENT" in caplog.text
         assert aux["observationType"].tolist() == ["flat"] and aux["observationReason"].tolist() == ["ptc"]
 
+    @pytest.mark.parametrize("fields", [{}, {"binSize": 2}, {"detectorMeasurementRegion": "FULL"}])
+    def test_noiseOfSubtractedOverscanLevelsIsTakenOut(self, rng, fields):
+        """Eight overscan columns of 6 adu noise: medians of rows add 6.05 adu^2 to the variance and to covariances at dy = 0."""
+        box, sigma, pairs = Box2I((0, 0), (200, 204)), 6.0, 12
+        detector = Detector(id=0, name="R00_S00", amplifiers=[Amplifier("A", box)], serial="1")
+        variance = float(np.var(np.median(rng.standard_normal((200000, 8)), axis=1))) * sigma**2
+        cards = {"LSST ISR OVERSCAN RESIDUAL SERIAL STDEV A": sigma, "STILLSKY OVERSCAN ROW VARIANCE A": variance}
+
+        def flat(metadata):
+            pixels = rng.poisson(100.0, (204, 200)) + sigma * rng.standard_normal((204, 200))
+            overscan = sigma * rng.standard_normal((204, 8))
+            return makeFlat(pixels - np.median(overscan, axis=1)[:, None], detector=detector, metadata=metadata)
+
+        def measured(metadata, **more):
+            wanted = config(matchExposuresType="EXPID", minNumberGoodPixelsForCovariance=1000, **fields, **more)
+            flats = [flat(metadata) for _ in range(2 * pairs)]
+            found = [p.dataset for p in extractFlatPairs(flats, config=wanted).pairs]
+            rows, columns = (
+                np.mean([p.covariances["A"][0] for p in found], axis=0)[w] for w in (np.s_[1:, 0], np.s_[0, 1:])
+            )
+            return [
+                np.mean([p.rawVars["A"][0] for p in found]),
+                rows.mean(),
+                columns.mean(),
+                np.mean([p.gain["A"] for p in found]),
+            ]
+
+        rest = {"LSST ISR OVERSCAN RESIDUAL SERIAL STDEV A": sigma}
+        bins = fields.get("binSize", 1)
+        # standard errors over all pairs: of a variance V of N values sqrt(2/N) V, of a mean covariance of 3 lags V sqrt(1/3N)
+        n = pairs * 204 * 200 / bins**2
+        error, offset = 136.0 / np.sqrt(n), variance * bins
+        for metadata, more, left in ((rest, {}, offset), (cards, {}, 0.0)):
+            var, row, column, gain = measured(metadata, **more)
+            assert abs(var - 136.0 - left) < 5 * np.sqrt(2.0) * error
+            assert abs(row - left) < 5 * error and abs(column) < 5 * error
+            # the gain of a pair: 1/g = 1 + left/100 of the unbinned pixels
+            assert gain == pytest.approx(1.0 / (1.0 + left / bins / 100.0), abs=0.015)
+        assert offset > 20 * error
+
     def test_aDateThatIsMissingIsAWarning(self, rng, caplog):
         flats = [noisyFlat(rng, 20000, date=d) for d in ("2026-01-01T12:00:00", None)]
         dataset = extractFlatPairs(flats, config=config()).datasets[0]

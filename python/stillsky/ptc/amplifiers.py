@@ -38,12 +38,23 @@ class OverscanResult:
     noise : `float`
         Read noise, adu: standard deviation about the row means, of the pixels within 4 sigma of the row medians, corrected
         for that cut; NaN without at least two columns.
+    rowVariance : `float`
+        Variance that subtracting the levels adds to every pixel, in common for the pixels of a row, adu^2: that of the
+        median of the overscan pixels of a row, see `medianVariance`; 0 for one level for all, NaN with the noise.
     """
 
-    __slots__ = ("level", "noise", "rows")
+    __slots__ = ("level", "noise", "rowVariance", "rows")
 
-    def __init__(self, rows, level, noise):
-        self.rows, self.level, self.noise = rows, level, noise
+    def __init__(self, rows, level, noise, rowVariance=0.0):
+        self.rows, self.level, self.noise, self.rowVariance = rows, level, noise, rowVariance
+
+
+def medianVariance(n):
+    """Variance of the median of n unit Gaussians, to 1 percent from n = 3 on; pi/(2 n) for large n.
+
+    The offsets of n, 0.5 for odd and 1.35 for even n (whose median is the mean of two), fit the exact order statistics.
+    """
+    return 0.5 * math.pi / (n + (0.5 if n % 2 else 1.35)) if n > 2 else 1.0 / max(n, 1)
 
 
 def measureOverscan(pixels, first=0, height=None, mode="row"):
@@ -81,7 +92,11 @@ def measureOverscan(pixels, first=0, height=None, mode="row"):
         source = np.arange(len(medians)) + first
         use = good & (source >= 0) & (source < height)
         rows[source[use]] = medians[use]
-    return OverscanResult(rows, level, _overscanNoise(pixels, medians))
+    noise, rowVariance = _overscanNoise(pixels, medians), 0.0
+    if mode == "row" and good.any():
+        columns = int(np.median(np.isfinite(pixels[good]).sum(axis=1)))
+        rowVariance = noise**2 * medianVariance(columns)
+    return OverscanResult(rows, level, noise, rowVariance)
 
 
 def _rowMedians(pixels):
@@ -208,8 +223,8 @@ class DetectorLayout:
         saturated : `numpy.ndarray` of `bool` or None
             None when no level is known.
         cards : `dict`
-            Overscan level and read noise (adu) of each amplifier that has an overscan, by the keys in which the
-            extraction looks for them.
+            Overscan level and read noise (adu) of each amplifier that has an overscan, and the variance (adu^2) that
+            subtracting medians of rows has added, by the keys in which the extraction looks for them.
 
         Raises
         ------
@@ -232,7 +247,7 @@ class DetectorLayout:
             if overscan is not None:
                 if self.overscan != "none":
                     raw -= overscan.rows[:, None].astype(np.float32)
-                _recordOverscan(cards, place.name, overscan)
+                _recordOverscan(cards, place.name, overscan, self.overscan != "none")
             pixels[where] = raw[step]
         return pixels, saturated, cards
 
@@ -334,12 +349,14 @@ def _inARow(places):
     return targets
 
 
-def _recordOverscan(cards, name, overscan):
-    from .headers import OVERSCAN_MEDIAN, READ_NOISE
+def _recordOverscan(cards, name, overscan, subtracted):
+    from .headers import OVERSCAN_MEDIAN, READ_NOISE, ROW_VARIANCE
 
     for key, value in ((READ_NOISE, overscan.noise), (OVERSCAN_MEDIAN, overscan.level)):
         if math.isfinite(value):
             cards[key.format(name)] = value
+    if subtracted and overscan.rowVariance > 0:
+        cards[ROW_VARIANCE.format(name)] = overscan.rowVariance
 
 
 def findLayout(hdus, amps=None, *, ext=None, overscan="row"):

@@ -331,10 +331,13 @@ class FlatPairExtractor:
     def _measureAmps(self, exposure1, exposure2, boxes, figures):
         if self.config.detectorMeasurementRegion == "FULL":
             record = self._measureRegion(exposure1, exposure2, None, math.nan, gain=False)
-            return {amp: self._ofAmp(record, figures[amp]["noise"]) for amp in boxes}
+            return {amp: self._ofAmp(record, *self._noiseOf(figures[amp])) for amp in boxes}
 
         def measure(amp):
-            return self._measureRegion(exposure1, exposure2, boxes[amp], figures[amp]["noise"])
+            noise, rowVariance = self._noiseOf(figures[amp])
+            record = self._measureRegion(exposure1, exposure2, boxes[amp], noise)
+            record.removeRowVariance(rowVariance)
+            return record
 
         nThreads = min(getNumThreads(), len(boxes))
         if nThreads > 1:
@@ -342,9 +345,17 @@ class FlatPairExtractor:
                 return dict(zip(boxes, pool.map(measure, boxes)))
         return {amp: measure(amp) for amp in boxes}
 
-    def _ofAmp(self, record, readNoise):
-        """What all amplifiers share with the gain for the read noise of one."""
+    def _noiseOf(self, figures):
+        """Read noise of a pixel with that of its subtracted overscan level (adu), and the part of the latter (adu^2)."""
+        noise, rowVariance = figures["noise"], 0.0 if self.config.compat else figures["rowVariance"]
+        # a bin has as many rows as its side, and variances of bins are times the square of that
+        scale = self.settings.binSize if self.settings.binGoodPixels else 1.0 / self.settings.binSize
+        return math.hypot(noise, math.sqrt(rowVariance)), rowVariance * scale
+
+    def _ofAmp(self, record, readNoise, rowVariance):
+        """What all amplifiers share with the figures that depend on the noise of one."""
         own = replace(record, warnings=list(record.warnings))
+        own.removeRowVariance(rowVariance)
         if self.settings.doGain and math.isfinite(record.gainRatio):
             own.setGain(readNoise, self.settings.gainCorrectionType)
         return own
@@ -398,7 +409,7 @@ class FlatPairExtractor:
         dataset.setAmpValuesPartialDataset(
             amp,
             **common,
-            **figures,
+            **{name: value for name, value in figures.items() if name != "rowVariance"},
             rawMean=record.mean if record.isGood else math.nan,
             rawVar=record.rawVar,
             rawDelta=record.delta,

@@ -3,12 +3,17 @@
 import logging
 import math
 
+import numpy as np
+
 __all__ = ["ampHeaderFigures", "auxiliaryValues", "pairStartMjd"]
 
 _log = logging.getLogger(__name__)
 READ_NOISE = "LSST ISR OVERSCAN RESIDUAL SERIAL STDEV {}"
 OVERSCAN_MEDIAN = "LSST ISR OVERSCAN SERIAL MEDIAN {}"
+# not a card of the LSST pipelines, which model the overscan along the rows
+ROW_VARIANCE = "STILLSKY OVERSCAN ROW VARIANCE {}"
 AMP_OFFSET = "LSST ISR AMPOFFSET PEDESTAL {}"
+_MEAN_OF_KNOWN = (READ_NOISE, OVERSCAN_MEDIAN, ROW_VARIANCE)
 VISIT_VALUES = ("observationType", "observationReason", "scienceProgram")
 
 
@@ -40,11 +45,12 @@ def ampHeaderFigures(metadata1, metadata2, ampNames, detector=None, log=_log):
     -------
     figures : `dict` [`str`, `dict`]
         By amplifier: noise and overscanMedianLevel (adu, mean of the headers that have one), ampOffset (adu, mean of
-        both headers); NaN where unknown.
+        both headers); NaN where unknown. Also rowVariance, what subtracting row levels has added to the variance of each
+        exposure (adu^2, mean of both); 0 where unknown.
     """
     figures, unknown = {}, []
     for amp in ampNames:
-        pairs = {k: [_number(m, k.format(amp)) for m in (metadata1, metadata2)] for k in (READ_NOISE, OVERSCAN_MEDIAN)}
+        pairs = {k: [_number(m, k.format(amp)) for m in (metadata1, metadata2)] for k in _MEAN_OF_KNOWN}
         noise = _meanOfKnown(pairs[READ_NOISE])
         if not math.isfinite(noise):
             noise = _noiseOf(detector, amp)
@@ -55,6 +61,7 @@ def ampHeaderFigures(metadata1, metadata2, ampNames, detector=None, log=_log):
             "noise": noise,
             "overscanMedianLevel": _meanOfKnown(pairs[OVERSCAN_MEDIAN]),
             "ampOffset": 0.5 * (offsets[0] + offsets[1]),
+            "rowVariance": max(np.nan_to_num(_meanOfKnown(pairs[ROW_VARIANCE])), 0.0),
         }
     if unknown:
         log.warning("No read noise (%s) for amplifiers %s.", READ_NOISE.format("<amp>"), ", ".join(unknown))

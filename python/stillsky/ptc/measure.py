@@ -106,6 +106,21 @@ class FlatPairMeasurement:
         notes = _Notes(self.warnings)
         self.gain = gainFromRatio(self.gainRatio, self.mean, readNoise, correctionType, notes)
 
+    def removeRowVariance(self, variance):
+        """Take the noise of the subtracted overscan levels out of ``rawVar`` and ``covArray``.
+
+        Parameters
+        ----------
+        variance : `float`
+            What the level of a row adds to the variance of an exposure, adu^2 (for bins: of their means, times binSize^2).
+            It is common to the pixels of a row, so that the covariances at dy = 0 have all of it, too, and the others
+            nothing. ``varDiff`` and ``covariance`` stay as they were measured.
+        """
+        if variance > 0 and self.isGood:
+            self.rawVar -= variance
+            self.covArray = self.covArray.copy()
+            self.covArray[:, 0] -= variance
+
     def covTuples(self):
         """[(dx, dy, var, cov, npix), ...], dy outside and dx inside, (0, 0) first; not halved. None when not measured."""
         return None if self.covariance is None else self.covariance.tuples()
