@@ -2,13 +2,34 @@
 
 import importlib
 
-__all__ = ["MatchResult", "SubtractConfig", "SubtractResult", "matchPsfs", "subtract"]
+__all__ = [
+    "DecorrelateConfig",
+    "DecorrelateResult",
+    "MatchResult",
+    "SubtractConfig",
+    "SubtractResult",
+    "decorrelate",
+    "decorrelationTransfer",
+    "matchPsfs",
+    "scoreTransfer",
+    "subtract",
+]
 
 _MODULES = {
+    "DecorrelateALKernelConfig": "decorrelate_config",
+    "DecorrelateALKernelMapper": "decorrelate_task",
+    "DecorrelateALKernelSpatialConfig": "decorrelate_task",
+    "DecorrelateALKernelSpatialTask": "decorrelate_task",
+    "DecorrelateALKernelTask": "decorrelate_task",
+    "DecorrelateConfig": "decorrelate_config",
+    "DecorrelateResult": "decorrelation",
     "MatchResult": "result",
     "SubtractConfig": "config",
     "SubtractResult": "result",
+    "decorrelate": "decorrelation",
+    "decorrelationTransfer": "transfer",
     "matchPsfs": "algorithm",
+    "scoreTransfer": "transfer",
     "subtract": "algorithm",
 }
 

@@ -42,7 +42,7 @@ def decorrelatedPsf(psf, whitener, bbox, levelsAt, *, varyingNoise=False):
     ----------
     psf : `stillsky.psf.Psf`
         Of the difference before decorrelation.
-    whitener : `stillsky.diffim.decorrelate.Whitener`
+    whitener : `stillsky.diffim.decorrelation.Whitener`
     bbox : `stillsky.geom.Box2I`
         Of the difference.
     levelsAt : callable

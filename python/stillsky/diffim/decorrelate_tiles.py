@@ -64,7 +64,7 @@ def axisOfTiles(size, usable, overlap, blend, least):
     tiles = []
     for k in range(n):
         first, last = k * stride, min((k + 1) * stride + blend, size) if n > 1 else size
-        window = np.ones(last - first, np.float32)
+        window = np.ones(last - first)
         if k > 0:
             window[:blend] = _ramp(blend)
         if k + 1 < n:

@@ -232,7 +232,7 @@ class _Job:
         self.shape = shape
         self.bbox = self.difference.bbox
         self.warnings = []
-        self.tiled = getattr(config, "spatiallyVarying", False)
+        self.tiled = hasattr(config, "spatiallyVarying") and config.spatiallyVarying
 
     # ------------------------------------------------------------------ what the filter needs to know
 
@@ -242,7 +242,7 @@ class _Job:
             raise NoDataError("decorrelation: the difference has no finite pixel", found="every pixel is NaN or infinite")
         center = tuple(float(v) for v in self.bbox.center)
         given = scienceVariance is not None or templateVariance is not None
-        self.local = self.tiled and getattr(self.config, "localVariance", False) and not given
+        self.local = self.tiled and self.config.localVariance and not given
         self.levels = tuple(
             self._level(pixels, name) if value is None else float(value)
             for pixels, value, name in (
@@ -283,7 +283,7 @@ class _Job:
         config, shape = self.config, self.shape
         kernel, pre = self.whitener.images(*center)
         least = max(*kernel.shape, *(pre.shape if pre is not None else (0,)))
-        tile = max(getattr(config, "tileSize", 256), 2 * least)
+        tile = max(config.tileSize if self.tiled else 256, 2 * least)
         phi, _, _ = self.whitener.at(*center, *self.levels, (2 * tile, 2 * tile))
         reach = reachOf(phi, 2 * tile)
         if self.tiled:
@@ -367,7 +367,7 @@ class _Job:
         filtered += dtype(self._sky)
         if holes is not None:
             filtered[holes] = self.difference.image.array[cut][holes]
-        inner, window = self._inner(vertical, horizontal)
+        inner, window = self._inner(vertical, horizontal, image.dtype)
         written = filtered[inner]
         written *= window
         target = (slice(vertical.first, vertical.last), slice(horizontal.first, horizontal.last))
@@ -386,10 +386,11 @@ class _Job:
         )
 
     @staticmethod
-    def _inner(vertical, horizontal):
+    def _inner(vertical, horizontal, dtype):
         """Where the pixels that a tile writes lie in what it reads, and their window."""
         inner = tuple(slice(t.first - t.start, t.last - t.start) for t in (vertical, horizontal))
-        return inner, vertical.window[:, None] * horizontal.window
+        down, across = (t.window.astype(dtype) for t in (vertical, horizontal))
+        return inner, down[:, None] * across
 
     def _read(self, cut, levels):
         """Pixels of a tile about the sky with holes filled, the holes or None, the type to compute in."""
