@@ -12,7 +12,7 @@ from stillsky.meta import FilterLabel
 CENTER = np.radians((150.0, 2.0))
 FIELD_BOX = Box2I(Point2I(-200, -200), Extent2I(1000, 1000))
 CALIB = PhotoCalib(10.0)
-NOISE = 2.0
+NOISE = 0.5
 
 
 @functools.cache

@@ -132,9 +132,7 @@ def test_theTemplateReproducesTheField(box):
     assert not np.any(template.mask.isSet("NO_DATA"))
     assert np.all(np.isfinite(template.image.array)) and np.all(np.isfinite(template.variance.array))
     difference = np.abs(template.image.array - truth.image.array)
-    # two interpolations smooth the noise, whose largest of 2e5 values exceeds the 4 counts that do for noise-free pixels
-    assert np.all(difference <= np.maximum(0.1 * np.abs(truth.image.array), 4 + 5 * 2.0 * 0.7))
-    assert np.mean(difference > np.maximum(0.1 * np.abs(truth.image.array), 4)) < 1e-3
+    assert np.all(difference <= np.maximum(0.1 * np.abs(truth.image.array), 4))
     assert np.all(np.abs(template.variance.array / truth.variance.array - 1) < 0.55)
 
 
