@@ -13,6 +13,19 @@ __all__ = [
     "matchPsfs",
     "scoreTransfer",
     "subtract",
+    "KernelPair",
+    "PsfPair",
+    "ZogyArrays",
+    "ZogyResult",
+    "astrometricVariance",
+    "fluxFromScore",
+    "generateGrid",
+    "padCenterOriginArray",
+    "scoreCorr",
+    "splitBorder",
+    "zogy",
+    "zogyExposures",
+    "zogyTransfer",
 ]
 
 _MODULES = {
@@ -31,6 +44,19 @@ _MODULES = {
     "matchPsfs": "algorithm",
     "scoreTransfer": "transfer",
     "subtract": "algorithm",
+    "KernelPair": "zogy_nodes",
+    "PsfPair": "zogy_nodes",
+    "ZogyArrays": "zogy_arrays",
+    "ZogyResult": "zogy_exposures",
+    "astrometricVariance": "zogy_arrays",
+    "fluxFromScore": "zogy_arrays",
+    "generateGrid": "zogy_layout",
+    "padCenterOriginArray": "zogy_layout",
+    "scoreCorr": "zogy_arrays",
+    "splitBorder": "zogy_layout",
+    "zogy": "zogy_arrays",
+    "zogyExposures": "zogy_exposures",
+    "zogyTransfer": "zogy_transfer",
 }
 
 
