@@ -79,6 +79,8 @@ def codeOf(error):
 def _foundOf(error, code):
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fspath(error.filename)}: {error.strerror or error}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     if code == 1:
         return f"{type(error).__name__} in {_origin(error)}"
     return type(error).__name__
@@ -100,6 +102,9 @@ def describe(error):
     message = str(error) or type(error).__name__
     if isinstance(error, OSError) and not message.strip():
         message = os.strerror(error.errno or errno.EIO)
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        # without the number, and as a sentence
+        message = f"cannot open {os.fspath(error.filename)}"
     if isinstance(error, MemoryError):
         message = "not enough memory"
     if code == 1:

@@ -150,8 +150,10 @@ class PhotonTransferJob:
             )
         self._sameSensor()
         config = self.config
+        # a key that was asked for pairs the files, or nothing does
+        by = "key" if config.pairBy == "auto" and config.pairKey else config.pairBy
         self.pairing = pairFlats(
-            self.flats, config.pairBy, timeTolerance=config.extract.timeTolerance, levelTolerance=config.levelTolerance
+            self.flats, by, timeTolerance=config.extract.timeTolerance, levelTolerance=config.levelTolerance
         )
         from .flat_reader import FlatReader
 
@@ -360,6 +362,8 @@ class PhotonTransferJob:
         gain = self.metadata["singlePairGain"]
         times = sorted({f.exposureTime for f in self.flats if math.isfinite(f.exposureTime)})
         found = [f"{len(self.flats)} flats with exposure times {listed([f'{t:g} s' for t in times])}"] if times else []
+        if self.pairing.by == "key" and all(f.value is None for f in self.flats):
+            found.append(f"header key {self.config.pairKey} in none of them")
         found.append(f"{len(partials)} pairs; need {self.config.minPairs}")
         if partials:
             found.append(self._whatAPairTells(partials[0], gain))
@@ -373,7 +377,7 @@ class PhotonTransferJob:
         first, second = self.pairing.pairs[0]
         amp = partial.ampNames[0]
         unequal = abs(float(partial.rawDeltas[amp][0])) / max(float(partial.rawMeans[amp][0]), 1e-30)
-        gains = gainsOfBoxes(self.reader.read(first), self.reader.read(second), self.reader.boxes)
+        gains, noiseKnown = gainsOfBoxes(self.reader.read(first), self.reader.read(second), self.reader.boxes)
         value = f"{gain:.4g}"
         if len(gains) > 3:
             gain = float(np.median(gains))
@@ -381,6 +385,7 @@ class PhotonTransferJob:
             value = f"{gain:.4g} +- {1.2533 * np.std(gains, ddof=1) / math.sqrt(len(gains)):.2g}"
         native = f" = {gain * self.reader.padding.divisor:.4g} per native unit" if self.reader.padding.padded else ""
         pedestal = "" if self.reader.pedestalKnown else " (too high by the share of the pedestal in the mean)"
+        pedestal += "" if noiseKnown else " (too low by the share of the read noise in the variance)"
         return (
             f"measurable: the gain from {first.name} and {second.name}, whose levels differ by {unequal:.1%}: "
             f"{value} e/adu{native}{pedestal}; not measurable: read noise, full well, a00"

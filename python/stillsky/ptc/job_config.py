@@ -69,10 +69,7 @@ class PhotonTransferJobConfig(Config):
         if self.pairBy == "key" and not self.pairKey:
             raise FieldValidationError(type(self).pairKey, self, "pairBy = key needs the name of a header key")
         if self.solve.maximumRangeCovariancesAstier != self.extract.maximumRangeCovariancesAstier:
-            raise FieldValidationError(
-                type(self).solve,
-                self,
-                "extract and solve need the same maximumRangeCovariancesAstier (--range N sets all)",
-            )
+            text = "extract and solve need the same maximumRangeCovariancesAstier (--range N sets all)"
+            raise FieldValidationError(type(self.solve).maximumRangeCovariancesAstier, self.solve, text)
         if self.solve.binSize != self.extract.binSize:
-            raise FieldValidationError(type(self).solve, self, "extract and solve need the same binSize")
+            raise FieldValidationError(type(self.solve).binSize, self.solve, "extract and solve need the same binSize")

@@ -17,7 +17,7 @@ def listed(names, most=6):
 
 
 def gainsOfBoxes(first, second, boxes, side=200):
-    """Gain, mean over variance, in boxes of one pair: what sky gradients that changed between the two cannot spoil.
+    """Gain, mean over variance of the light, in boxes of one pair: what sky gradients that changed between the two cannot spoil.
 
     Parameters
     ----------
@@ -29,24 +29,31 @@ def gainsOfBoxes(first, second, boxes, side=200):
     Returns
     -------
     gains : `numpy.ndarray`
-        Electrons per adu, one per box that could be measured; read noise is not subtracted.
+        Electrons per adu, one per box that could be measured.
+    noiseKnown : `bool`
+        Whether the read noise of every amplifier is in the headers, and subtracted.
     """
     from ..geom import Box2I, Extent2I, Point2I
+    from .headers import ampHeaderFigures
     from .measure import measureFlatPair
     from .settings import FlatPairSettings
 
     settings = FlatPairSettings(minNumberGoodPixelsForCovariance=1000, maximumRangeCovariancesAstier=1, doGain=False)
+    figures = ampHeaderFigures(first.metadata, second.metadata, boxes, first.detector, PairNotes())
+    noises = {amp: figures[amp]["noise"] ** 2 + figures[amp]["rowVariance"] for amp in boxes}
     gains = []
-    for box in boxes.values():
+    for amp, box in boxes.items():
+        noise = noises[amp] if np.isfinite(noises[amp]) else 0.0
         border = side if min(box.width, box.height) >= 3 * side else 0
         for y in range(box.minY + border, box.maxY + 2 - side - border, side):
             for x in range(box.minX + border, box.maxX + 2 - side - border, side):
                 part = Box2I(Point2I(x, y), Extent2I(side, side))
                 record = measureFlatPair(first, second, settings, region=part)
-                if record.isGood and record.rawVar > 0:
+                light = record.rawVar - 0.5 * noise * (record.mean1**2 + record.mean2**2) / record.mean**2
+                if record.isGood and light > 0:
                     # matching unequal levels to their mean leaves less variance than a flat of that level has
-                    gains.append(record.mean1 * record.mean2 / record.mean / record.rawVar)
-    return np.array(gains)
+                    gains.append(record.mean1 * record.mean2 / record.mean / light)
+    return np.array(gains), bool(np.all(np.isfinite(list(noises.values()))))
 
 
 class PairNotes:
