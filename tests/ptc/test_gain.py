@@ -54,6 +54,16 @@ def test_poissonFlats_readNoiseCorrectionIsUnbiased(gain, level, noise):
         assert measureFlatPair(*pair, settings("NONE")).gain == pytest.approx(gain, rel=0.003)
 
 
+@pytest.mark.parametrize("level, full", [(20, -0.026), (100, -0.005)])
+def test_poissonFlats_secondOrderTermOfTheReferenceIsABias(level, full):
+    """For Poisson light the plain ratio is unbiased; the reference's FULL, made for Gaussian light, is low by 1/(2 level)."""
+    pair = poissonPair(1.5, level, 0, seed=level)
+    for kind, wanted in (("NONE", 0.0), ("READNOISE", 0.0), ("FULL", full)):
+        assert measureFlatPair(*pair, settings(kind), readNoise=0.0).gain / 1.5 - 1 == pytest.approx(
+            wanted, abs=0.003
+        ), kind
+
+
 def test_fluxMismatch_hardlyMatters():
     equal, unequal = (
         measureFlatPair(*poissonPair(1.5, 20000, 3, 11, mismatch), settings(), readNoise=2.0).gain

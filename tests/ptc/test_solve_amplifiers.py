@@ -86,10 +86,13 @@ def testMockFlatsModelIsWithinTheDataOfTheMockFlats(mockFlats):
     used = dataset.expIdMask[amp]
     model, data = dataset.covariancesModel[amp][used], dataset.covariances[amp][used]
     assert np.all(np.abs(model[:, 0, 0] - data[:, 0, 0]) / model[:, 0, 0] < 2e-3)
-    # 0.3 of the standard deviation of each lag
+    # "within 0.3" is a ratio to the model, like the 2e-3 of lag 00: in adu^2 the residuals reach 27. (The reference's own
+    # parameters, which are not at the minimum, leave ratios of 0.6.) They are far below the standard deviations, too.
     for lag in ((0, 1), (1, 0)):
         weights = dataset.covariancesSqrtWeights[amp][used][:, *lag]
-        assert np.all(np.abs(model[:, *lag] - data[:, *lag]) * weights < 0.3)
+        residual = np.abs(model[:, *lag] - data[:, *lag])
+        assert np.all(residual < 0.3 * np.abs(model[:, *lag]))
+        assert np.all(residual * weights < 0.1)
 
 
 @pytest.mark.shared
@@ -497,20 +500,35 @@ def testSiliconSensorCovariancesReturnTheStoredFits(sharedDir, sensor):
     expected = data["expApprox"]
     found = curve.ptcFitPars["A"]
     sigma = np.array([expected["a00Err"], expected["gainErr"], np.inf])
-    assert np.all(np.abs(found - [expected["a00"], expected["gain"], expected["noise2"]]) < 0.02 * sigma)
+    theirs = [expected["a00"], expected["gain"], expected["noise2"]]
+    # The stored fits stop short of the minimum (their derivatives are differences of 1 %): chi2 is larger by 2e-9 and 8e-8 of
+    # itself. So the check's 1e-6 holds for the gain, while a00 and the noise, which trade off, are off by up to 1e-5 and 2e-4.
+    used = lambda p: np.sum(((models.evalExpApproximation(mu, *p) - cov[:, 0, 0]) * weights[:, 0, 0]) ** 2)  # noqa: E731
+    assert used(found) <= used(theirs) < (1 + 1e-6) * used(found)
+    assert found[1] == pytest.approx(theirs[1], rel=1e-6)
+    assert found[0] == pytest.approx(theirs[0], rel=1e-5) and found[2] == pytest.approx(theirs[2], rel=2e-4)
     assert curve.ptcFitParsError["A"][:2] == pytest.approx(sigma[:2], rel=0.05)
     assert abs(found[0] - golden["areaDerivatives"][sensor]["a00"]) < 0.08e-6
-    full = solve(
-        partials,
-        makeConfig(
-            ptcFitType="FULLCOVARIANCE",
-            maximumRangeCovariancesAstierFullCovFit=4,
-            maxIterFullFitCovariancesAstier=0,
-            **base,
-        ),
+    config = makeConfig(
+        ptcFitType="FULLCOVARIANCE",
+        maximumRangeCovariancesAstierFullCovFit=4,
+        maxIterFullFitCovariancesAstier=0,
+        **base,
     )
-    expected = data["fullCov"]
-    assert abs(full.gain["A"] - expected["gain"]) < 0.1 * expected["gainErr"]
+    solution = solveWithDetails(partials, config).amplifiers["A"]
+    full, expected = solution.full, data["fullCov"]
+    a, b = np.array(expected["a"]), np.array(expected["b"])
+    assert full.gain == pytest.approx(expected["gain"], rel=1e-6)
+    # the elements to 2e-4 of their errors, and a to 2e-5 of a00, for the reason above; the stored b = c/a, so that c is compared
+    assert np.all(np.abs(full.a - a) < 2e-4 * solution.fullErrors["a"]) and np.all(
+        np.abs(full.a - a) < 2e-5 * abs(a[0, 0])
+    )
+    assert np.all(np.abs(full.c - a * b) < 2e-4 * solution.fullErrors["c"])
+    # no noise was stored: even with the best one for its a, b and gain the reference is not below our minimum
+    without = models.evalFullCovariance(mu, a, a * b, np.zeros((4, 4)), expected["gain"])
+    rest, square = cov[:, :4, :4] - without, weights[:, :4, :4] ** 2
+    rest = rest - (rest * square).sum(axis=0) / square.sum(axis=0)
+    assert full.chi2 <= np.sum(rest**2 * square) < (1 + 1e-6) * full.chi2
 
 
 def checkManyAmplifiers(fitType, r, nAmps, slack):
