@@ -26,6 +26,10 @@ __all__ = [
     "zogy",
     "zogyExposures",
     "zogyTransfer",
+    "FluxRatio",
+    "fitFluxRatio",
+    "ZogyConfig",
+    "ZogyImagePsfMatchConfig",
 ]
 
 _MODULES = {
@@ -57,6 +61,13 @@ _MODULES = {
     "zogy": "zogy_arrays",
     "zogyExposures": "zogy_exposures",
     "zogyTransfer": "zogy_transfer",
+    "FluxRatio": "zogy_scale",
+    "fitFluxRatio": "zogy_scale",
+    "ZogyConfig": "zogy_config",
+    "ZogyImagePsfMatchConfig": "zogy_config",
+    "ZogyImagePsfMatchTask": "zogy_task",
+    "ZogyMapper": "zogy_task",
+    "ZogyTask": "zogy_task",
 }
 
 

@@ -83,6 +83,7 @@ def zogyExposures(
     maxCentroidDistance=None,
     spatiallyVarying=True,
     tile=384,
+    innerSize=None,
     saturationGrowth=None,
 ):
     """Proper difference of two registered exposures by overlapping tiles.
@@ -113,6 +114,8 @@ def zogyExposures(
         False: PSFs at the centre and one noise level for the whole image.
     tile : `int`
         Wanted side of the transforms, pixels.
+    innerSize : `float`, optional
+        Instead of ``tile``: wanted side of the tiles' inner parts in units of their borders.
     saturationGrowth : `float`, optional
         Radius in pixels by which SAT grows in the result; default: that of the other holes plus the FWHM of the
         difference's PSF, since clipped cores leave bright residuals.
@@ -149,6 +152,8 @@ def zogyExposures(
             psfs = [KernelPsf(np.array(psf.computeKernelImage(centre).array)) for psf in psfs]
         optics = PsfPair(*psfs, fluxRatio, shift, maxCentroidDistance)
     halfSize = _halfSize(optics, centre)
+    if innerSize is not None:
+        tile = int(round((innerSize + 2) * halfSize))
     pixels = (science.maskedImage, template.maskedImage)
     bits = [[p.mask.bitmask(list(planes), ignoreMissing=True) for p in pixels] for planes in (holePlanes, statPlanes)]
     xEdges, yEdges = (tileEdges(n, halfSize, tile) for n in (science.width, science.height))
