@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from stillsky.geom import AffineTransform
-from stillsky.psf import KernelPsf, WarpedPsf
+from stillsky import makeTanWcs
+from stillsky.errors import InvalidPsfError
+from stillsky.geom import AffineTransform, Box2I, Polygon
+from stillsky.psf import CoaddPsf, CoaddPsfComponent, KernelPsf, WarpedPsf
 
 pytestmark = pytest.mark.shared
 
@@ -57,3 +59,44 @@ def testOneInterpolationStaysWithinTheStatedDifference(cases):
         )
         if "identity" in case["key"] or "shift" in case["key"]:
             assert np.abs(image - psf.computeKernelImage().array).max() < 1e-12
+
+
+def testCoaddPsfReproducesEveryPosition(sharedDir):
+    """Stated: 1e-5 of the peak. The golden's taps come from a table of 10000 steps a pixel, hence are those of a shift
+    wrong by up to 5e-5 pixel in each axis; the steepest slope of these PSFs is 0.30 of the peak per pixel, so that exact
+    taps may differ by 2 x 5e-5 x 0.30 = 3e-5 of the peak (measured: 1.4e-5). One interpolation: as stated above."""
+    arrays = np.load(sharedDir / "golden" / "warped_psf.npz")
+    recipe = json.loads((sharedDir / "golden" / "warped_psf.json").read_text())["coadd"]
+    sky = np.deg2rad(recipe["crval_deg"])
+    components = []
+    for i, (given, kind) in enumerate(zip(recipe["inputs"], recipe["input_psf"], strict=True)):
+        x0, y0, x1, y1 = given["box"]
+        wcs = makeTanWcs(given["crpix"], sky, np.reshape(given["cd"], (2, 2)))
+        polygon = Polygon(given["valid"]) if "valid" in given else None
+        box = Box2I.fromMinMax((x0, y0), (x1, y1))
+        psf = KernelPsf(arrays[f"kernel_{kind}"])
+        components.append(CoaddPsfComponent(psf, box, wcs, given["weight"], i, validPolygon=polygon))
+    coaddWcs = makeTanWcs(recipe["coadd_crpix"], sky, np.reshape(recipe["coadd_cd"], (2, 2)))
+    at = recipe["average_position"]
+    for model, tolerance in (("reference", 3e-5), ("stillsky", 6.4e-3)):
+        psf = CoaddPsf(components, coaddWcs, recipe["warping_kernel"], averagePosition=at, model=model)
+        found = 0
+        for i, case in enumerate(recipe["positions"]):
+            position = tuple(case["position"])
+            if "error" in case:
+                with pytest.raises(InvalidPsfError):
+                    psf.computeKernelImage(position)
+                continue
+            found += 1
+            assert [k for k, _ in psf._holding(*position)] == case["inputs_used"]
+            kernel, mine = arrays[f"coadd_{i}_kernel"], psf.computeKernelImage(position)
+            margin = (mine.width - kernel.shape[1]) // 2  # stamps whose corners all fit are larger
+            inner = mine.array[margin : mine.height - margin, margin : mine.width - margin]
+            assert np.abs(inner - kernel).max() < tolerance * kernel.max()
+            if model == "reference":
+                assert list(mine.xy0) == case["kernel_x0y0"] and psf.computeBBox(position) == mine.bbox
+                star, golden = psf.computeImage(position), arrays[f"coadd_{i}_image"]
+                assert list(star.xy0) == case["image_x0y0"]
+                assert np.abs(star.array - golden).max() < tolerance * golden.max()
+                assert psf.computeShape(position) == pytest.approx(case["shape"], rel=2e-3, abs=2e-3)
+        assert found == 6

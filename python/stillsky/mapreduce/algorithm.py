@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, field
 
 from ..errors import DomainError, ShapeError
-from .executors import CellCall, CellFailure, MapperSource, runCells
+from .executors import CellCall, CellFailure, MapperSource, runCells, sampleOf
 from .grid import Grid, makeGrid
 from .reduction import Reduction
 from .stitch import schedule
@@ -40,7 +40,7 @@ class MapReduceResult:
 
 def psfFwhm(exposure):
     """FWHM in pixels of the PSF at its average position: 2 sqrt(2 ln 2) times its determinant radius."""
-    psf = getattr(getattr(exposure, "info", None), "psf", None)
+    psf = sampleOf(exposure).info.psf
     if psf is None:
         raise DomainError("scaleByFwhm: the exposure has no PSF to scale the cells by; set scaleByFwhm=False")
     return 2.3548200450309493 * psf.determinantRadius(psf.averagePosition)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from ..errors import StillskyError
+from ..geom import Box2I
 from ..image import Exposure
 
 __all__ = ["CellCall", "CellFailure", "MapperSource", "runCells"]
@@ -97,6 +98,11 @@ def cut(source, cell):
     return expanded[cell.core], expanded
 
 
+def sampleOf(source):
+    """An exposure with the types, mask planes and information of a source: itself, or one pixel read from it."""
+    return source if isinstance(source, Exposure) else source.subset(Box2I(source.bbox.min, (1, 1)))
+
+
 def takeMetadata(mapper):
     """Metadata that a task gathered since the last call, as a `dict`; None if there is none."""
     metadata = getattr(mapper, "metadata", None)
@@ -143,7 +149,7 @@ def runCells(source, cells, mapperSource, call, config, *, numCores=None, own=No
     if config.executor == "serial" or not cells:
         mapper = mapperSource() if own is None else own
         for cell in cells:
-            yield cell, _guarded(call, mapper, source, cell), None
+            yield cell, guarded(call, mapper, source, cell), None
         return
     workers = numWorkers(config.numWorkers or numCores or 0, len(cells))
     inFlight = max(config.maxInFlight or 2 * workers, 1)
@@ -155,7 +161,7 @@ def runCells(source, cells, mapperSource, call, config, *, numCores=None, own=No
         yield from inProcesses(source, cells, mapperSource, call, workers, inFlight)
 
 
-def _guarded(call, mapper, source, cell):
+def guarded(call, mapper, source, cell):
     try:
         return call(mapper, source, cell)
     except Exception as error:
@@ -186,7 +192,7 @@ def _inThreads(source, cells, mapperSource, call, workers, inFlight):
     def work(cell):
         if not hasattr(own, "mapper"):
             own.mapper = mapperSource()
-        return _guarded(call, own.mapper, source, cell), takeMetadata(own.mapper)
+        return guarded(call, own.mapper, source, cell), takeMetadata(own.mapper)
 
     with oneThreadEach(), ThreadPoolExecutor(workers, thread_name_prefix="stillsky-map") as pool:
         yield from inOrder(lambda cell: pool.submit(work, cell), cells, inFlight)

@@ -27,18 +27,18 @@ class OutputRows:
         Valid contributions (``copy``: 1 + index of the writer).
     """
 
-    def __init__(self, exposure, dtype, schema, countType, finalize, fill):
+    def __init__(self, exposure, sample, dtype, schema, countType, finalize, fill):
         self._bbox, self._finalize = exposure.bbox, finalize
         shape = self._bbox.shape
         self.top, self._done = 0, 0
         self.image = np.full(shape, fill, dtype)
-        self.variance = np.full(shape, fill, _varianceType(exposure))
+        self.variance = np.full(shape, fill, sample.variance.dtype)
         self.count = np.zeros(shape, countType)
         self.mask = np.empty(shape, np.int32)
         for a, b in chunks(0, shape[0], 256):
             self.mask[a:b] = _inputMask(exposure, a, b)
         self.schema = schema
-        self._info = exposure.info
+        self._info = sample.info
 
     def need(self, first, end):
         """Make sure that these rows can be written."""
@@ -61,7 +61,7 @@ class ReusedRows:
     Rows wait in a strip as high as the cells that are open.
     """
 
-    def __init__(self, exposure, dtype, schema, countType, finalize, fill):
+    def __init__(self, exposure, sample, dtype, schema, countType, finalize, fill):
         self._exposure, self._finalize, self._fill = exposure, finalize, fill
         self._countType, self.schema = countType, schema
         self.top = 0
@@ -82,8 +82,6 @@ class ReusedRows:
 
     def need(self, first, end):
         if first < self.top:
-            from ..errors import ShapeError
-
             raise ShapeError(
                 f"inPlace: a patch starts at row {first} of the image, whose rows up to {self.top} are written already; "
                 "patches must stay within their expanded cell"
@@ -118,7 +116,3 @@ def _inputMask(exposure, first, end):
     box = exposure.bbox
     rows = exposure.subset(Box2I((box.minX, box.minY + first), (box.width, end - first)))
     return rows.mask.array
-
-
-def _varianceType(exposure):
-    return exposure.variance.dtype if hasattr(exposure, "variance") else np.float32

@@ -7,6 +7,7 @@ from ..errors import DomainError, InvalidPsfError, MismatchError
 from ..geom import Box2I
 from ..image import Exposure
 from ..psf import CoaddPsf, CoaddPsfComponent
+from .executors import sampleOf
 from .grid import GridCell
 from .stitch import Stitcher
 
@@ -58,6 +59,7 @@ class Reduction:
         self.cells = asCells(self.cells)
         self.operation = self.config.reduceOperation
         self.compat = self.compat or self.config.compat
+        self.wcs = sampleOf(self.exposure).info.wcs
         if self.operation in ("copy", "sum", "average"):
             names = list(self.config.outputs)
             if not names or (self.inPlace and len(names) > 1):
@@ -99,21 +101,13 @@ class Reduction:
             if not isinstance(patch, Exposure):
                 raise TypeError(f"cell {index}: {name} must be an exposure, got {type(patch).__name__}")
             psf, box = patch.info.psf, patch.bbox
-            if patch.info.wcs is not None and patch.info.wcs != self._wcs:
+            if patch.info.wcs is not None and patch.info.wcs != self.wcs:
                 raise MismatchError(f"cell {index}: the WCS of its {name} differs from that of the input")
         else:
             psf, box = getattr(result, "psf", None), getattr(result, "bbox", None)
             if box is None:
                 raise DomainError(f"cell {index}: wanted a subExposure, or a psf and its bbox")
         self.psfs.setdefault(name, {})[index] = (psf, box)
-
-    @property
-    def _info(self):
-        return getattr(self.exposure, "info", None)
-
-    @property
-    def _wcs(self):
-        return getattr(self._info, "wcs", None)
 
     # ------------------------------------------------------------------ results
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from ..errors import DomainError, ShapeError
-from ..image import Exposure, MaskSchema
+from ..image import Exposure
+from .executors import sampleOf
 from .output_rows import OutputRows, ReusedRows
 
 __all__ = ["Stitcher"]
@@ -80,17 +81,18 @@ class Stitcher:
         self._independent = config.overlapVariance == "independent" and not compat
         self._badPlanes = list(config.badMaskPlanes)
         self._copying = self._op == "copy"
-        schema = exposure.mask.schema if hasattr(exposure, "mask") else MaskSchema.standard()
+        sample = sampleOf(exposure)
+        schema = sample.mask.schema
         if not compat:
             for name in self._badPlanes:
                 schema = schema.add(name)
-        dtype = np.dtype(exposure.image.dtype if hasattr(exposure, "image") else np.float32)
+        dtype = sample.image.dtype
         if inPlace and (dtype in _PROMOTED or not isinstance(exposure, Exposure)):
             raise DomainError(f"inPlace: wanted an exposure of floating-point pixels in memory, got {dtype}")
         count = np.uint32 if self._copying and len(cells) >= 65535 else np.uint16
         rows = ReusedRows if inPlace else OutputRows
         fill = np.nan if self._copying else 0
-        self._rows = rows(exposure, _PROMOTED.get(dtype, dtype), schema, count, self._finalize, fill)
+        self._rows = rows(exposure, sample, _PROMOTED.get(dtype, dtype), schema, count, self._finalize, fill)
         self._translations = {}
         self._band = _Band(
             self._bbox.width, ("image", "variance", "weight") if self._weighted else ("image", "variance")

@@ -11,7 +11,7 @@ from ..errors import ShapeError, StillskyError
 from ..task_base import SchemaVerbs, assignMetadata
 from .algorithm import cellsOf, gridMetadata, reduceCells, withPlaceholders
 from .config import ImageMapperConfig, ImageMapReduceFields, ImageReducerConfig
-from .executors import CellCall
+from .executors import CellCall, sampleOf
 from .grid import Grid, GridCell
 from .reduction import Reduction
 
@@ -237,7 +237,7 @@ class ImageMapReduceTask(SchemaVerbs, pipeBase.Task):
 
     def _gridKey(self, exposure, forceEvenSized):
         config = self.config
-        psf = getattr(exposure.info, "psf", None) if hasattr(exposure, "info") and config.scaleByFwhm else None
+        psf = sampleOf(exposure).info.psf if config.scaleByFwhm else None
         fwhm = None if psf is None else round(psf.determinantRadius(psf.averagePosition), 7)
         names = [n for n in config._fields if n.startswith(("cell", "grid", "border", "adjust", "scale", "centroid"))]
         values = [

@@ -243,23 +243,23 @@ class CoaddPsf(Psf):
             self._warped[index] = WarpedPsf(c.psf, (c.wcs, self._wcs), self._kernelName, model=self._model)
         return self._warped[index]
 
-    def _evaluate(self, index, x, y, what):
+    def _evaluate(self, index, x, y, what, *arguments):
         """``what`` (a method name of `Psf`) of one input on the common grid."""
         c = self._components[index]
         try:
             if self._sameGrid:
-                return getattr(c.psf, what)(*c.psf._position((_round(x), _round(y))))
+                return getattr(c.psf, what)(*c.psf._position((_round(x), _round(y))), *arguments)
             psf = self._warpedPsf(index)
-            return getattr(psf, what)(*psf._position((x, y)))
+            return getattr(psf, what)(*psf._position((x, y)), *arguments)
         except DomainError as error:
             raise type(error)(f"CoaddPsf: input id={c.id}: {error}") from error
 
-    def _parts(self, x, y, what):
-        """(weight, value) of the inputs that hold a position; bad ones are left out if that is wanted."""
+    def _parts(self, x, y, what, *arguments):
+        """(weight, value, index) of the inputs that hold a position; bad ones are left out if that is wanted."""
         parts, last = [], None
         for index, weight in self._required(x, y):
             try:
-                parts.append((weight, self._evaluate(index, x, y, what)))
+                parts.append((weight, self._evaluate(index, x, y, what, *arguments), index))
             except DomainError as error:
                 if not self._drop:
                     raise
@@ -269,20 +269,17 @@ class CoaddPsf(Psf):
         return parts
 
     def _kernelArray(self, x, y):
-        parts = self._parts(x, y, "_kernel")
-        width, height = _oddHull([(a.shape[1], a.shape[0]) for _, a in parts])
-        out, norm = np.zeros((height, width)), 0.0
-        for weight, array in parts:
-            total = array.sum()
-            if not (np.isfinite(total) and total != 0):
-                raise DomainError(f"CoaddPsf: the image of an input at ({x:g}, {y:g}) has the sum {total}")
-            top, left = height // 2 - array.shape[0] // 2, width // 2 - array.shape[1] // 2
-            out[top : top + array.shape[0], left : left + array.shape[1]] += (weight / total) * array
-            norm += weight
-        return out / norm
+        return _mixed([(w, a, a.sum()) for w, a, _ in self._parts(x, y, "_kernel")], (x, y))
+
+    def _shiftedArray(self, x, y, dx, dy):
+        if self._model == "reference" or not (dx or dy):
+            return super()._shiftedArray(x, y, dx, dy)
+        # Each input is shifted by its own model, which may have a formula; divided by the sum of the unshifted one.
+        parts = self._parts(x, y, "_shiftedArray", dx, dy)
+        return _mixed([(w, a, self._evaluate(i, x, y, "_kernel").sum()) for w, a, i in parts], (x, y))
 
     def _dimensionsAt(self, x, y):
-        return _oddHull([size for _, size in self._parts(x, y, "_dimensionsAt")])
+        return _oddHull([size for _, size, _ in self._parts(x, y, "_dimensionsAt")])
 
     # ------------------------------------------------------------------ values
 
@@ -340,6 +337,18 @@ def _round(value):
 def _oddHull(sizes):
     """Width and height of the union of stamps, made odd: an even side 2m becomes 2m + 1."""
     return tuple(2 * (max(axis) // 2) + 1 for axis in zip(*sizes))
+
+
+def _mixed(parts, position):
+    """Weighted mean of (weight, stamp, sum of the stamp), each with unit sum, on the union of their boxes."""
+    width, height = _oddHull([(a.shape[1], a.shape[0]) for _, a, _ in parts])
+    out = np.zeros((height, width))
+    for weight, array, total in parts:
+        if not (np.isfinite(total) and total != 0):
+            raise DomainError(f"CoaddPsf: the image of an input at {position} has the sum {total}")
+        top, left = height // 2 - array.shape[0] // 2, width // 2 - array.shape[1] // 2
+        out[top : top + array.shape[0], left : left + array.shape[1]] += (weight / total) * array
+    return out / sum(weight for weight, _, _ in parts)
 
 
 def _taper(component, u, v):

@@ -36,7 +36,7 @@ def toArrays(components, coaddWcs):
     Returns
     -------
     arrays : `dict` [`str`, `numpy.ndarray`]
-        ``boxes`` (n, 4) x0 y0 width height; ``weights``, ``ids``, ``goodpix`` (NaN where unknown), ``tapers`` (n, 4, -1
+        ``boxes`` (n, 4) x0 y0 width height; ``weights``, ``ids``, ``goodpix`` (-1 where unknown), ``tapers`` (n, 4, -1
         where none), ``psfs``, ``wcss`` (-1: none), ``corners`` (vertices of each polygon, n numbers) with ``vertices``
         (m, 2); ``floats`` and ``bytes`` hold the arrays of the PSFs one after the other, as ``catalog`` (JSON) lists.
     """
@@ -50,7 +50,7 @@ def toArrays(components, coaddWcs):
         "boxes": np.array([(*c.bbox.min, c.bbox.width, c.bbox.height) for c in components], np.int64),
         "weights": np.array([c.weight for c in components], float),
         "ids": np.array([c.id for c in components], np.int64),
-        "goodpix": np.array([np.nan if c.goodPixels is None else c.goodPixels for c in components], float),
+        "goodpix": np.array([-1.0 if c.goodPixels is None else c.goodPixels for c in components], float),
         "tapers": np.array([c.taper or (-1, -1, -1, -1) for c in components], np.int64),
         "psfs": np.array([psfs.number(c.psf) for c in components], np.int64),
         "wcss": np.array([wcss.number(c.wcs) for c in components], np.int64),
@@ -103,7 +103,7 @@ def fromArrays(arrays):
                 wcs=wcss[int(arrays["wcss"][i])] if arrays["wcss"][i] >= 0 else None,
                 weight=float(arrays["weights"][i]),
                 id=int(arrays["ids"][i]),
-                goodPixels=None if np.isnan(good) else good,
+                goodPixels=None if good < 0 else good,
                 validPolygon=Polygon(corners) if len(corners) else None,
                 taper=None if taper[0] < 0 else taper,
             )
