@@ -11,6 +11,7 @@ from ..fits.layout import pixelShape, readPixels
 from ..fits.noise import saturationOf
 from ..image import Exposure, Image, Mask, MaskedImage, MaskSchema
 from ..meta import Header, VisitInfo
+from .bad_pixels import findBadPixels
 from .handles import ExposureHandle
 from .headers import READ_NOISE
 from .moments import clippedMoments
@@ -20,6 +21,7 @@ __all__ = ["FlatReader", "RowFrame"]
 
 _SAMPLE_ROWS = 200
 _PLATEAU_PIXELS = 4
+_BRIGHTEST = 6  # files that are tried for one that is not saturated
 
 
 def firstImage(hdus, ext=None):
@@ -101,6 +103,8 @@ class FlatReader:
         self._noise = self._noiseOfBias(bias)
         self.padding, plateau = self._lookAtValues(flats)
         self.saturations = self._chooseSaturation(plateau)
+        if config.findBadPixels:
+            self._findBadPixels(flats)
         self.pedestalKnown = self._bias is not None or self.layout.hasOverscan or config.pedestalSubtracted
         if not self.layout.hasOverscan and not self._noise:
             self.decisions.append(
@@ -236,6 +240,25 @@ class FlatReader:
             # of padded values the largest possible one has the constant low bits
             largest -= self.padding.divisor - 1
         return largest, "largest value of the file's type"
+
+    def _findBadPixels(self, flats):
+        """Add the pixels that do not respond to light to the bad ones, from the flat of most light that is not saturated."""
+        bySignal = sorted(flats, key=lambda f: -f.exposureTime if np.isfinite(f.exposureTime) else 0.0)
+        bySignal = [*bySignal[: _BRIGHTEST - 1], bySignal[len(bySignal) // 2]]
+        for flat in bySignal:
+            pixels, mask, _ = self._pixels(flat.path, flat.ext)
+            good = mask == 0
+            if np.mean(mask & MaskSchema.standard().bitmask(["SAT"]) != 0) < 0.01:
+                break
+        else:
+            return
+        bad = findBadPixels(pixels, good, self.boxes.values())
+        if bad.any():
+            self._bad = bad if self._bad is None else self._bad | bad
+            self.decisions.append(
+                f"bad pixels: {np.count_nonzero(bad)} ({bad.mean():.2%}) respond less than half or more than 1.5 times as "
+                f"their neighbours in {flat.name}"
+            )
 
     @property
     def saturation(self):

@@ -51,6 +51,11 @@ class PhotonTransferJobConfig(Config):
     subtractOverscan = Field(
         dtype=bool, doc="Subtract the median of every row of the serial overscan, where there is one.", default=True
     )
+    findBadPixels = Field(
+        dtype=bool,
+        doc="Mask pixels that respond less than half or more than 1.5 times as their neighbours to light.",
+        default=True,
+    )
     pedestalSubtracted = Field(
         dtype=bool, doc="The files have neither bias nor pedestal any more: no warning about it.", default=False
     )
