@@ -15,6 +15,7 @@ _VERBS = {
     "subtract": ("subtract", "subtract", "Match the PSFs of two images and subtract the template."),
     "psfmatch": ("psfmatch", "psfmatch", "Fit the PSF-matching kernel of two images only."),
     "ptc": ("ptc", "ptc", "Measure gain, noise and covariances of a sensor from pairs of flats."),
+    "map": ("map", "map_", "Do something to each cell of an image and put the results together."),
     "info": ("info", "info", "Say what is understood of a file: planes, masks, WCS, guesses."),
     "config": ("config", "config", "Print all options of a verb as commented YAML."),
     "simulate": ("simulate", "simulate", "Make small data whose truth is known."),

@@ -159,7 +159,7 @@ def mapReduce(
         read only. Returns an exposure (the patch), a mapping, or an object with attributes: ``subExposure``, or ``psf``
         and ``bbox``, or anything for reduceOperation "none".
     config : `MapConfig`, optional
-        Default: cells of 256 pixels, no border, not scaled by the PSF.
+        Default: cells of 256 pixels with a border of 32.
     reducer : `ImageReducerConfig`, optional
         Default: ``config.reducer``.
     forceEvenSized : `bool`
@@ -182,7 +182,9 @@ def mapReduce(
     output is the same bit for bit for any executor and number of workers.
     """
     if config is None:
-        config = _defaultConfig()
+        from .config import MapConfig
+
+        config = MapConfig()
     reducer = config.reducer if reducer is None else reducer
     grid, fwhm = cellsOf(exposure, config, forceEvenSized=forceEvenSized)
     if not grid.cells:
@@ -195,12 +197,3 @@ def mapReduce(
         outputs["result"] = withPlaceholders(outputs["result"], grid)
     metadata = {**gridMetadata(grid, fwhm), **reduction.metadata, "numFailedCells": len(failed), "failedCells": failed}
     return MapReduceResult(outputs.get("exposure"), outputs.get("result"), outputs, grid, metadata)
-
-
-def _defaultConfig():
-    from .config import MapConfig
-
-    config = MapConfig()
-    config.scaleByFwhm = False
-    config.cellSizeX = config.cellSizeY = config.gridStepX = config.gridStepY = 256
-    return config

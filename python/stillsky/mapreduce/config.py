@@ -212,8 +212,17 @@ for _old, _new in (
 
 
 class MapConfig(ImageMapReduceFields):
-    """Configuration of ``stillsky map`` and of `stillsky.mapReduce`: the grid, the reducer, the mappers that come along."""
+    """Configuration of ``stillsky map`` and of `stillsky.mapReduce`: the grid, the reducer, the mappers that come along.
+
+    Its sizes are in pixels: cells of 256 with a border of 32.
+    """
 
     reducer = ConfigField(dtype=ImageReducerConfig, doc="Reduction.")
     statistics = ConfigField(dtype=StatisticsMapperConfig, doc="Mapper statistics.")
     convolve = ConfigField(dtype=ConvolveMapperConfig, doc="Mapper convolve.")
+
+    def setDefaults(self):
+        super().setDefaults()
+        self.scaleByFwhm = False
+        self.cellSizeX = self.cellSizeY = self.gridStepX = self.gridStepY = 256.0
+        self.borderSizeX = self.borderSizeY = 32.0

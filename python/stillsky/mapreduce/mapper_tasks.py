@@ -1,13 +1,12 @@
 """The mappers that come along, as tasks for `ImageMapReduceConfig.mapper`."""
 
-import importlib
-
 import lsst.pipe.base as pipeBase
 from lsst.pex.config import Field
 
-from ..errors import DomainError, StillskyError
+from ..errors import StillskyError
 from .config import ConvolveMapperConfig, ImageMapperConfig, StatisticsMapperConfig
 from .mappers import CallableCell, ConvolveCell, StatisticsCell, passThrough
+from .names import loadObject
 from .task import ImageMapper
 
 __all__ = [
@@ -16,25 +15,7 @@ __all__ = [
     "ConvolveMapper",
     "PassThroughMapper",
     "StatisticsMapper",
-    "loadObject",
 ]
-
-
-def loadObject(name):
-    """The object that ``module:name`` names.
-
-    Raises
-    ------
-    DomainError
-        No such module or object, or the text has another form.
-    """
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
-        raise DomainError(f"wanted module:name, got {name!r}")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise DomainError(f"cannot load {name}: {error}") from error
 
 
 class PassThroughMapper(ImageMapper):
