@@ -72,6 +72,9 @@ def test_ptc_writesTableDatasetPlotsAndReport(run, here, ampFiles):
     assert err.splitlines()[0] == "inputs: 16 flats, 4 images of 176x110 px, SimCam"
     assert "row median of the overscan subtracted" in err and "pairs: 8 by equal exposure times" in err
     assert err.splitlines()[-1].startswith("result: 4 amplifiers, 8 pairs; gain ")
+    # the ramp ends below the full well: the last level is a lower limit, and said to be one
+    assert all("NO_TURNOFF" in flags for flags in table["flags"])
+    assert f"; full well at least {np.median(table['fullWell']):.0f} e; " in err.splitlines()[-1]
 
 
 def test_ptc_reportIsSelfContainedAndHoldsTheSummary(run, here, ampFiles):

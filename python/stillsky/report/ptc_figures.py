@@ -106,18 +106,22 @@ def _drawNormalized(axes, dataset, amps):
 
 
 def _drawResiduals(axes, dataset, amps):
-    largest = 0.0
+    largest, least, drawn = 0.0, np.inf, False
     for amp, colour in zip(amps, _colours(len(amps))):
         mean, variance, used, _ = _points(dataset, amp)
         residual = 100.0 * (variance / _model(dataset, amp, mean) - 1.0) if mean.size else mean
         axes.plot(mean[used], residual[used], "o", ms=3.5, color=colour, alpha=0.8)
         axes.plot(mean[~used], np.clip(residual[~used], -99, 99), "x", ms=4.5, color=_ORANGE)
+        if mean.size:
+            least, drawn = min(least, float(mean.min())), True
         if used.any():
             largest = max(largest, float(np.abs(residual[used]).max()))
     axes.axhline(0.0, color=_GREY, ls=":", lw=0.8)
     limit = 1.25 * largest if largest > 0 else 1.0
     axes.set_ylim(-limit, limit)
-    axes.set(xlabel="mean [adu]", ylabel="data / fit - 1 [%]", title="residuals of the fit", xlim=(0, None))
+    axes.set(xlabel="mean [adu]", ylabel="data / fit - 1 [%]", title="residuals of the fit")
+    if drawn and least > 0:
+        axes.set_xscale("log")  # the levels are
 
 
 def _drawCovariances(axes, dataset, amps):

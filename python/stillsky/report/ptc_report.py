@@ -82,7 +82,7 @@ def ptcReport(result, document, figures):
     n = len(result.pairing.pairs)
     page = Page(
         f"Photon transfer: {result.title}",
-        f"{len(result.table)} amplifiers, {n} pairs of flats; {result.dataset.ptcFitType}",
+        f"{len(result.table)} amplifier{'s' * (len(result.table) != 1)}, {n} pairs of flats; {result.dataset.ptcFitType}",
         text,
     )
     _verdict(page.section("Verdict"), result)
@@ -101,6 +101,12 @@ def _median(values):
     return float(np.median(values)) if values.size else float("nan")
 
 
+def _isLowerLimit(table):
+    """Whether no amplifier's variance turns off, so that full wells are lower limits."""
+    flags = [str(row["flags"]).split() for row in table if np.isfinite(row["fullWell"])]
+    return bool(flags) and all("NO_TURNOFF" in f for f in flags)
+
+
 def _rounded(value):
     """Three figures of a large number, written out."""
     return formatNumber(int(float(f"{value:.3g}"))) if np.isfinite(value) else "nan"
@@ -113,7 +119,7 @@ def _verdict(section, result):
         "median gain, electron/adu": format(_median(table["gain"]), ".4g"),
         "median read noise, electron": format(_median(table["noise"]), ".3g"),
         "median a00, 10⁻⁶/electron": format(1e6 * _median(table["a00"]), ".3g"),
-        "median full well, electron": _rounded(_median(table["fullWell"])),
+        f"median full well, electron{', at least' * _isLowerLimit(table)}": _rounded(_median(table["fullWell"])),
         "pairs measured": len(result.pairing.pairs),
     }
     cards = {k: "–" if v == "nan" else v for k, v in cards.items()}

@@ -223,8 +223,9 @@ def _print(run, result):
 
 def _resultLine(run, result, prefix):
     figures = run.summary["metadata"]
-    parts = [f"{figures['amplifiers']} amplifiers, {figures['pairs']} pairs"]
-    for key, words, form in (("gain", "gain", ".4g"), ("noise", "noise", ".3g"), ("fullWell", "full well", ".4g")):
+    parts = [f"{figures['amplifiers']} amplifier{'s' * (figures['amplifiers'] != 1)}, {figures['pairs']} pairs"]
+    well = "full well at least" if any(c.startswith("full well") for c in run.summary["cannotMeasure"]) else "full well"
+    for key, words, form in (("gain", "gain", ".4g"), ("noise", "noise", ".3g"), ("fullWell", well, ".0f")):
         value = figures.get(key)
         if value is not None and value == value:
             unit = "e/adu" if key == "gain" else "e"
