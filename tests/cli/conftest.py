@@ -23,9 +23,11 @@ from matplotlib.figure import Figure
 
 import stillsky.cli.config as cliConfig
 import stillsky.report
+import stillsky.report.subtract_report
 from stillsky.cli import main
 from stillsky.fits import writeKernel
 from stillsky.kernel import FixedKernel, LinearCombinationKernel
+from stillsky.report import Page
 
 
 class BasisConfig(Config):
@@ -109,7 +111,7 @@ class FakeResult:
         self.warnings = [("W-DECONV", "the kernel sharpens")]
         self.timings = {"fit": 0.1}
 
-    def write(self, prefix, overwrite=False, compress="none", summary=True, picture=True):
+    def write(self, prefix, overwrite=False, compress="none", summary=True, picture=True, report=True):
         names = [prefix + s for s in (".diff.fits", ".matched.fits", ".kernel.fits")]
         for name in names[:2]:
             fits.PrimaryHDU(self.difference.image.array).writeto(name)
@@ -139,6 +141,9 @@ def fakeSubtract(smallConfig, monkeypatch):
 
     fake.subtract, fake.matchPsfs = subtract, matchPsfs
     monkeypatch.setattr(stillsky.report, "subtractFigure", lambda result: Figure(figsize=(1, 1)))
+    reports = stillsky.report.subtract_report
+    monkeypatch.setattr(reports, "qualityOf", lambda result: (None, {"verdict": {"state": "green"}}))
+    monkeypatch.setattr(reports, "subtractReport", lambda result, summary, quality: Page("report"))
     monkeypatch.setitem(sys.modules, "stillsky.diffim", fake)
     return fake
 

@@ -13,7 +13,7 @@ from stillsky import errors
 from stillsky.cli.exits import codeOf, describe
 from stillsky.fits import readKernel
 
-_PRODUCTS = ["r.diff.fits", "r.json", "r.kernel.fits", "r.matched.fits", "r.png"]
+_PRODUCTS = ["r.diff.fits", "r.html", "r.json", "r.kernel.fits", "r.matched.fits", "r.png"]
 
 
 def _new(folder):

@@ -271,7 +271,7 @@ def test_usage_errors(run, tools, work):
 # -------------------------------------------------------------------------------- writing
 
 
-@pytest.mark.parametrize("suffix", [".diff.fits", ".kernel.fits", ".json", ".png"])
+@pytest.mark.parametrize("suffix", [".diff.fits", ".kernel.fits", ".json", ".png", ".html"])
 def test_existing_output_is_kept(run, tools, work, suffix):
     (work / f"r{suffix}").write_text("precious")
     _, found, remedy = _refused(run, tools, 7, "sci.fits", "tmpl.fits")

@@ -67,7 +67,7 @@ def _samePlanes(a, b):
 
 
 def test_a2_first_run_without_options(firstRun):
-    assert all((firstRun / f"r{s}").stat().st_size > 0 for s in (".diff.fits", ".matched.fits", ".kernel.fits", ".png"))
+    assert all((firstRun / f"r{s}").stat().st_size > 0 for s in (".diff.fits", ".matched.fits", ".kernel.fits", ".png", ".html"))
     difference = sky.read(firstRun / "r.diff.fits")
     summary = json.loads((firstRun / "r.json").read_text())
     assert 0.97 <= _skyChi(difference) <= 1.03

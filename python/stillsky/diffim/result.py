@@ -126,20 +126,20 @@ class SubtractResult:
             f"{sum(self.timings.values()):.1f} s"
         )
 
-    def write(self, prefix, *, overwrite=False, compress="none", summary=True, picture=True):
+    def write(self, prefix, *, overwrite=False, compress="none", summary=True, picture=True, report=True):
         """Write the files of the command line.
 
         Parameters
         ----------
         prefix : `str`
-            Files are ``prefix.diff.fits``, ``prefix.matched.fits``, ``prefix.kernel.fits``, ``prefix.json`` and
-            ``prefix.png``; with a `warpedTemplate` also ``prefix.warped.fits``. All of them appear, complete, or none.
+            Files are ``prefix.diff.fits``, ``prefix.matched.fits``, ``prefix.kernel.fits``, ``prefix.json``,
+            ``prefix.png`` and ``prefix.html``; with a `warpedTemplate` also ``prefix.warped.fits``. All of them appear, complete, or none.
         overwrite : `bool`
             Replace existing files; otherwise FileExistsError before anything is written.
         compress : {"none", "lossless", "lossy"}
             Of the two exposures.
-        summary, picture : `bool`
-            Whether to write the JSON summary and the picture.
+        summary, picture, report : `bool`
+            Whether to write the JSON summary, the picture and the HTML report.
 
         Returns
         -------
@@ -153,6 +153,7 @@ class SubtractResult:
         prefix = os.fspath(prefix)
         suffixes = [".diff.fits", ".matched.fits", ".kernel.fits"]
         suffixes += [".warped.fits"] * (self.warpedTemplate is not None) + [".json"] * summary + [".png"] * picture
+        suffixes += [".html"] * report
         names = [prefix + suffix for suffix in suffixes]
         folder, stem = os.path.split(prefix)
         present = [name for name in names if os.path.lexists(name)]
@@ -176,20 +177,44 @@ class SubtractResult:
         writeKernel(self.kernel, f"{prefix}.kernel.fits", self.background, convolved=self.convolved)
         if self.warpedTemplate is not None:
             writeExposure(self.warpedTemplate, f"{prefix}.warped.fits", compress=compress)
-        if ".json" in suffixes:
-            self._writeSummary(f"{prefix}.json", names)
+        if ".json" in suffixes or ".html" in suffixes:
+            self._writeSummary(prefix, names, suffixes)
         if ".png" in suffixes:
             from ..report import savePng, subtractFigure
 
             savePng(subtractFigure(self), f"{prefix}.png")
 
-    def _writeSummary(self, path, products):
-        import json
+    def _writeSummary(self, prefix, products, suffixes):
+        """The summary, and the report that holds the same."""
+        document = self._document(products)
+        page = self._reportPage(document) if ".html" in suffixes else None
+        text = _jsonText(document)
+        if ".json" in suffixes:
+            with open(f"{prefix}.json", "w", encoding="utf-8") as stream:
+                stream.write(text)
+        if page is not None:
+            self._finishPage(page, text, document, f"{prefix}.html")
 
+    def _reportPage(self, document):
+        """All of the report but its end; what it finds goes into the document."""
+        from ..report.subtract_report import qualityOf, subtractReport
+
+        quality = qualityOf(self)
+        document |= quality[1]
+        return subtractReport(self, document, quality)
+
+    @staticmethod
+    def _finishPage(page, text, document, path):
+        from ..report.subtract_report import finishReport
+
+        finishReport(page, text, document).write(path)
+
+    def _document(self, products):
         from .._version import __version__
 
-        document = {
+        return {
             "version": __version__,
+            "verb": "subtract",
             "convolved": self.convolved,
             "metadata": self.metadata,
             "decisions": self.decisions,
@@ -197,9 +222,12 @@ class SubtractResult:
             "timings": self.timings,
             "products": products,
         }
-        with open(path, "w", encoding="utf-8") as stream:
-            json.dump(_finite(document), stream, indent=2, allow_nan=False)
-            stream.write("\n")
+
+    def report(self, path):
+        """Write the HTML report alone: one file that needs nothing else. An existing one is replaced."""
+        document = self._document([])
+        page = self._reportPage(document)
+        self._finishPage(page, _jsonText(document), document, path)
 
     def __str__(self):
         return MatchResult.__str__(self)
@@ -249,6 +277,12 @@ def _publish(names, staging):
         for name in done:
             Path(name).unlink(missing_ok=True)
         raise
+
+
+def _jsonText(document):
+    import json
+
+    return json.dumps(_finite(document), indent=2, allow_nan=False) + "\n"
 
 
 def _finite(value):

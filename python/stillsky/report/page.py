@@ -242,6 +242,48 @@ class Section:
         self._parts.append(f'<figure class="blink">{images}<figcaption>{escape(first)}</figcaption></figure>')
         return self
 
+    def look(self, pictures, overlays=()):
+        """Pictures of one size in one place, as `blink`, to be enlarged, moved and stretched, with masks to lay over.
+
+        Parameters
+        ----------
+        pictures : sequence of (figure or `bytes`, `str`)
+            Picture and alternative text.
+        overlays : sequence of (`bytes`, `str`, `str`)
+            Transparent picture of the same size, name, and its colour in CSS. Shown on demand, with scripts only.
+        """
+        images = "".join(
+            f'<img{" class=shown" if i == 0 else ""} alt="{escape(alt)}" src="{_pictureData(picture, "png", 100)}">'
+            for i, (picture, alt) in enumerate(pictures)
+        )
+        images += "".join(
+            f'<img class="overlay" alt="pixels of {escape(name)}" data-name="{escape(name)}" '
+            f'data-colour="{escape(colour)}" src="{_pictureData(picture, "png", 100)}">'
+            for picture, name, colour in overlays
+        )
+        self._parts.append(
+            f'<figure class="blink look"><div class="stage"><div class="sheet">{images}</div></div>'
+            f"<figcaption>{escape(pictures[0][1])}</figcaption></figure>"
+        )
+        return self
+
+    def cuts(self, entries):
+        """Cut-outs side by side, drawn three times as large, pixels visible.
+
+        Parameters
+        ----------
+        entries : sequence of (`bytes`, `str`, `str`, `str` or None)
+            Picture, alternative text, caption, and colour: green, amber, red or None.
+        """
+        inner = "".join(
+            f'<figure class="cut{f" {state}" if state in _STATES else ""}" tabindex="0">'
+            f'<img alt="{escape(alt)}" src="{_pictureData(picture, "png", 100)}">'
+            f"<figcaption>{escape(caption)}</figcaption></figure>"
+            for picture, alt, caption, state in entries
+        )
+        self._parts.append(f'<div class="cuts">{inner}</div>')
+        return self
+
     def details(self, summary, text):
         """Long text behind a line that opens it."""
         self._parts.append(f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>")
@@ -284,7 +326,7 @@ class Page:
     def __init__(self, title, subtitle="", document=None):
         self.title = title
         self.subtitle = subtitle
-        self._document = document
+        self.document = document
         self._sections = []
 
     def section(self, title):
@@ -318,9 +360,9 @@ class Page:
         return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
     def _json(self):
-        if self._document is None:
+        if self.document is None:
             return ""
-        text = self._document
+        text = self.document
         if not isinstance(text, str):
             text = json.dumps(text, allow_nan=False)
         return f'<script type="application/json" id="stillsky-data">{embedJson(text)}</script>\n'

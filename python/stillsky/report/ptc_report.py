@@ -5,6 +5,7 @@ import numpy as np
 from ..ptc.summary import FLAGS, rowStates, verdict
 from .page import Page, formatNumber
 from .ptc_figures import ptcOverviewFigure
+from .run_section import runSection
 
 __all__ = ["ptcReport", "writePtcPlots"]
 
@@ -91,7 +92,7 @@ def ptcReport(result, document, figures):
     if result.maps is not None:
         _maps(page.section("Pixels"), result)
     _inputs(page.section("Inputs"), result, summary)
-    _run(page.section("Run"), result, summary)
+    runSection(page.section("Run"), summary)
     return page
 
 
@@ -228,17 +229,3 @@ def _levels(dataset, n):
         for (first, _), mean in zip(dataset.inputExpIdPairs[amp], dataset.rawMeans[amp]):
             levels[(int(first) - 1) // 2].append(mean)
     return [_median(values) for values in levels]
-
-
-def _run(section, result, summary):
-    import json
-    import shlex
-
-    section.heading("To repeat").code(shlex.join(summary.get("command", [])))
-    config = summary.get("config", {})
-    values, origins = config.get("values", {}), config.get("origins", {})
-    changed = {k: f"{values[k]!r} ({origins[k]})" for k in values if origins.get(k, "default") != "default"}
-    section.heading("Configuration that was set").facts(changed or {"nothing": "all defaults"})
-    section.details("all keys", json.dumps(values, indent=1))
-    section.heading("Time").facts({k: f"{v:.2f} s" for k, v in summary.get("timings", {}).items()})
-    section.facts({"stillsky": summary.get("version", "")})

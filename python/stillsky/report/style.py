@@ -63,6 +63,25 @@ footer { color: var(--soft); font-size: 13px; padding-bottom: 40px; }
 .blink img { display: none; }
 .blink img.shown { display: block; }
 .noscript .blink img { display: block; margin-bottom: 12px; }
+.look .stage { overflow: hidden; border: 1px solid var(--line); border-radius: 10px; background: #3b2f4f; }
+.look .sheet { position: relative; transform-origin: 0 0; }
+.look img { width: 100%; max-width: none; border: 0; border-radius: 0; background: none; image-rendering: pixelated; }
+.look img.overlay { display: none; position: absolute; inset: 0; }
+html:not(.noscript) .look img.overlay.shown { display: block; }
+.tools { display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: center; margin: 0 0 8px; font-size: 13.5px; }
+.tools button, input[type=search] { font: inherit; color: inherit; background: var(--wash); border: 1px solid var(--line);
+  border-radius: 7px; padding: 4px 11px; }
+.tools button { cursor: pointer; min-width: 36px; }
+.tools label { display: inline-flex; gap: 5px; align-items: center; }
+.tools i { width: 11px; height: 11px; border-radius: 3px; display: inline-block; }
+.cuts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); gap: 16px 18px;
+  margin: 0 0 18px; }
+.cut { margin: 0; padding: 8px; border-radius: 10px; background: var(--wash); border-left: 4px solid var(--line); }
+.cut.green { border-left-color: var(--green); }
+.cut.amber { border-left-color: var(--amber); }
+.cut.red { border-left-color: var(--red); }
+.cut:focus-visible { outline: 2px solid var(--accent); }
+.cut img { width: 100%; border: 0; border-radius: 4px; image-rendering: pixelated; background: none; }
 @media print { nav { display: none; } .scroll { max-height: none; overflow: visible; } section { break-inside: auto; }
   figure { break-inside: avoid; } }
 """
@@ -98,17 +117,118 @@ for (const table of document.querySelectorAll("table.sortable")) {
 }
 const blinkers = [...document.querySelectorAll(".blink")];
 const step = (frame, by) => {
-  const images = [...frame.querySelectorAll("img")];
+  const images = [...frame.querySelectorAll("img:not(.overlay)")];
   const now = images.findIndex(image => image.classList.contains("shown"));
   images[now].classList.remove("shown");
   const next = images[(now + by + images.length) % images.length];
   next.classList.add("shown");
   frame.querySelector("figcaption").textContent = next.alt + " (click, space or arrows: next)";
 };
-blinkers.forEach(frame => frame.addEventListener("click", () => step(frame, 1)));
+blinkers.forEach(frame => {
+  if (!frame.classList.contains("look")) frame.addEventListener("click", () => step(frame, 1));
+});
+for (const frame of document.querySelectorAll(".look")) {
+  const stage = frame.querySelector(".stage"), sheet = frame.querySelector(".sheet");
+  let zoom = 1, x = 0, y = 0, held = null;
+  const place = () => {
+    x = Math.min(0, Math.max(x, stage.clientWidth * (1 - zoom)));
+    y = Math.min(0, Math.max(y, stage.clientHeight * (1 - zoom)));
+    sheet.style.transform = `translate(${x}px, ${y}px) scale(${zoom})`;
+    stage.style.cursor = zoom > 1 ? "grab" : "pointer";
+  };
+  const scale = (by, cx = stage.clientWidth / 2, cy = stage.clientHeight / 2) => {
+    const next = Math.min(16, Math.max(1, zoom * by));
+    x = cx - (cx - x) * next / zoom;
+    y = cy - (cy - y) * next / zoom;
+    zoom = next;
+    place();
+  };
+  stage.addEventListener("pointerdown", event => {
+    held = {x: event.clientX - x, y: event.clientY - y, moved: false};
+    event.preventDefault();
+  });
+  window.addEventListener("pointermove", event => {
+    if (!held) return;
+    const nx = event.clientX - held.x, ny = event.clientY - held.y;
+    held.moved ||= Math.hypot(nx - x, ny - y) > 4;
+    if (held.moved) { x = nx; y = ny; place(); }
+  });
+  window.addEventListener("pointerup", () => {
+    if (held && !held.moved) step(frame, 1);
+    held = null;
+  });
+  stage.addEventListener("wheel", event => {
+    if (!event.ctrlKey && zoom === 1) return;
+    event.preventDefault();
+    const box = stage.getBoundingClientRect();
+    scale(event.deltaY < 0 ? 1.25 : 0.8, event.clientX - box.left, event.clientY - box.top);
+  }, {passive: false});
+  const tools = document.createElement("div");
+  tools.className = "tools";
+  const button = (text, title, act) => {
+    const made = document.createElement("button");
+    made.type = "button";
+    made.textContent = text;
+    made.title = title;
+    made.addEventListener("click", act);
+    tools.append(made);
+  };
+  button("blink", "next picture (space)", () => step(frame, 1));
+  button("+", "enlarge (ctrl and wheel)", () => scale(1.6));
+  button("−", "make smaller", () => scale(0.625));
+  button("whole", "whole image", () => { zoom = 1; x = y = 0; place(); });
+  const label = (text, input) => {
+    const made = document.createElement("label");
+    made.append(...(text ? [text] : []), input);
+    tools.append(made);
+    return made;
+  };
+  const stretch = document.createElement("input");
+  Object.assign(stretch, {type: "range", min: "0.4", max: "3", step: "0.1", value: "1"});
+  stretch.addEventListener("input", () => frame.querySelectorAll("img:not(.overlay)").forEach(image => {
+    image.style.filter = `contrast(${stretch.value})`;
+  }));
+  label("contrast ", stretch);
+  frame.querySelectorAll("img.overlay").forEach(image => {
+    const box = document.createElement("input");
+    box.type = "checkbox";
+    box.addEventListener("change", () => image.classList.toggle("shown", box.checked));
+    const made = label("", box), patch = document.createElement("i");
+    patch.style.background = image.dataset.colour;
+    made.append(patch, image.dataset.name);
+  });
+  frame.prepend(tools);
+}
+for (const table of document.querySelectorAll("table.sortable")) {
+  if (table.tBodies[0].rows.length < 20) continue;
+  const search = document.createElement("input");
+  search.type = "search";
+  search.placeholder = "show rows with ...";
+  search.addEventListener("input", () => {
+    const words = search.value.toLowerCase().split(/\\s+/).filter(Boolean);
+    for (const row of table.tBodies[0].rows) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !words.every(word => text.includes(word));
+    }
+  });
+  const bar = document.createElement("div");
+  bar.className = "tools";
+  bar.append(search);
+  table.parentElement.before(bar);
+}
+const cuts = [...document.querySelectorAll(".cut")];
 document.addEventListener("keydown", event => {
   const by = {" ": 1, ArrowRight: 1, ArrowLeft: -1}[event.key];
-  if (!by || !blinkers.length || /^(BUTTON|A|SUMMARY)$/.test(document.activeElement.tagName)) return;
+  if (!by || /^(BUTTON|A|SUMMARY|INPUT)$/.test(document.activeElement.tagName)) return;
+  if (event.key !== " " && cuts.length) {
+    event.preventDefault();
+    const now = cuts.indexOf(document.activeElement);
+    const next = cuts[now < 0 ? 0 : (now + by + cuts.length) % cuts.length];
+    next.focus();
+    next.scrollIntoView({block: "nearest"});
+    return;
+  }
+  if (!blinkers.length) return;
   event.preventDefault();
   blinkers.forEach(frame => step(frame, by));
 });

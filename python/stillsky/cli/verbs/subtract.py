@@ -7,7 +7,7 @@ from ..run import runVerb
 
 __all__ = ["KEPT", "SUFFIXES", "subtract", "subtractFiles"]
 
-SUFFIXES = (".diff.fits", ".matched.fits", ".kernel.fits", ".json", ".png")
+SUFFIXES = (".diff.fits", ".matched.fits", ".kernel.fits", ".json", ".png", ".html")
 #: Further products of --keep.
 KEPT = (".warped.fits",)
 
@@ -26,6 +26,7 @@ KEPT = (".warped.fits",)
     help="Also write PREFIX.warped.fits: the template on the science grid, unmatched.",
 )
 @gateOption()
+@click.option("--report/--no-report", default=True, help="Write PREFIX.html.")
 @click.option("--picture/--no-picture", default=True, hidden=True, help="Write PREFIX.png.")
 @runOptions()
 def subtract(**options):
@@ -33,7 +34,8 @@ def subtract(**options):
 
     Files are FITS, of any camera; FILE[EXT] picks an extension. Missing PSF, noise and mask are estimated, and every
     guess is printed. Products are PREFIX.diff.fits (image, mask, variance, PSF), PREFIX.matched.fits (the template as
-    it was subtracted), PREFIX.kernel.fits, PREFIX.json (all figures) and PREFIX.png (the picture).
+    it was subtracted), PREFIX.kernel.fits, PREFIX.json (all figures), PREFIX.png (the picture) and
+    PREFIX.html (the report: opens in a browser and tells whether to believe the difference).
 
     A new source is positive in the difference, whichever image was convolved.
     """
@@ -84,7 +86,8 @@ def subtractFiles(run):
     gates = readGates(run)
     resolved = resolveConfig(run)
     prefix = defaultPrefix(options["science"], run.verb, options["output"])
-    suffixes = [s for s in SUFFIXES if s != ".png" or options.get("picture", True)]
+    optional = {".png": options.get("picture", True), ".html": options.get("report", True)}
+    suffixes = [s for s in SUFFIXES if optional.get(s, True)]
     keep = options.get("keep", False)
     if keep:
         suffixes += KEPT
@@ -155,20 +158,56 @@ def writeProducts(run, result, output, suffixes):
     """Write everything under the staging prefix; the summary names the final files."""
     with run.timed("write"):
         written = result.write(
-            output.prefix, overwrite=True, compress=run.option("compress", "none"), summary=False, picture=False
-        )
+            output.prefix, overwrite=True, compress=run.option("compress", "none"),
+            summary=False, picture=False, report=False,
+        )  # fmt: skip
         if ".png" in suffixes:
             from ...report import savePng, subtractFigure
 
             savePng(subtractFigure(result), output.path(".png"))
     names = {str(output.finalName(name)) for name in written}
-    names |= {str(output.finalName(output.path(s))) for s in (".json", ".png") if s in suffixes}
+    names |= {str(output.finalName(output.path(s))) for s in (".json", ".png", ".html") if s in suffixes}
     run.summary["products"] = sorted(names)
-    run.summary["timings"]["total"] = run.seconds
+    _writeSummary(run, result, output, ".html" in suffixes)
+
+
+def _writeSummary(run, result, output, withReport):
+    """P.json, and the report that holds the same."""
     from ..run import toJson
 
+    if withReport:
+        from ...report import subtract_report as reports
+
+        with run.timed("report"):
+            noteMachine(run)
+            quality = reports.qualityOf(result)
+            run.summary |= quality[1]
+            page = reports.subtractReport(result, run.summary, quality)
+    run.summary["timings"]["total"] = run.seconds
+    text = toJson(run.summary) + "\n"
     with open(output.path(".json"), "w", encoding="utf-8") as stream:
-        stream.write(toJson(run.summary) + "\n")
+        stream.write(text)
+    if withReport:
+        reports.finishReport(page, text, run.summary).write(output.path(".html"))
+
+
+def noteMachine(run):
+    """Checksums of the inputs, versions and the peak of memory, for the report."""
+    import hashlib
+    import sys
+
+    for facts in run.summary["inputs"].values():
+        if "path" in facts:
+            with open(facts["path"], "rb") as stream:
+                facts["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
+    loaded = {name: getattr(sys.modules.get(name), "__version__", None) for name in ("numpy", "scipy", "astropy")}
+    run.summary["versions"] = {"python": sys.version.split()[0], **{k: v for k, v in loaded.items() if v}}
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    unit = 1 if sys.platform == "darwin" else 1024
+    run.summary["peakMemoryMB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def _resultLine(run, result, product):

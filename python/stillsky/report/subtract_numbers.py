@@ -1,0 +1,283 @@
+"""How good a difference image is, in numbers: noise against its variance plane, on the sky, at stars, between pixels."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .kernel_figures import kernelImages
+from .pixels import chiValues, goodPixels, robustScale
+
+__all__ = ["DifferenceNumbers", "measureDifference", "verdictRules"]
+
+_STATES = ("green", "amber", "red")
+_GRID = 5  # kernels are looked at on so many positions each way
+_MAX_LAG = 5
+
+
+@dataclass
+class DifferenceNumbers:
+    """What the report knows beyond the metadata.
+
+    Attributes
+    ----------
+    chi : `numpy.ndarray` (height, width)
+        Difference over its noise; NaN where masked.
+    onSource : `numpy.ndarray` (height, width) of `bool`
+        Pixels where the template's sources stand out of the noise of the difference by 5 sigma.
+    skyChi, sourceChi : `float`
+        Robust standard deviation of ``chi`` on the sky and on sources.
+    nSky, nSource : `int`
+        Pixels of either kind.
+    correlation : `numpy.ndarray` (6, 11)
+        Correlation coefficient of ``chi`` on the sky at the lags dx = 0..5 and dy = -5..5; NaN without pixels.
+    noiseBins : `dict`
+        Columns predicted, observed, n: noise of pixels by what their variance plane says.
+    apertures : `dict`
+        Columns side, observed, n: scatter of the sum over squares of sky, over the root of their summed variance.
+    kernelImages : `numpy.ndarray` (5, 5, h, w)
+        Kernels over the field.
+    kernelSumScatter : `float`
+        Scatter of the kernel sums of single stars beyond their formal errors, over their median.
+    kernelTransformMax : `float`
+        Largest value of the transform of the central kernel, over its sum: above 1 the kernel sharpens.
+    """
+
+    chi: Any
+    onSource: Any
+    skyChi: float
+    sourceChi: float
+    nSky: int
+    nSource: int
+    correlation: Any
+    noiseBins: dict
+    apertures: dict
+    kernelImages: Any
+    kernelSumScatter: float
+    kernelTransformMax: float
+
+
+def measureDifference(result):
+    """The `DifferenceNumbers` of a subtraction.
+
+    Parameters
+    ----------
+    result : `stillsky.diffim.SubtractResult`
+        Or another object with difference, matchedTemplate, kernel, convolved and candidates.
+
+    Returns
+    -------
+    numbers : `DifferenceNumbers`
+    """
+    difference = result.difference
+    good = goodPixels(difference)
+    chi = chiValues(difference, good).astype(np.float32, copy=False)
+    images = kernelImages(result.kernel, difference.bbox, _GRID)
+    middle = images[_GRID // 2, _GRID // 2]
+    onSource = _sourcePixels(result, good, middle.sum())
+    sky = _sample(chi, good & ~onSource)
+    source = _sample(chi, good & onSource)
+    return DifferenceNumbers(
+        chi=chi,
+        onSource=onSource,
+        skyChi=robustScale(sky)[1],
+        sourceChi=robustScale(source)[1],
+        nSky=int(np.count_nonzero(good & ~onSource)),
+        nSource=int(np.count_nonzero(good & onSource)),
+        correlation=_correlation(chi, good & ~onSource),
+        noiseBins=_noiseBins(difference, good),
+        apertures=_apertureNoise(difference, good & ~onSource),
+        kernelImages=images,
+        kernelSumScatter=_kernelSumScatter(getattr(result, "candidates", None)),
+        kernelTransformMax=_transformMax(middle),
+    )
+
+
+def templateScale(result, kernelSum):
+    """Factor that brings the template as subtracted to science units."""
+    return 1.0 / kernelSum if result.convolved == "science" and kernelSum else 1.0
+
+
+def _sourcePixels(result, good, kernelSum):
+    template = result.matchedTemplate.image.array
+    level, _ = robustScale(template)
+    variance = _sample(result.difference.variance.array, good)
+    noise = np.sqrt(np.median(variance)) if variance.size else np.nan
+    with np.errstate(invalid="ignore"):
+        return (template - level) * templateScale(result, kernelSum) > 5.0 * noise
+
+
+def _sample(values, chosen, largest=1_000_000):
+    """At most so many of the chosen values, evenly from the image."""
+    step = max(1, int(np.ceil(np.sqrt(values.size / (4 * largest)))))
+    picked = values[::step, ::step][chosen[::step, ::step]]
+    return picked[:: picked.size // largest + 1]
+
+
+def _middle(array, side):
+    """The central part of at most side x side."""
+    height, width = array.shape
+    y, x = max((height - side) // 2, 0), max((width - side) // 2, 0)
+    return array[y : y + side, x : x + side]
+
+
+def _correlation(chi, sky):
+    """Correlation of sky pixels at small lags, outliers beyond 4 sigma left out; from the central megapixel."""
+    from scipy.ndimage import binary_dilation
+
+    chi, sky = _middle(chi, 1024), _middle(sky, 1024)
+    with np.errstate(invalid="ignore"):
+        median, sigma = robustScale(chi[sky])
+        # wings of sources go with their cores: one ring of pixels more
+        use = ~binary_dilation(~sky) & (np.abs(chi - median) < 4.0 * sigma)
+    result = np.full((_MAX_LAG + 1, 2 * _MAX_LAG + 1), np.nan)
+    if np.count_nonzero(use) < 100:
+        return result
+    values = np.where(use, chi - chi[use].mean(), 0.0).astype(np.float32)
+    weight = use.astype(np.float32)
+    # sums over pairs at every lag: correlation theorem, with room so that nothing wraps around
+    from scipy import fft
+
+    shape = [fft.next_fast_len(n + _MAX_LAG, real=True) for n in values.shape]
+    sums = [fft.irfft2(np.abs(fft.rfft2(p, shape)) ** 2, shape) for p in (values, weight)]
+    covariance = np.where(sums[1] > 50, sums[0] / np.maximum(sums[1], 1.0), np.nan)
+    dx, dy = np.arange(_MAX_LAG + 1), np.arange(-_MAX_LAG, _MAX_LAG + 1)
+    picked = covariance[dy[None, :], dx[:, None]]
+    return picked / picked[0, _MAX_LAG]
+
+
+def _noiseBins(difference, good, n=12):
+    """Observed noise in classes of predicted noise, equal steps of its logarithm."""
+    predicted = np.sqrt(_sample(difference.variance.array, good))
+    values = _sample(difference.image.array, good)
+    table = {"predicted": [], "observed": [], "n": []}
+    if predicted.size < 100:
+        return table
+    low, high = np.quantile(predicted, [0.001, 0.9999])
+    edges = np.geomspace(low, max(high, 1.01 * low), n + 1)
+    index = np.digitize(predicted, edges)
+    for k in range(1, n + 1):
+        chosen = index == k
+        if np.count_nonzero(chosen) >= 50:
+            table["predicted"].append(float(np.sqrt(np.mean(predicted[chosen] ** 2))))
+            table["observed"].append(float(robustScale(values[chosen])[1]))
+            table["n"].append(int(np.count_nonzero(chosen)))
+    return table
+
+
+def _apertureNoise(difference, sky):
+    """Scatter of sums over squares that hold nothing but sky, in units of what the variance plane predicts."""
+    table = {"side": [], "observed": [], "n": []}
+    image, variance, sky = (_middle(a, 2048) for a in (difference.image.array, difference.variance.array, sky))
+    values, noise = np.where(sky, image, 0.0), np.where(sky, variance, 0.0)
+    for side in (1, 2, 3, 4, 6, 8, 12):
+        height, width = (n // side for n in image.shape)
+        if height * width < 100:
+            break
+
+        def sums(array, side=side, height=height, width=width):
+            part = array[: height * side, : width * side]
+            return part.reshape(height, side, width, side).sum(axis=(1, 3), dtype=np.float64)
+
+        whole = sums(sky) == side * side
+        if np.count_nonzero(whole) < 50:
+            break
+        ratio = sums(values)[whole] / np.sqrt(sums(noise)[whole])
+        table["side"].append(side)
+        table["observed"].append(float(robustScale(ratio)[1]))
+        table["n"].append(int(ratio.size))
+    return table
+
+
+def _kernelSumScatter(candidates):
+    if candidates is None or "kernelSum" not in candidates.colnames:
+        return float("nan")
+    used = np.asarray(candidates["usedInFit"], bool)
+    sums = np.asarray(candidates["kernelSum"], float)[used]
+    errors = np.asarray(candidates["kernelSumError"], float)[used]
+    fine = np.isfinite(sums) & np.isfinite(errors)
+    # faint stars tell nothing about the scatter: those with the smaller half of the errors do
+    fine &= errors <= np.median(errors[fine]) if fine.any() else fine
+    if np.count_nonzero(fine) < 3:
+        return float("nan")
+    median, sigma = robustScale(sums[fine])
+    beyond = max(sigma**2 - float(np.median(errors[fine])) ** 2, 0.0)
+    return float(np.sqrt(beyond) / abs(median)) if median else float("nan")
+
+
+def kernelPower(image, n=64):
+    """Modulus of the transform of a kernel over its sum, along the two axes: frequencies in cycles/pixel, x, y."""
+    total = image.sum() or 1.0
+    transform = np.abs(np.fft.fft2(image, (n, n))) / abs(total)
+    return np.arange(n // 2 + 1) / n, transform[0, : n // 2 + 1], transform[: n // 2 + 1, 0]
+
+
+def _transformMax(image):
+    total = abs(image.sum())
+    return float(np.abs(np.fft.fft2(image, (64, 64))).max() / total) if total else float("nan")
+
+
+def verdictRules(result, numbers):
+    """The rules of the verdict: what was found, what is good, and the colour.
+
+    Returns
+    -------
+    rules : `list` [`dict`]
+        Each has name, value, good (text), state (green, amber, red, or None when it does not apply).
+    """
+    metadata = result.metadata
+    rho = max(abs(float(numbers.correlation[1, _MAX_LAG])), abs(float(numbers.correlation[0, _MAX_LAG + 1])))
+    decorrelated = bool(metadata.get("decorrelation")) or metadata.get("method") == "zogy"
+    coverage = metadata.get("templateCoveragePercent")
+    rules = [
+        _between("noise of the sky over its prediction", numbers.skyChi, (0.95, 1.05), (0.85, 1.2)),
+        _below("the same on sources", numbers.sourceChi, 1.3, 2.0),
+        _below("correlation of neighbouring sky pixels", rho, 0.02, 0.1, judged=decorrelated),
+        _below("scatter of the kernel sums of stars", numbers.kernelSumScatter, 0.05, 0.15),
+        _above("template coverage, %", coverage, 90.0, 50.0),
+        _below("sharpening by the kernel", numbers.kernelTransformMax, 1.5, 3.0),
+    ]
+    sources = getattr(result, "sources", None)
+    if sources is not None:
+        rules.append(_polarityRule(sources))
+    return rules
+
+
+def _polarityRule(sources):
+    """Negative over positive sources: both kinds are alike when the noise makes them, so that only many tell."""
+    negative = int(np.count_nonzero(np.asarray(sources["is_negative"], bool))) if "is_negative" in sources.colnames else 0
+    positive = len(sources) - negative
+    ratio = negative / positive if positive else float("nan")
+    few = len(sources) < 20
+    return _between("negative over positive sources", ratio, (0.2, 5.0), (0.05, 20.0), judged=not few)
+
+
+def _rule(name, value, good, state, judged):
+    value = float("nan") if value is None else float(value)
+    if not np.isfinite(value) or not judged:
+        state = None
+    return {"name": name, "value": value, "good": good, "state": state}
+
+
+def _between(name, value, green, amber, judged=True):
+    inside = [value is not None and low <= value <= high for low, high in (green, amber)]
+    state = "green" if inside[0] else "amber" if inside[1] else "red"
+    return _rule(name, value, f"{green[0]:g} to {green[1]:g}", state, judged)
+
+
+def _below(name, value, green, amber, judged=True):
+    state = "green" if value < green else "amber" if value < amber else "red"
+    return _rule(name, value, f"below {green:g}", state, judged)
+
+
+def _above(name, value, green, amber):
+    value = float("nan") if value is None else value
+    state = "green" if value > green else "amber" if value > amber else "red"
+    return _rule(name, value, f"above {green:g}", state, True)
+
+
+def overallState(rules):
+    """The worst colour of the rules, and a sentence that names what is not green."""
+    worst = max((_STATES.index(r["state"]) for r in rules if r["state"]), default=1)
+    wrong = [f"{r['name']} {r['value']:.3g}" for r in rules if r["state"] in _STATES[1:]]
+    return _STATES[worst], "; ".join(wrong) if wrong else "every figure is within its limits"
