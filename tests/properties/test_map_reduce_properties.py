@@ -13,6 +13,7 @@ from stillsky.image import Exposure, Image, Mask, MaskedImage
 from stillsky.mapreduce import Reduction, coverage, makeGrid
 from stillsky.mapreduce.config import ImageReducerConfig
 from stillsky.mapreduce.reduction import asCells
+from stillsky.mapreduce.stitch import _areDisjoint
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "reference"))
 from map_reduce_reference import reducePatches  # noqa: E402
@@ -82,3 +83,12 @@ def testGridsStayInsideAndCover(corner, size, cell, step, border, option):
     assert count.sum() == sum(c.core.area for c in grid.cells)
     if option == "size" or all(s <= c for s, c in zip(step, cell)):
         assert count.min() >= 1
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(0, 6))
+def testDisjointBoxesAreToldFromOverlappingOnes(seed, n):
+    rng = np.random.default_rng(seed)
+    boxes = [Box2I(tuple(rng.integers(0, 12, 2)), tuple(int(v) for v in rng.integers(1, 6, 2))) for _ in range(n)]
+    count = coverage(boxes, Box2I((0, 0), (20, 20)))
+    assert _areDisjoint(boxes) == (count.max() <= 1)

@@ -1,5 +1,6 @@
 """Patches into one exposure, as they come: float64 sums of the open rows only, everything else in the output itself."""
 
+import bisect
 import math
 
 import numpy as np
@@ -337,14 +338,20 @@ def schedule(cells):
 
 
 def _areDisjoint(boxes):
-    """Whether no pixel lies in two boxes: a sweep over the rows, O(n log n) for grids."""
-    boxes = sorted((b for b in boxes if not b.isEmpty), key=lambda b: (b.minY, b.minX))
-    active = []
-    for box in boxes:
-        active = [b for b in active if b.maxY >= box.minY]
-        if any(b.overlaps(box) for b in active):
+    """Whether no pixel lies in two boxes: a sweep over the rows, with the columns that are taken in a sorted list."""
+    events = []
+    for b in boxes:
+        if not b.isEmpty:
+            events += [(b.minY, 1, b.minX, b.maxX), (b.maxY + 1, 0, b.minX, b.maxX)]
+    taken = []  # disjoint (first, last) columns of the boxes at this row
+    for _, opens, first, last in sorted(events):
+        place = bisect.bisect_left(taken, (first, last))
+        if not opens:
+            del taken[place]
+            continue
+        if (place and taken[place - 1][1] >= first) or (place < len(taken) and taken[place][0] <= last):
             return False
-        active.append(box)
+        taken.insert(place, (first, last))
     return True
 
 
