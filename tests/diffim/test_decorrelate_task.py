@@ -152,9 +152,9 @@ def test_scienceMatchedRolesAndPsf(pair):
     raw = (filtered(science.image.array, kernel.array) - template.image.array) / sum_
     difference = exposure(raw, 1.0, 1.4, tuple(science.xy0))
     difference.psf = None
-    corrected = DecorrelateALKernelTask().run(
-        science, template, difference, kernel, templateMatched=False
-    ).correctedExposure
+    corrected = (
+        DecorrelateALKernelTask().run(science, template, difference, kernel, templateMatched=False).correctedExposure
+    )
     expected = (TVAR + SVAR * sum_**2) / sum_**2
     np.testing.assert_allclose(corrected.variance.array, expected, rtol=1e-4)
     assert np.var(corrected.image.array[40:-40, 40:-40]) == pytest.approx(expected, rel=0.02)
@@ -208,9 +208,11 @@ def test_convolvedScienceImageIsDividedByOneKernelSumInAllCells(pair):
     kernel = FixedKernel(0.7 * kernel.array)
     raw = (filtered(science.image.array, kernel.array) - template.image.array) / 0.7
     difference = exposure(raw, 1.0, 1.4, tuple(science.xy0))
-    corrected = DecorrelateALKernelSpatialTask().run(
-        science, template, difference, kernel, templateMatched=False
-    ).correctedExposure
+    corrected = (
+        DecorrelateALKernelSpatialTask()
+        .run(science, template, difference, kernel, templateMatched=False)
+        .correctedExposure
+    )
     np.testing.assert_allclose(corrected.variance.array, (TVAR + SVAR * 0.49) / 0.49, rtol=1e-3)
 
 

@@ -6,9 +6,9 @@ import scipy.fft
 from scipy.signal import fftconvolve
 
 from stillsky import numThreads
-from stillsky.diffim.decorrelation import decorrelate, noiseCorrelation
 from stillsky.diffim.decorrelate_config import DecorrelateALKernelConfig, DecorrelateConfig
 from stillsky.diffim.decorrelate_tiles import axisOfTiles
+from stillsky.diffim.decorrelation import decorrelate, noiseCorrelation
 from stillsky.errors import DomainError, NoDataError, ShapeError
 from stillsky.image import Exposure, Image, Mask, MaskedImage
 from stillsky.kernel import FixedKernel, LinearCombinationKernel, PolynomialFunction2
@@ -62,7 +62,10 @@ def inner(image, border=40):
 def varyingKernel(size, order=1):
     """A Gaussian kernel whose width and sum change over the image."""
     bases = [FixedKernel(gaussian(s, half=12)) for s in (1.5, 2.5)]
-    functions = [PolynomialFunction2([0.6, 0.2 / size, 0.1 / size]), PolynomialFunction2([0.4, -0.1 / size, 0.1 / size])]
+    functions = [
+        PolynomialFunction2([0.6, 0.2 / size, 0.1 / size]),
+        PolynomialFunction2([0.4, -0.1 / size, 0.1 / size]),
+    ]
     return LinearCombinationKernel(bases, functions)
 
 
@@ -202,7 +205,9 @@ def test_convolvedScienceImageGivesWhiteNoiseOfTheRightVariance():
     kernel = gaussian(1.8, half=12, total=0.8)
     science, template = rng.normal(0, 2, (512, 512)), rng.normal(0, 1, (512, 512))
     difference = pixels((periodic(science, kernel) - template) / 0.8, 1.0)
-    out = decorrelate(difference, pixels(science, 4.0), pixels(template, 1.0), kernel, templateMatched=False).maskedImage
+    out = decorrelate(
+        difference, pixels(science, 4.0), pixels(template, 1.0), kernel, templateMatched=False
+    ).maskedImage
     image = inner(out.image.array)
     assert image.var() == pytest.approx(np.mean(out.variance.array), rel=0.01)
     assert abs(correlation(image, 1)) < 0.01
@@ -526,7 +531,9 @@ def test_extremeRatioOfVariancesWarns(rng):
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (40, 7), (300, 5)])
 def test_tinyImages(rng, shape):
     image = rng.normal(size=shape)
-    out = decorrelate(pixels(image, 2), pixels(image, 1), pixels(image, 1), gaussian(1.5, half=8), psf=GaussianPsf(15, 15, 1.5))
+    out = decorrelate(
+        pixels(image, 2), pixels(image, 1), pixels(image, 1), gaussian(1.5, half=8), psf=GaussianPsf(15, 15, 1.5)
+    )
     assert out.maskedImage.image.array.shape == shape and np.isfinite(out.maskedImage.image.array).all()
     assert out.psf.computeKernelImage().array.sum() == pytest.approx(1)
 
@@ -540,7 +547,9 @@ def test_differentShapesAreRefused(rng):
 def test_boxAndExposureAreKept(rng):
     kernel = gaussian(1.5, half=8)
     difference, science, template = (
-        MaskedImage(Image(p.image.array, (1000, 2000)), Mask(p.mask.array, (1000, 2000)), Image(p.variance.array, (1000, 2000)))
+        MaskedImage(
+            Image(p.image.array, (1000, 2000)), Mask(p.mask.array, (1000, 2000)), Image(p.variance.array, (1000, 2000))
+        )
         for p in noisePair(rng, 96, 1.0, 1.0, kernel, np.float32)
     )
     out = decorrelate(Exposure(difference), Exposure(science), Exposure(template), kernel, psf=GaussianPsf(15, 15, 1.5))

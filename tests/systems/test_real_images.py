@@ -43,6 +43,9 @@ def subtracted(run, tools, tmp_path, monkeypatch):
     return call
 
 
+_RAW = ("-c", "doDecorrelation=False")
+
+
 def _planes(path):
     with fits.open(path) as hdus:
         return [np.array(hdus[name].data) for name in ("IMAGE", "MASK", "VARIANCE")]
@@ -52,7 +55,7 @@ def test_decam_bar(subtracted, quality, sharedDir):
     """OBS18a minus OBS04a, science convolved, undecorrelated: sky at most 40.4, source ratio at most 1.78."""
     folder = sharedDir / "data" / "decam_minis"
     science = folder / "DEC-OBS18a.mini.fits"
-    _, summary = subtracted(science, folder / "DEC-OBS04a.mini.fits", "--convolve", "science")
+    _, summary = subtracted(science, folder / "DEC-OBS04a.mini.fits", "--convolve", "science", *_RAW)
     image, _, variance = _planes("r.diff.fits")
     pixels = readExposure(str(science))[0].image.array
     bright = pixels > np.median(pixels) + 8 * quality.mad_std(pixels)
@@ -104,6 +107,24 @@ def test_m13_frames(subtracted, sharedDir, science, template, moved):
     assert excess > 10 and abs(np.nanmedian(image[core])) < 0.25 * excess
 
 
+@pytest.mark.parametrize("direction", ["template", "science"])
+def test_decorrelation_of_decam_pairs(subtracted, quality, sharedDir, direction):
+    """The sharper the kernel, the more correlated the difference: nothing is left of it in the finished one."""
+    folder = sharedDir / "data" / "decam_minis"
+    names = [folder / f"DEC-OBS{epoch}.mini.fits" for epoch in ("18a", "04a")]
+    pixels = readExposure(str(names[0]))[0].image.array
+    bright = pixels > np.median(pixels) + 3 * quality.mad_std(pixels)
+    correlations = []
+    for options in (_RAW, ("--overwrite",)):
+        _, summary = subtracted(*names, "--convolve", direction, *options)
+        image, _, variance = _planes("r.diff.fits")
+        correlations.append(quality.score_real(image, variance, bright)["autocorr"])
+    before, after = (np.array([c[lag] for lag in ("1,0", "0,1", "2,0", "0,2")]) for c in correlations)
+    assert np.abs(before).max() > 0.1, before
+    assert np.abs(after).max() < 0.13, after
+    assert np.abs(after).max() < 0.5 * np.abs(before).max()
+
+
 def test_hotpants_pair(subtracted, sharedDir):
     """Masked images of the foreign layout, template variance zero; no option."""
     folder = sharedDir / "data" / "hotpants_comparison"
@@ -118,7 +139,7 @@ def test_kernel_file_gives_the_same_images_again(subtracted, sharedDir, directio
     """P.kernel.fits, read back and applied by hand, makes P.matched.fits and P.diff.fits."""
     folder = sharedDir / "data" / "decam_minis"
     names = [folder / f"DEC-OBS{epoch}.mini.fits" for epoch in ("18a", "04a")]
-    subtracted(*names, "--convolve", direction)
+    subtracted(*names, "--convolve", direction, *_RAW)
     stored = readKernel("r.kernel.fits")
     science, template = (readExposure(str(name))[0].maskedImage for name in names)
     assert stored.metadata["CONVOLVD"] == direction

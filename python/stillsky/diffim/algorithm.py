@@ -7,7 +7,8 @@ The difference is always science minus template, in the flux units of the scienc
 
 with the kernel K and the differential background b of Alard & Lupton (1998, ApJ 503, 325) and Alard (2000, A&AS 144,
 363), both varying over the image; * is the correlation of `stillsky.kernel.convolve`. Variances add (kernel squared),
-masks are OR-ed.
+masks are OR-ed. By default the noise, which K correlates, is made white again (`decorrelate`), whereby variance plane and
+PSF of the difference change.
 """
 
 import copy
@@ -25,6 +26,7 @@ from ..psfmatch import makeAlardLuptonBasisList
 from ..psfmatch.algorithm import fitMatchingKernel, stampHalfSize
 from ..psfmatch.basis import chooseAlardLuptonBasis, makeKernelBasisList
 from ..stats import clippedStats, robustSigma
+from .decorrelation import decorrelate
 from .direction import fitKernelToPsfs, forecastDirection
 from .inputs import (
     alignTemplate,
@@ -54,6 +56,7 @@ __all__ = ["matchPsfs", "subtract"]
 _log = logging.getLogger("stillsky.diffim")
 _PREFER_TEMPLATE = 1.005  # the science image is convolved only when that wins by more than 0.5 %
 _SMALLEST_KERNEL = 11  # pixels; small images are matched with smaller kernels down to this
+_COLOURED = 0.05  # a larger correlation of neighbouring blank pixels is worth a warning
 _SHARPENING = 1.5  # a larger kernel transform means deconvolution
 
 
@@ -98,7 +101,7 @@ def subtract(science, template, *, config=None, method="al", stars=None, progres
     """
     if method != "al":
         raise DomainError(f"method: wanted 'al', got {method!r}")
-    job = _Job(config, progress, "subtract", 6)
+    job = _Job(config, progress, "subtract", 8)
     return job.run(asExposure(science, "science"), asExposure(template, "template"), stars, keepWarped)
 
 
@@ -165,7 +168,11 @@ class _Job:
         with self.stage("subtract"):
             difference = self._subtract(science, template, matched, fit, scienceConvolved)
             difference.psf = psfs[1] if scienceConvolved else psfs[0]
-            _describe(difference.metadata, fit, scienceConvolved)
+        with self.stage("decorrelate"):
+            if self.config.doDecorrelation:
+                difference = self._decorrelate(difference, science, template, fit, scienceConvolved)
+        with self.stage("assess"):
+            _describe(difference.metadata, fit, scienceConvolved, "decorrelation" in self.metadata)
             self._assess(difference, fit, objects[0])
         if keepWarped and template.psf is None:
             template.psf = psfs[1]
@@ -456,6 +463,40 @@ class _Job:
             id=science.id,
         )
 
+    def _decorrelate(self, difference, science, template, fit, scienceConvolved):
+        """Make the noise of the difference white, and give it the PSF that it has then."""
+        try:
+            found = decorrelate(
+                difference,
+                science,
+                template,
+                fit.kernel,
+                config=self.config.decorrelate,
+                templateMatched=not scienceConvolved,
+                kernelSum=fit.kernelSum,
+                psf=difference.psf,
+            )
+        except (DomainError, NoDataError) as error:  # a difference with correlated noise is better than none
+            self.warn("W-CORRNOISE", f"not decorrelated, its noise remains correlated: {error}")
+            return difference
+        self.metadata["decorrelation"] = found.metadata
+        for code, sentence in found.warnings:
+            self.warn(code, sentence)
+        noise, whiteness = found.metadata["noiseVariance"], found.metadata["noiseWhiteness"]
+        self.decide(
+            f"decorrelated: {found.metadata['nTiles']} tiles; noise of blank sky {np.sqrt(noise):.4g}, "
+            f"correlation of neighbours {whiteness[0]:+.3f}, {whiteness[1]:+.3f}"
+        )
+        if np.max(np.abs(whiteness)) > _COLOURED:
+            self.warn(
+                "W-CORRNOISE",
+                f"the noise of neighbouring pixels remains correlated by {whiteness[0]:+.2f} (x) and {whiteness[1]:+.2f} "
+                "(y): significances are wrong by about as much",
+            )
+        out = Exposure(found.maskedImage, difference.info)
+        out.psf = found.psf
+        return out
+
     def _centre(self, difference, fit, scienceConvolved):
         """Let the sky of the difference have the median 0: all pixels know its level better than the stamps alone."""
         bad = difference.mask.bitmask(["NO_DATA", "BAD", "SAT", "EDGE", "CR"], ignoreMissing=True)
@@ -514,11 +555,12 @@ def _residualsByBrightness(candidates):
     return table
 
 
-def _describe(header, fit, scienceConvolved):
+def _describe(header, fit, scienceConvolved, decorrelated):
     """Cards that say what the difference is."""
     header.set("DIFFSIGN", "SCI-TMPL", "science minus template")
     header.set("CONVOLVD", "science" if scienceConvolved else "template", "image that was convolved")
     header.set("FLUXREF", "science", "image whose flux scale the pixels have")
+    header.set("DECORR", bool(decorrelated), "noise made white after the matching")
     header.set("KSUM", float(fit.kernelSum), "kernel sum at the centre of the image")
 
 

@@ -4,6 +4,7 @@ from lsst.pex.config import ChoiceField, Config, ConfigField, Field, ListField, 
 
 from ..psfmatch.config import AlardLuptonFields, DeltaFunctionFields
 from ..warp.config import WarperConfig
+from .decorrelate_config import DecorrelateConfig
 
 __all__ = ["KernelFitConfig", "PsfModelConfig", "StarConfig", "SubtractConfig"]
 
@@ -167,6 +168,12 @@ class SubtractConfig(Config):
         default=128,
         min=16,
     )
+    doDecorrelation = Field(
+        dtype=bool,
+        doc="Make the noise of the difference white: image, variance plane and PSF change.",
+        default=True,
+    )
+    decorrelate = ConfigField("Decorrelation of the difference.", DecorrelateConfig)
     doCopyEdge = Field(
         dtype=bool,
         doc="Where the kernel does not fit: copy the convolved image and set EDGE, instead of NO_DATA.",

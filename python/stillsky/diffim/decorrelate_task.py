@@ -261,7 +261,9 @@ class DecorrelateALKernelSpatialTask(SchemaVerbs, pipeBase.Task):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         plain = DecorrelateALKernelConfig()
-        plain.update(**{**self.config.decorrelateConfig.toDict(), "ignoreMaskPlanes": list(self.config.ignoreMaskPlanes)})
+        plain.update(
+            **{**self.config.decorrelateConfig.toDict(), "ignoreMaskPlanes": list(self.config.ignoreMaskPlanes)}
+        )
         self.decorrelateTask = DecorrelateALKernelTask(config=plain, name="decorrelate", parentTask=self)
         cells = self.config.decorrelateMapReduceConfig.copy()
         if issubclass(cells.mapper.target, DecorrelateALKernelTask):

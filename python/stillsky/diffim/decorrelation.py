@@ -195,7 +195,11 @@ class Whitener:
             power, pre = self._powers(x, y, shape, np.float64)
             phi = scoreWhitening(power, pre, *checkedVariances(science, template))
             square = phi * phi
-            return phi.astype(dtype, copy=False), halfPlaneMean(pre * square, shape[1]), halfPlaneMean(power * square, shape[1])
+            return (
+                phi.astype(dtype, copy=False),
+                halfPlaneMean(pre * square, shape[1]),
+                halfPlaneMean(power * square, shape[1]),
+            )
         power, _ = self._powers(x, y, shape, dtype)
         variances = (science, template) if self.templateMatched else (template, science)
         square = whitening(power, *checkedVariances(*variances))
@@ -226,9 +230,7 @@ class _Job:
         shape = self.difference.image.array.shape
         for name, other in (("science", self.science), ("template", self.template)):
             if other.image.array.shape != shape:
-                raise ShapeError(
-                    f"decorrelate: {name} has the shape {other.image.array.shape}, the difference {shape}"
-                )
+                raise ShapeError(f"decorrelate: {name} has the shape {other.image.array.shape}, the difference {shape}")
         self.shape = shape
         self.bbox = self.difference.bbox
         self.warnings = []
@@ -239,7 +241,9 @@ class _Job:
     def prepare(self, kernel, kernelSum, preConvKernel, position, scienceVariance, templateVariance):
         """Noise of the whole images, the filter, its reach, the tiles."""
         if not np.isfinite(self.difference.image.array).any():
-            raise NoDataError("decorrelation: the difference has no finite pixel", found="every pixel is NaN or infinite")
+            raise NoDataError(
+                "decorrelation: the difference has no finite pixel", found="every pixel is NaN or infinite"
+            )
         center = tuple(float(v) for v in self.bbox.center)
         given = scienceVariance is not None or templateVariance is not None
         self.local = self.tiled and self.config.localVariance and not given
@@ -315,7 +319,9 @@ class _Job:
 
     def run(self, psf):
         config, source = self.config, self.difference
-        self._ignored = [p.mask.bitmask(config.ignoreMaskPlanes, ignoreMissing=True) for p in (self.science, self.template)]
+        self._ignored = [
+            p.mask.bitmask(config.ignoreMaskPlanes, ignoreMissing=True) for p in (self.science, self.template)
+        ]
         self._holeBits = 0 if config.compat else source.mask.bitmask(config.holePlanes, ignoreMissing=True)
         self._fill, self._sky = self._fillValues()
         xy0 = source.xy0
@@ -398,9 +404,11 @@ class _Job:
         finite = np.isfinite(pixels)
         complete = bool(finite.all())
         if self.config.compat:
-            return (pixels if complete else np.where(finite, pixels, self._fill)), (
-                None if complete else ~finite
-            ), np.float64
+            return (
+                (pixels if complete else np.where(finite, pixels, self._fill)),
+                (None if complete else ~finite),
+                np.float64,
+            )
         tile = pixels - pixels.dtype.type(self._sky)
         masked = (self.difference.mask.array[cut] & self._holeBits) != 0
         holes = None
@@ -446,7 +454,7 @@ class _Job:
     def _psf(self, psf):
         if psf is None or not self.config.updatePsf:
             return psf
-        from .decorrelate_psf import decorrelatedPsf
+        from .decorrelate_psf import LARGEST_LOSS, decorrelatedPsf
 
         levelsAt = self._levelsAround if self.local else (lambda x, y: self.levels)
         found = decorrelatedPsf(psf, self.whitener, self.bbox, levelsAt, varyingNoise=self.local)
@@ -456,6 +464,8 @@ class _Job:
                 f"decorrelation: the PSF is not defined at {found.nFallbacks} of {found.nNodes} positions: "
                 "that of its average position was taken",
             )
+        if found.lost > LARGEST_LOSS:
+            self._warn("W-PSF", f"decorrelation: {100 * found.lost:.1f} % of the PSF's flux lies outside its stamps")
         return found.psf
 
     def _levelsAround(self, x, y):

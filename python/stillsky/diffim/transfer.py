@@ -180,7 +180,9 @@ def scoreTransfer(kernel, scienceVariance, templateVariance, preConvKernel, shap
     preConvKernel = np.asarray(preConvKernel, np.float64)
     if not abs(preConvKernel.sum() - 1) < 1e-6:
         raise DomainError(f"scoreTransfer: preConvKernel must have the sum 1, got {preConvKernel.sum():.7g}")
-    return scoreWhitening(kernelPower(kernel, shape, dtype), kernelPower(preConvKernel, shape, dtype), science, template)
+    return scoreWhitening(
+        kernelPower(kernel, shape, dtype), kernelPower(preConvKernel, shape, dtype), science, template
+    )
 
 
 def scoreWhitening(power, prePower, science, template):
