@@ -100,7 +100,8 @@ def run(capsys):
 class FakeResult:
     """What a subtraction returns, made from its inputs in no time."""
 
-    def __init__(self, science, template, keepWarped=False):
+    def __init__(self, science, template, keepWarped=False, method="al"):
+        self.score = science if method == "zogy" else None
         self.warpedTemplate = template if keepWarped else None
         self.science, self.matchedTemplate, self.difference = science, template, science
         self.kernel = LinearCombinationKernel([FixedKernel(np.eye(3) / 3.0)], [1.0])
@@ -119,6 +120,9 @@ class FakeResult:
         if self.warpedTemplate is not None:
             names.append(prefix + ".warped.fits")
             fits.PrimaryHDU(self.warpedTemplate.image.array).writeto(names[-1])
+            if self.score is not None:
+                names.append(prefix + ".score.fits")
+                fits.PrimaryHDU(self.score.image.array).writeto(names[-1])
         return names
 
 
@@ -128,13 +132,13 @@ def fakeSubtract(smallConfig, monkeypatch):
     fake = types.ModuleType("stillsky.diffim")
     fake.error, fake.calls = None, []
 
-    def subtract(science, template, *, config=None, stars=None, progress=None, keepWarped=False):
+    def subtract(science, template, *, config=None, method="al", stars=None, progress=None, keepWarped=False):
         fake.calls.append({"science": science, "template": template, "config": config, "stars": stars})
-        fake.calls[-1]["keepWarped"] = keepWarped
+        fake.calls[-1].update(keepWarped=keepWarped, method=method)
         for _ in progress(range(2), desc="subtract", total=2):
             if fake.error is not None:
                 raise fake.error
-        return FakeResult(science, template, keepWarped)
+        return FakeResult(science, template, keepWarped, method)
 
     def matchPsfs(science, template, *, config=None, stars=None, progress=None):
         return subtract(science, template, config=config, stars=stars, progress=progress)

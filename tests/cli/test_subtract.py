@@ -41,6 +41,16 @@ def test_products_and_fixed_first_and_last_lines(fakeSubtract, work, run):
     assert isinstance(readKernel("r.kernel.fits").kernel.imageAt(0.0, 0.0), np.ndarray)
 
 
+def test_method_zogy_is_handed_on_and_its_score_kept(fakeSubtract, work, run):
+    assert run("subtract", "sci.fits", "tmpl.fits", "-o", "r")[0] == 0
+    assert fakeSubtract.calls[-1]["method"] == "al"  # never the default
+    code = run("subtract", "sci.fits", "tmpl.fits", "-o", "z", "--method", "zogy", "--keep")[0]
+    assert code == 0 and fakeSubtract.calls[-1]["method"] == "zogy"
+    assert {"z.score.fits", "z.warped.fits", "z.diff.fits"} <= set(os.listdir(work))
+    code, _, err = run("subtract", "sci.fits", "tmpl.fits", "-o", "q", "--method", "magic")
+    assert code == 2 and "magic" in err
+
+
 def test_default_prefix_is_stem_and_verb_in_the_current_folder(fakeSubtract, work, run):
     assert run("subtract", "sci.fits", "tmpl.fits")[0] == 0
     assert "sci.subtract.diff.fits" in os.listdir(work)

@@ -69,8 +69,9 @@ def subtract(science, template, *, config=None, method="al", stars=None, progres
         Both with WCS, or of equal shape on one pixel grid. Neither is modified. File names, `MaskedImage`,
         `astropy.nddata.CCDData` and plain arrays serve as well.
     config : `stillsky.diffim.config.SubtractConfig`, optional
-    method : {"al"}
-        A spatially varying kernel of Alard & Lupton (1998), Alard (2000).
+    method : {"al", "zogy"}
+        A spatially varying kernel of Alard & Lupton (1998), Alard (2000), or the proper difference of Zackay, Ofek &
+        Gal-Yam (2016), which has the score as well.
     stars : pair of array-like, optional
         Positions (x, y) in the science image, parent pixels, that carry the kernel fit; default: chosen automatically.
     progress : callable, optional
@@ -99,10 +100,11 @@ def subtract(science, template, *, config=None, method="al", stars=None, progres
     -----
     NaN pixels count as NO_DATA. Peak memory beyond the inputs: below 10 float32 planes.
     """
-    if method != "al":
-        raise DomainError(f"method: wanted 'al', got {method!r}")
-    job = _Job(config, progress, "subtract", 8)
-    return job.run(asExposure(science, "science"), asExposure(template, "template"), stars, keepWarped)
+    if method not in ("al", "zogy"):
+        raise DomainError(f"method: wanted 'al' or 'zogy', got {method!r}")
+    job = _Job(config, progress, "subtract", 8 if method == "al" else 6)
+    run = job.run if method == "al" else job.runZogy
+    return run(asExposure(science, "science"), asExposure(template, "template"), stars, keepWarped)
 
 
 def matchPsfs(science, template, *, config=None, stars=None, progress=None):
@@ -181,6 +183,35 @@ class _Job:
             matchedTemplate=self._matchedTemplate(science, template, matched, psfs, scienceConvolved),
             science=science,
             warpedTemplate=template if keepWarped else None,
+            **self._found(fit, scienceConvolved),
+        )
+
+    def runZogy(self, science, template, stars, keepWarped):
+        """The whole subtraction by proper differences."""
+        from .zogy_subtract import properDifference, subtractedTemplate
+
+        science, template, psfs, fit, scienceConvolved, objects = self._match(science, template, stars)
+        with self.stage("zogy"):
+            found = properDifference(science, template, psfs, fit, scienceConvolved, objects[0], self.config)
+        with self.stage("assess"):
+            difference = found.difference
+            self.metadata["zogy"] = found.metadata
+            self.decide(
+                f"proper difference: PSF ratio from the {found.metadata['psfRatio']}, flux ratio "
+                f"{found.metadata['zogyBeta']:.5g}, {found.metadata['tiles'][0]}x{found.metadata['tiles'][1]} tiles, "
+                f"one-sigma flux of a point source {found.metadata['zogyScoreFlux'] ** -0.5:.4g}"
+            )
+            _describeProper(difference.metadata)
+            self._assess(difference, fit, objects[0])
+        if keepWarped and template.psf is None:
+            template.psf = psfs[1]
+        return SubtractResult(
+            difference=difference,
+            matchedTemplate=subtractedTemplate(science, template, difference, psfs[0], found.metadata["zogyBeta"]),
+            science=science,
+            warpedTemplate=template if keepWarped else None,
+            score=found.score,
+            scoreCorr=found.scoreCorr,
             **self._found(fit, scienceConvolved),
         )
 
@@ -562,6 +593,14 @@ def _describe(header, fit, scienceConvolved, decorrelated):
     header.set("FLUXREF", "science", "image whose flux scale the pixels have")
     header.set("DECORR", bool(decorrelated), "noise made white after the matching")
     header.set("KSUM", float(fit.kernelSum), "kernel sum at the centre of the image")
+
+
+def _describeProper(header):
+    """Cards that say what a proper difference is."""
+    header.set("DIFFSIGN", "SCI-TMPL", "science minus template")
+    header.set("CONVOLVD", "both", "images that were filtered")
+    header.set("METHOD", "ZOGY", "proper image subtraction")
+    header.set("FLUXREF", "science", "image whose flux scale the pixels have")
 
 
 def _tooFewStars(error, exposure, name):

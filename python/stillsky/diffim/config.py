@@ -5,6 +5,7 @@ from lsst.pex.config import ChoiceField, Config, ConfigField, Field, ListField, 
 from ..psfmatch.config import AlardLuptonFields, DeltaFunctionFields
 from ..warp.config import WarperConfig
 from .decorrelate_config import DecorrelateConfig
+from .zogy_config import ZogySubtractConfig
 
 __all__ = ["KernelFitConfig", "PsfModelConfig", "StarConfig", "SubtractConfig"]
 
@@ -144,6 +145,7 @@ class SubtractConfig(Config):
     psf = ConfigField("Empirical PSF.", PsfModelConfig)
     psfmatch = ConfigField("Fit of the matching kernel.", KernelFitConfig)
     warp = ConfigField("Resampling of the template.", WarperConfig)
+    zogy = ConfigField("Proper subtraction, with the method zogy.", ZogySubtractConfig)
     requiredTemplateFraction = RangeField(
         dtype=float,
         doc="Smallest fraction of the science image that the template must cover.",

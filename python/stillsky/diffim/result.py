@@ -103,6 +103,10 @@ class SubtractResult:
         Seconds by stage.
     warpedTemplate : `stillsky.image.Exposure` or `None`
         The template on the science grid, before the matching; only when asked for.
+    score : `stillsky.image.Exposure` or `None`
+        Matched-filter image with its variance; only with the method "zogy".
+    scoreCorr : `stillsky.image.Image` or `None`
+        Significance of the score in standard deviations; only with the method "zogy".
     """
 
     difference: Any
@@ -117,6 +121,8 @@ class SubtractResult:
     warnings: list = field(default_factory=list)
     timings: dict = field(default_factory=dict)
     warpedTemplate: Any = None
+    score: Any = None
+    scoreCorr: Any = None
 
     def summary(self):
         """One line: what was convolved, kernel sum, sky chi, time."""
@@ -133,7 +139,8 @@ class SubtractResult:
         ----------
         prefix : `str`
             Files are ``prefix.diff.fits``, ``prefix.matched.fits``, ``prefix.kernel.fits``, ``prefix.json``,
-            ``prefix.png`` and ``prefix.html``; with a `warpedTemplate` also ``prefix.warped.fits``. All of them appear, complete, or none.
+            ``prefix.png`` and ``prefix.html``; with a `warpedTemplate` also ``prefix.warped.fits`` and, of the method
+            "zogy", ``prefix.score.fits``. All of them appear, complete, or none.
         overwrite : `bool`
             Replace existing files; otherwise FileExistsError before anything is written.
         compress : {"none", "lossless", "lossy"}
@@ -152,7 +159,9 @@ class SubtractResult:
         """
         prefix = os.fspath(prefix)
         suffixes = [".diff.fits", ".matched.fits", ".kernel.fits"]
-        suffixes += [".warped.fits"] * (self.warpedTemplate is not None) + [".json"] * summary + [".png"] * picture
+        kept = self.warpedTemplate is not None
+        suffixes += [".warped.fits"] * kept + [".score.fits"] * (kept and self.score is not None)
+        suffixes += [".json"] * summary + [".png"] * picture
         suffixes += [".html"] * report
         names = [prefix + suffix for suffix in suffixes]
         folder, stem = os.path.split(prefix)
@@ -177,6 +186,8 @@ class SubtractResult:
         writeKernel(self.kernel, f"{prefix}.kernel.fits", self.background, convolved=self.convolved)
         if self.warpedTemplate is not None:
             writeExposure(self.warpedTemplate, f"{prefix}.warped.fits", compress=compress)
+        if ".score.fits" in suffixes:
+            writeExposure(self.score, f"{prefix}.score.fits", compress=compress)
         if ".json" in suffixes or ".html" in suffixes:
             self._writeSummary(prefix, names, suffixes)
         if ".png" in suffixes:

@@ -1,11 +1,11 @@
 """Configuration of proper image subtraction (ZOGY)."""
 
-from lsst.pex.config import Config, ConfigField, Field, ListField, RangeField
+from lsst.pex.config import ChoiceField, Config, ConfigField, Field, ListField, RangeField
 
 from ..psfmatch.config import ImagePsfMatchConfig
 from .zogy_exposures import HOLE_PLANES, STAT_PLANES
 
-__all__ = ["ZogyConfig", "ZogyImagePsfMatchConfig"]
+__all__ = ["ZogyConfig", "ZogyImagePsfMatchConfig", "ZogySubtractConfig"]
 
 
 class ZogyConfig(Config):
@@ -53,9 +53,8 @@ class ZogyConfig(Config):
     astrometricSigma = RangeField(
         dtype=float,
         doc="Standard deviation of the relative registration (pixels), for the significance of the score at bright "
-        "sources. Default: found with fitFluxRatio, else 0.",
-        default=None,
-        optional=True,
+        "sources. 0: with fitFluxRatio the scatter of the stars, else none.",
+        default=0.0,
         min=0.0,
     )
     doSpatialGrid = Field(
@@ -76,3 +75,37 @@ class ZogyImagePsfMatchConfig(ImagePsfMatchConfig):
     """Proper subtraction of a template that may have to be warped first."""
 
     zogyConfig = ConfigField("Proper subtraction of the registered exposures.", ZogyConfig)
+
+
+class ZogySubtractConfig(Config):
+    """Method "zogy" of `stillsky.subtract`."""
+
+    psfRatio = ChoiceField(
+        dtype=str,
+        optional=False,
+        doc="Where the ratio of the two PSFs comes from.",
+        default="kernel",
+        allowed={
+            "kernel": "the matching kernel fitted to the stars, which also brings registration and flux ratio",
+            "models": "the PSF models of the two images",
+        },
+    )
+    astrometricSigma = RangeField(
+        dtype=float,
+        doc="Standard deviation of the relative registration (pixels), for the significance of the score at bright "
+        "sources. 0: with psfRatio 'models' the scatter of the stars, else none.",
+        default=0.0,
+        min=0.0,
+    )
+    holeMaskPlanes = ListField(
+        dtype=str,
+        doc="Mask planes of pixels that are filled before the transforms.",
+        default=list(HOLE_PLANES),
+    )
+    gridInnerSize = RangeField(
+        dtype=float,
+        doc="Approximate size of a tile's inner part in units of its border, which is 10 sigma of the wider PSF.",
+        default=8.0,
+        min=1.0,
+        max=1000.0,
+    )

@@ -79,7 +79,7 @@ class ZogyTask(SchemaVerbs, pipeBase.Task):
             ratio = found.beta
             shape = science.image.array.shape
             background = Background(np.array([[found.gamma]]), shape)
-            sigma = float(max(found.scatter)) if sigma is None else sigma
+            sigma = sigma or float(max(found.scatter))
             metadata = {"zogyGamma": found.gamma, "zogyBetaError": found.betaError, "zogyOffset": list(found.offset),
                         "zogyFluxStars": found.nStars, "zogyIterations": found.iterations}  # fmt: skip
         result = zogyExposures(
@@ -87,7 +87,7 @@ class ZogyTask(SchemaVerbs, pipeBase.Task):
             template,
             fluxRatio=ratio,
             background=background,
-            astrometricSigma=sigma or 0.0,
+            astrometricSigma=sigma,
             score=calculateScore,
             holePlanes=tuple(config.holeMaskPlanes),
             statPlanes=tuple(config.ignoreMaskPlanes),

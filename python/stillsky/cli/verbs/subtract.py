@@ -17,13 +17,21 @@ KEPT = (".warped.fits",)
 @click.argument("template", metavar="TEMPLATE")
 @outputOptions()
 @configOptions()
+@click.option(
+    "--method",
+    type=click.Choice(["al", "zogy"]),
+    default="al",
+    show_default=True,
+    hidden=True,
+    help="Matching kernel (Alard & Lupton), or proper difference (ZOGY).",
+)
 @click.option("--convolve", type=click.Choice(["auto", "template", "science"]), help="Which image is convolved.")
 @inputOptions()
 @click.option(
     "--keep",
     is_flag=True,
     hidden=True,
-    help="Also write PREFIX.warped.fits: the template on the science grid, unmatched.",
+    help="Also write PREFIX.warped.fits: the template on the science grid, unmatched; with --method zogy PREFIX.score.fits.",
 )
 @gateOption()
 @click.option("--report/--no-report", default=True, help="Write PREFIX.html.")
@@ -89,8 +97,9 @@ def subtractFiles(run):
     optional = {".png": options.get("picture", True), ".html": options.get("report", True)}
     suffixes = [s for s in SUFFIXES if optional.get(s, True)]
     keep = options.get("keep", False)
+    method = options.get("method") or "al"
     if keep:
-        suffixes += KEPT
+        suffixes += KEPT + ((".score.fits",) if method == "zogy" else ())
     if not options["dry_run"]:
         output = StagedProducts(prefix, suffixes, options["overwrite"])  # refuses before any work
     science, template = readPair(run, options["science"], options["template"])
@@ -101,7 +110,13 @@ def subtractFiles(run):
     from stillsky.diffim import subtract as subtractExposures
 
     result = subtractExposures(
-        science, template, config=resolved.config, stars=stars, progress=run.progress, keepWarped=keep
+        science,
+        template,
+        config=resolved.config,
+        method=method,
+        stars=stars,
+        progress=run.progress,
+        keepWarped=keep,
     )
     run.progress.close()
     noteResult(run, result)

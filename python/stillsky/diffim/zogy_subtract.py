@@ -1,0 +1,127 @@
+"""Method "zogy" of `subtract`: the proper difference of two exposures whose stars are known.
+
+Zackay, Ofek & Gal-Yam (2016, ApJ 830, 27). By default the two PSFs are tied together by the matching kernel that is
+fitted to all stars as for the method "al": two PSF models differ from it by their noise, which bright stars show.
+"""
+
+import numpy as np
+from numpy.polynomial import chebyshev
+
+from ..image import Exposure, Image, Mask, MaskedImage
+from ..stats import clippedStats
+from .zogy_exposures import zogyExposures
+from .zogy_nodes import KernelPair, PsfPair
+from .zogy_scale import fitFluxRatio
+from .zogy_tiles import Background
+
+__all__ = ["chebyshevBackground", "properDifference"]
+
+_BAD = ("NO_DATA", "BAD", "SAT", "EDGE", "CR")
+
+
+def properDifference(science, template, psfs, fit, scienceConvolved, objects, config):
+    """Proper difference and score in science units.
+
+    Parameters
+    ----------
+    science, template : `stillsky.image.Exposure`
+        Of one box.
+    psfs : pair of `stillsky.psf.Psf`
+        Of science and template.
+    fit : result of `stillsky.psfmatch.algorithm.fitMatchingKernel`
+    scienceConvolved : `bool`
+        Which image the kernel convolves.
+    objects : `stillsky.diffim.stars.Objects`
+        Of the science image.
+    config : `stillsky.diffim.config.SubtractConfig`
+
+    Returns
+    -------
+    result : `stillsky.diffim.ZogyResult`
+        With ``zogyGamma`` and what ``config.zogy.psfRatio`` brings in the metadata; the sky of the difference has the
+        median 0.
+    """
+    settings = config.zogy
+    sigma, extra = settings.astrometricSigma, {"psfRatio": settings.psfRatio}
+    ratio = 1 / fit.kernelSum if scienceConvolved else fit.kernelSum
+    background = None
+    if config.subtractBackground:
+        unit = -1 / fit.kernelSum if scienceConvolved else 1.0
+        background = chebyshevBackground(fit.background, science.bbox, unit)
+    if settings.psfRatio == "kernel":
+        optics = KernelPair(psfs[0] if scienceConvolved else psfs[1], fit.kernel, scienceConvolved)
+    else:
+        stars = objects.isStar
+        bits = [e.mask.bitmask(list(settings.holeMaskPlanes), ignoreMissing=True) for e in (science, template)]
+        found = fitFluxRatio(science.maskedImage, template.maskedImage, *psfs, objects.x[stars], objects.y[stars], bits)
+        ratio = found.beta
+        optics = PsfPair(*psfs, ratio, lambda x, y: found.offset)
+        sigma = sigma or max(found.scatter)
+        extra.update(zogyBetaError=found.betaError, zogyOffset=list(found.offset), zogyFluxStars=found.nStars)
+    result = zogyExposures(
+        science,
+        template,
+        optics=optics,
+        fluxRatio=ratio,
+        background=background,
+        astrometricSigma=sigma,
+        holePlanes=tuple(settings.holeMaskPlanes),
+        innerSize=settings.gridInnerSize,
+    )
+    result.metadata.update(extra)
+    _centre(result, config)
+    return result
+
+
+def chebyshevBackground(function, bbox, unit=1.0):
+    """A spatial function of polynomial kind as a `Background` over a box, multiplied by a unit.
+
+    Parameters
+    ----------
+    function : `stillsky.kernel.Function2`
+        In parent coordinates.
+    bbox : `stillsky.geom.Box2I`
+    unit : `float`
+
+    Returns
+    -------
+    background : `Background`
+        The same polynomial, exactly: sampled at more points than it has terms, and fitted.
+    """
+    n = function.order + 1
+    nodes = np.cos(np.pi * (np.arange(n) + 0.5) / n)
+    v, u = (nodes * 0.5 * size for size in (bbox.height, bbox.width))
+    ys, xs = np.meshgrid(v + bbox.minY + 0.5 * (bbox.height - 1), u + bbox.minX + 0.5 * (bbox.width - 1), indexing="ij")
+    values = np.asarray(function.basisValues(xs.ravel(), ys.ravel())) @ np.asarray(function.parameters)
+    design = chebyshev.chebvander(nodes, n - 1)
+    inverse = np.linalg.inv(design)
+    coefficients = inverse @ values.reshape(n, n) @ inverse.T
+    return Background(unit * coefficients, (bbox.height, bbox.width))
+
+
+def _centre(result, config):
+    """Let the sky of the difference have the median 0: all pixels know its level better than the stamps alone."""
+    level = 0.0
+    if config.subtractBackground and config.psfmatch.fitForBackground:
+        pixels = result.difference.maskedImage
+        step = max(1, int(np.sqrt(pixels.image.array.size / 1e6)))
+        thin = [np.ascontiguousarray(p.array[::step, ::step]) for p in (pixels.image, pixels.mask)]
+        found, _, _, n = clippedStats(*thin, pixels.mask.bitmask(_BAD, ignoreMissing=True))
+        level = float(found) if n and np.isfinite(found) else 0.0
+        pixels.image.array -= np.float32(level)
+        if result.score is not None:  # at zero frequency the score is F_D^2 times the difference
+            data = ~result.score.mask.isSet("NO_DATA")
+            result.score.image.array[data] -= np.float32(level * result.metadata["zogyFluxScale"] ** 2)
+    result.metadata["zogyGamma"] = level
+
+
+def subtractedTemplate(science, template, difference, psf, fluxRatio):
+    """What the proper difference took off the science image, as an exposure; noise as of the scaled template."""
+    noise = template.variance.array * np.float32(fluxRatio**2)
+    noise[~np.isfinite(difference.image.array)] = np.inf
+    pixels = MaskedImage(
+        Image(science.image.array - difference.image.array, science.xy0),
+        Mask(difference.mask.array.copy(), science.xy0, difference.mask.schema),
+        Image(noise, science.xy0),
+    )
+    return Exposure(pixels, wcs=science.wcs, photoCalib=science.photoCalib, filter=template.filter, psf=psf)
