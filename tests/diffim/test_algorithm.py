@@ -221,13 +221,6 @@ def test_differentUnitsAreRefused(pair):
         subtract(science, template)
 
 
-def test_shapesThatDifferNeedAWcs(pair):
-    science, template = pair.science.toExposure(), pair.template.toExposure()[0:400, 0:512]
-    science.wcs = template.wcs = None
-    with pytest.raises(MismatchError, match="different shape"):
-        subtract(science, template)
-
-
 @pytest.mark.parametrize("what", ["nan", "masked", "novariance"])
 def test_nothingUsableIsAnError(pair, what):
     science, template = (side.toExposure().copy() for side in (pair.science, pair.template))

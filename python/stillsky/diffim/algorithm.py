@@ -32,15 +32,18 @@ from .inputs import (
     alignTemplate,
     asExposure,
     checkCoverage,
+    differentShapes,
     medianVariance,
     moveTemplate,
+    sameShape,
     usable,
     withoutNan,
     withOwnSchema,
 )
 from .psf_model import estimatePsf
-from .registration import measureShift
+from .registration import fitObjects, shiftOrSimilarity
 from .result import MatchResult, SubtractResult, candidateTable
+from .similarity import requireSimilarity
 from .stars import (
     SIGMA_TO_FWHM,
     classifyStars,
@@ -57,6 +60,7 @@ _log = logging.getLogger("stillsky.diffim")
 _PREFER_TEMPLATE = 1.005  # the science image is convolved only when that wins by more than 0.5 %
 _SMALLEST_KERNEL = 11  # pixels; small images are matched with smaller kernels down to this
 _COLOURED = 0.05  # a larger correlation of neighbouring blank pixels is worth a warning
+_ALIGNED_WITHIN = 0.02  # pixels at the corners: resampling would only add noise
 _SHARPENING = 1.5  # a larger kernel transform means deconvolution
 
 
@@ -223,17 +227,20 @@ class _Job:
     def _match(self, science, template, stars):
         """Inputs as they are used, their PSFs, the fit, whether the science image is to be convolved, the objects."""
         with self.stage("align"):
-            template = alignTemplate(science, withOwnSchema(template), self.config.warp, self.decide)
+            native = withOwnSchema(template) if self.config.doRegister else None
+            template = alignTemplate(
+                science, withOwnSchema(template), self.config.warp, self.decide, self.config.doRegister
+            )
             science, template = (withoutNan(withOwnSchema(exposure)) for exposure in (science, template))
             self._noteCoverage(science, template)
         self._checkKernelSize(science)
         with self.stage("stars"):
-            # one image after the other: each needs a plane of memory until its PSF is known
-            objects = [self._findStars(science, "science")]
-            psfs = [self._psf(science, objects[0], "science")]
-            objects.append(self._findStars(template, "template"))
-            template, objects[1] = self._register(science, template, objects)
-            psfs.append(self._psf(template, objects[1], "template"))
+            try:
+                template, objects, psfs = self._objectsAndPsfs(science, template, native)
+            except NoDataError as error:
+                if sameShape(science, template):
+                    raise
+                raise differentShapes(science, template, str(error)) from error
         with self.stage("direction"):
             scienceConvolved = self._direction(science, template, objects, psfs)
         convolved, reference = (science, template) if scienceConvolved else (template, science)
@@ -241,6 +248,16 @@ class _Job:
         with self.stage("fit"):
             fit = self._fit(convolved, reference, [psfs[k] for k in order], objects, stars, science.bbox)
         return science, template, psfs, fit, scienceConvolved, objects
+
+    def _objectsAndPsfs(self, science, template, native):
+        """The template, registered where that is wanted, and objects and PSFs of both images."""
+        # one image after the other: each needs a plane of memory until its PSF is known
+        objects = [self._findStars(science, "science")]
+        psfs = [self._psf(science, objects[0], "science")]
+        objects.append(self._findStars(template, "template"))
+        template, objects[1] = self._register(science, template, objects, native)
+        psfs.append(self._psf(template, objects[1], "template"))
+        return template, objects, psfs
 
     def _found(self, fit, scienceConvolved):
         """What both kinds of results hold."""
@@ -257,24 +274,54 @@ class _Job:
 
     # ------------------------------------------------------------------ inputs
 
-    def _register(self, science, template, objects):
-        """Without a WCS: move the template by the shift that the images show, when their objects do not meet in place."""
-        if fractionMatched(objects, self.config.stars.matchRadius) >= 0.5:
+    def _register(self, science, template, objects, native=None):
+        """Move the template by what its objects show, when asked to, when shapes differ without a WCS, or when there is
+        no common WCS and the objects do not meet in place. ``native`` is the template before it was aligned."""
+        radius = self.config.stars.matchRadius
+        if self.config.doRegister or not sameShape(science, template):
+            return self._registerByObjects(science, template, objects, native)
+        if fractionMatched(objects, radius) >= 0.5:
             return template, objects[1]
-        shift = measureShift(science.image.array, template.image.array, ~usable(science), ~usable(template))
-        if shift is None or np.hypot(*shift) < self.config.maxOffset:
+        fit = shiftOrSimilarity(science, template, objects, radius)
+        if fit is None or np.hypot(*fit.asDict(science.bbox.center)["shift"]) < self.config.maxOffset and fit.isShift:
             return template, objects[1]
-        found = f"{shift[0]:+.2f}, {shift[1]:+.2f} px"
+        found = fit.describe(science.bbox.center)
         if science.wcs is not None and template.wcs is not None:
             raise MismatchError(
                 "the images are not registered: their WCS contradict the pixels",
-                found=f"the template is shifted by {found}",
-                remedy="correct the WCS of one of them",
+                found=f"the template is {found}",
+                remedy="correct the WCS of one of them, or register them by their objects with --register",
             )
-        self.warn("W-SHIFT", f"no common WCS, and the template is shifted by {found}: moved by that much")
-        template = moveTemplate(template, shift, self.config.warp)
+        self.warn("W-SHIFT", f"no common WCS, and the template is {found}: moved by that much")
+        return self._moved(science, template, fit)
+
+    def _registerByObjects(self, science, template, objects, native):
+        """The similarity between the objects of both images; the template is resampled once, by it and the WCS."""
+        common = science.wcs is not None and template.wcs is not None
+        fit = fitObjects(objects, self.config.stars.matchRadius, sameGrid=common)
+        try:
+            requireSimilarity(fit)
+        except MismatchError as error:
+            if common or self.config.doRegister:
+                raise
+            raise differentShapes(science, template, f"{error}; {error.found}") from error
+        if common and fit.isWithin(_ALIGNED_WITHIN, science.bbox):
+            self._noteRegistration(science, fit)
+            return template, objects[1]
+        source = native if common else template
+        return self._moved(science, source, fit, science.wcs if common else None)
+
+    def _moved(self, science, template, fit, wcs=None):
+        """The template after a similarity on the science grid, and its objects there."""
+        self._noteRegistration(science, fit)
+        template = moveTemplate(template, fit.transform, self.config.warp, science.bbox, wcs)
         self._noteCoverage(science, template)
+        template = withoutNan(template)
         return template, self._findStars(template, "template")
+
+    def _noteRegistration(self, science, fit):
+        self.metadata["registration"] = fit.asDict(science.bbox.center)
+        self.decide(f"registration: template {fit.describe(science.bbox.center)}")
 
     def _noteCoverage(self, science, template):
         fraction = checkCoverage(science, template, self.config.requiredTemplateFraction)

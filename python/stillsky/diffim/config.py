@@ -163,6 +163,11 @@ class SubtractConfig(Config):
         default=1.5,
         min=0.0,
     )
+    doRegister = Field(
+        dtype=bool,
+        doc="Register the template by its objects: translation, rotation and scale, on top of the WCS if both have one.",
+        default=False,
+    )
     subtractBackground = Field(dtype=bool, doc="Subtract the differential background of the fit.", default=True)
     backgroundBinSize = RangeField(
         dtype=int,

@@ -5,16 +5,19 @@ import os
 import numpy as np
 
 from ..errors import InvalidPsfError, MismatchError, NoDataError
-from ..geom import AffineTransform
 from ..image import Exposure, Mask, MaskedImage, fromCCDData, makeExposure
+from ..psf import WarpedPsf
 from ..warp import Warper, alignedWithin, warpMaskedImage
+from ..wcs import pairTransform
 
 __all__ = [
     "alignTemplate",
     "asExposure",
     "checkCoverage",
+    "differentShapes",
     "medianVariance",
     "moveTemplate",
+    "sameShape",
     "usable",
     "withOwnSchema",
     "withoutNan",
@@ -71,7 +74,7 @@ def asExposure(value, name):
     )
 
 
-def alignTemplate(science, template, warpConfig, decide):
+def alignTemplate(science, template, warpConfig, decide, register=False):
     """The template on the pixel grid of the science image, resampled only when it has to be.
 
     Parameters
@@ -80,11 +83,13 @@ def alignTemplate(science, template, warpConfig, decide):
     warpConfig : `stillsky.warp.config.WarperConfig`
     decide : callable
         Is told in a sentence what was done.
+    register : `bool`
+        The template will be registered by its objects: without a common WCS its shape may differ.
 
     Returns
     -------
     template : `stillsky.image.Exposure`
-        With the box of the science image; pixels beyond the template are NO_DATA.
+        With the box of the science image; pixels beyond the template are NO_DATA. As it is, when it has to be registered.
 
     Raises
     ------
@@ -93,7 +98,7 @@ def alignTemplate(science, template, warpConfig, decide):
     """
     _checkUnits(science, template)
     if science.wcs is None or template.wcs is None:
-        return _sameGrid(science, template, decide)
+        return _sameGrid(science, template, decide, register)
     same = science.bbox == template.bbox
     if same and alignedWithin(science.wcs, template.wcs, science.bbox, _ALIGNED_WITHIN):
         decide("template: already aligned with the science image")
@@ -111,14 +116,14 @@ def alignTemplate(science, template, warpConfig, decide):
     return warped
 
 
-def _sameGrid(science, template, decide):
-    which = "neither image has" if science.wcs is None and template.wcs is None else "only one image has"
-    if (science.width, science.height) != (template.width, template.height):
-        raise MismatchError(
-            f"images of different shape and {which} a WCS",
-            found=f"science {science.width}x{science.height}, template {template.width}x{template.height}",
-            remedy="give both a WCS, or cut both to one pixel grid with --region",
-        )
+def _sameGrid(science, template, decide, register):
+    neither = science.wcs is None and template.wcs is None
+    which = "neither image has" if neither else "only one image has"
+    if register or (neither and not sameShape(science, template)):
+        decide(f"template: {which} a WCS; registered by its objects")
+        return template
+    if not sameShape(science, template):
+        raise differentShapes(science, template)
     decide(f"template: {which} a WCS; equal shapes are taken as one pixel grid")
     if template.xy0 != science.xy0:
         template = Exposure(template.maskedImage[template.bbox], psf=template.psf, photoCalib=template.photoCalib)
@@ -126,15 +131,53 @@ def _sameGrid(science, template, decide):
     return template
 
 
-def moveTemplate(template, shift, warpConfig):
-    """The template resampled so that what was at x - dx is at x."""
+def sameShape(science, template):
+    return (science.width, science.height) == (template.width, template.height)
+
+
+def differentShapes(science, template, why=None):
+    """The error of images whose grids have nothing to do with each other; ``why`` registration failed, if it was tried."""
+    which = "neither image has" if science.wcs is None and template.wcs is None else "only one image has"
+    return MismatchError(
+        f"images of different shape and {which} a WCS" + (f": {why}" if why else ""),
+        found=f"science {science.width}x{science.height}, template {template.width}x{template.height}",
+        remedy="give both a WCS, register them by their objects with --register, or cut both to one grid with --region",
+    )
+
+
+def moveTemplate(template, transform, warpConfig, bbox, wcs=None):
+    """The template resampled to another grid.
+
+    Parameters
+    ----------
+    template : `stillsky.image.Exposure`
+    transform : `stillsky.geom.AffineTransform`
+        From the pixels of ``wcs``, or of the template itself without one, to those of the result.
+    warpConfig : `stillsky.warp.config.WarperConfig`
+    bbox : `stillsky.geom.Box2I`
+        Of the result.
+    wcs : `stillsky.wcs.SkyWcs`, optional
+        The template is first seen through this WCS and its own, in the same single interpolation.
+
+    Returns
+    -------
+    moved : `stillsky.image.Exposure`
+        With the warped PSF and with ``wcs``.
+    """
     source = template.maskedImage
     source.mask.addPlane("NO_DATA")
-    target = source.emptyLike()
-    target.mask.set(0)
-    mapping = AffineTransform(((1, 0), (0, 1)), (-shift[0], -shift[1]))
+    target = MaskedImage.zeros(bbox, source.image.array.dtype, source.mask.schema)
+    back = transform.inverse()
+    if wcs is None:
+        mapping, forward = back, transform
+    else:
+        sky = pairTransform(wcs, template.wcs)
+        mapping, forward = (lambda x, y: sky(*back(x, y))), None
     warpMaskedImage(target, source, mapping, Warper.fromConfig(warpConfig).control)
-    return Exposure(target, psf=template.psf, photoCalib=template.photoCalib, filter=template.filter)
+    psf = template.psf
+    if psf is not None:
+        psf = WarpedPsf(psf if forward else WarpedPsf(psf, pairTransform(template.wcs, wcs)), transform)
+    return Exposure(target, psf=psf, wcs=wcs, photoCalib=template.photoCalib, filter=template.filter)
 
 
 def checkCoverage(science, template, requiredFraction):

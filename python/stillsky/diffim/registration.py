@@ -1,12 +1,87 @@
-"""Shift between two images of one field, from the images themselves."""
+"""How two images of one field lie on each other, from the images themselves: a shift, or a similarity."""
 
 import numpy as np
 import scipy.fft
+from scipy.spatial import cKDTree
 
-__all__ = ["measureShift"]
+from ..geom import AffineTransform
+from .inputs import usable
+from .similarity import SimilarityFit, findSimilarity, refineSimilarity
+from .stars import fractionMatched
+
+__all__ = ["fitObjects", "measureShift", "shiftOrSimilarity"]
 
 _SMOOTH, _DETREND = 3.0, 30.0  # pixels: scales between which the sky has its structure
 _SIGNIFICANT = 6.0  # standard deviations of the correlation
+
+
+def fitObjects(objects, radius, sameGrid=False):
+    """Similarity between the objects of two images.
+
+    Parameters
+    ----------
+    objects : (`Objects`, `Objects`)
+        Of the science image and of the template.
+    radius : `float`
+        Largest distance of a pair, pixels.
+    sameGrid : `bool`
+        The images are nearly on one grid: small corrections are tried first.
+
+    Returns
+    -------
+    fit : `SimilarityFit` or None
+        From template to science pixels.
+    """
+    science, template = (_positions(o) for o in objects)
+    if sameGrid and min(len(science[0]), len(template[0])) > 1:
+        fit = refineSimilarity(np.column_stack(science), np.column_stack(template), radius=radius)
+        if fit is not None and fit.isGood:
+            return fit
+    return findSimilarity(science, template, radius)
+
+
+def _positions(objects):
+    """Undamaged objects that are bright enough for a position, brightest first."""
+    use = ~objects.damaged & (objects.signalToNoise > objects.threshold)
+    return objects.x[use], objects.y[use]
+
+
+def shiftOrSimilarity(science, template, objects, radius):
+    """How the template lies on a science image of the same shape whose objects do not meet its own.
+
+    Parameters
+    ----------
+    science, template : `stillsky.image.Exposure`
+    objects : (`Objects`, `Objects`)
+    radius : `float`
+        Largest distance of a pair, pixels.
+
+    Returns
+    -------
+    fit : `SimilarityFit` or None
+        A shift by cross-correlation when most objects meet after it; else a good similarity; else that shift.
+    """
+    shift = measureShift(science.image.array, template.image.array, ~usable(science), ~usable(template))
+    moved = None
+    if shift is not None:
+        moved = _asShift(objects, shift, radius)
+        there = objects[1].subset(slice(None))
+        there.x, there.y = there.x + shift[0], there.y + shift[1]
+        if fractionMatched((objects[0], there), radius) >= 0.5:
+            return moved
+    fit = fitObjects(objects, radius)
+    return fit if fit is not None and fit.isGood else moved
+
+
+def _asShift(objects, shift, radius):
+    """A shift, with the distances that are left between the objects of both images."""
+    science, template = (np.column_stack(_positions(o)) for o in objects)
+    left = np.zeros(0)
+    if len(science) and len(template):
+        distance, _ = cKDTree(science).query(template + shift)
+        left = distance[distance < radius]
+    rms = float(np.sqrt(np.mean(left**2))) if len(left) else float("nan")
+    return SimilarityFit(AffineTransform(translation=shift), len(left), rms)
 
 
 def measureShift(science, template, scienceBad, templateBad):

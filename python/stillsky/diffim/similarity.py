@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..errors import MismatchError
-from ..geom import AffineTransform
+from ..geom import AffineTransform, Box2D
 
 __all__ = ["SimilarityFit", "findSimilarity", "refineSimilarity", "requireSimilarity"]
 
@@ -53,12 +53,34 @@ class SimilarityFit:
         """Radians, from x to y."""
         return float(np.arctan2(self.transform.matrix[1, 0], self.transform.matrix[0, 0]))
 
+    @property
+    def isShift(self):
+        """Neither rotated nor scaled at all."""
+        return bool(np.array_equal(self.transform.matrix, np.eye(2)))
+
+    def isWithin(self, tolerance, bbox):
+        """Whether no corner of a box moves by more than a tolerance in pixels."""
+        x, y = (np.array(v, float) for v in zip(*(tuple(c) for c in Box2D(bbox).corners)))
+        u, v = self.transform(x, y)
+        return bool(np.all(np.hypot(u - x, v - y) <= tolerance))
+
+    def describe(self, center):
+        """What the template underwent, in words."""
+        figures = self.asDict(center)
+        dx, dy = figures["shift"]
+        words = f"shifted by {dx:+.2f}, {dy:+.2f} px"
+        if not self.isShift:
+            words += f", rotated by {figures['rotationDegrees']:+.4f} degrees, scaled by {self.scale:.6f}"
+        if self.nPairs:
+            words += f"; {self.nPairs} pairs, rms {self.rms:.3f} px"
+        return words
+
     def asDict(self, center):
         """Figures for a summary; the shift is that of a point of the science image."""
         x, y = self.transform.inverse()(*center)
         return {
             "nPairs": int(self.nPairs),
-            "rmsPixels": float(self.rms),
+            "rmsPixels": float(self.rms) if self.nPairs else None,
             "shift": [float(center[0] - x), float(center[1] - y)],
             "rotationDegrees": float(np.degrees(self.rotation)),
             "scale": self.scale,

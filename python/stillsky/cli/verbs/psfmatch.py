@@ -16,6 +16,9 @@ _SUFFIXES = (".kernel.fits", ".json")
 @outputOptions()
 @configOptions()
 @click.option("--convolve", type=click.Choice(["auto", "template", "science"]), help="Which image is convolved.")
+@click.option(
+    "--register", is_flag=True, hidden=True, help="Find shift, rotation and scale of TEMPLATE from its objects."
+)
 @inputOptions()
 @gateOption()
 @runOptions()

@@ -26,6 +26,9 @@ KEPT = (".warped.fits",)
     help="Matching kernel (Alard & Lupton), or proper difference (ZOGY).",
 )
 @click.option("--convolve", type=click.Choice(["auto", "template", "science"]), help="Which image is convolved.")
+@click.option(
+    "--register", is_flag=True, hidden=True, help="Find shift, rotation and scale of TEMPLATE from its objects."
+)
 @inputOptions()
 @click.option(
     "--keep",
@@ -56,14 +59,17 @@ def resolveConfig(run):
     from ..inputs import readRegion
 
     readRegion(run)  # a bad region is refused like a bad key: before anything else
-    convolve = run.option("convolve")
+    convolve, register = run.option("convolve"), run.option("register")
+    dedicated = {"convolve": (convolve, "--convolve")} if convolve else {}
+    if register:
+        dedicated["doRegister"] = (True, "--register")
     resolved = resolve(
         run.verb,
         preset=run.option("preset"),
         files=run.option("configFiles", ()),
         scripts=run.option("configScripts", ()),
         assignments=run.option("assignments", ()),
-        options={"convolve": (convolve, "--convolve")} if convolve else {},
+        options=dedicated,
     )
     run.summary["config"] = resolved.document()
     return resolved
