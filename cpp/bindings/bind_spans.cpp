@@ -4,6 +4,7 @@
 
 #include "bindings.hpp"
 #include "numpy_view.hpp"
+#include "stillsky/spans/cosmic_rays.hpp"
 #include "stillsky/spans/footprint.hpp"
 
 namespace stillsky {
@@ -106,6 +107,23 @@ py::tuple peaksOf(py::tuple const& packed, Box const& region, py::array const& i
         findFootprintPeaks<T>(set, pixels, positive, control, xy0);
     }
     return pack(set);
+}
+
+template <typename T>
+py::list cosmicRaysOf(py::array const& image, py::array const& variance, py::object const& mask,
+                      CosmicRayControl const& control, Point2I xy0) {
+    const View2<T> pixels = viewOf<T>(image, "image");
+    const View2<const VariancePixel> var = viewOf<const VariancePixel>(variance, "variance");
+    View2<const MaskPixel> bits;
+    if (!mask.is_none()) bits = viewOf<const MaskPixel>(py::reinterpret_borrow<py::array>(mask), "mask");
+    std::vector<SpanSet> found;
+    {
+        py::gil_scoped_release release;
+        found = findCosmicRays<T>(pixels, var, bits, control, xy0);
+    }
+    py::list out;
+    for (SpanSet const& group : found) out.append(group);
+    return out;
 }
 
 bool isDouble(py::array const& image) { return py::isinstance<py::array_t<double>>(image); }
@@ -250,6 +268,25 @@ void bindDetection(py::module_& m) {
         return isDouble(image) ? detectOf<double>(image, variance, control, pointOf(xy0))
                                : detectOf<float>(image, variance, control, pointOf(xy0));
     });
+    m.def("findCosmicRays",
+          [](py::array const& image, py::array const& variance, py::object const& mask, XY const& xy0, double minSigma,
+             double minTotal, double noiseFactor, std::array<double, 4> const& contrast, int iterations,
+             long long maxPixels, int badBits, int interpolatedBits) {
+              CosmicRayControl control;
+              control.minSigma = minSigma;
+              control.minTotal = minTotal;
+              control.noiseFactor = noiseFactor;
+              control.contrast = contrast;
+              control.iterations = iterations;
+              control.maxPixels = maxPixels;
+              control.badBits = badBits;
+              control.interpolatedBits = interpolatedBits;
+              return isDouble(image) ? cosmicRaysOf<double>(image, variance, mask, control, pointOf(xy0))
+                                     : cosmicRaysOf<float>(image, variance, mask, control, pointOf(xy0));
+          },
+          py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("xy0"), py::arg("minSigma"),
+          py::arg("minTotal"), py::arg("noiseFactor"), py::arg("contrast"), py::arg("iterations"),
+          py::arg("maxPixels"), py::arg("badBits"), py::arg("interpolatedBits"));
     m.def("detectBits", [](py::array const& mask, MaskPixel bits, int minPixels, XY const& xy0) {
         return pack(detectBits(viewOf<const MaskPixel>(mask, "mask"), bits, minPixels, pointOf(xy0)));
     });

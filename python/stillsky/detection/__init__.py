@@ -1,5 +1,7 @@
 """Finding sources: peaks, span sets, footprints, thresholds."""
 
+from .cosmic_rays import findCosmicRays
+from .deblend import deblendFootprints
 from .detect import DetectionResult, detectSources
 from .footprint import PEAK_DTYPE, Footprint, Peak, makePeaks
 from .footprint_set import FootprintSet
@@ -23,8 +25,10 @@ __all__ = [
     "Peak",
     "SpanSet",
     "Threshold",
+    "deblendFootprints",
     "detectSources",
     "emptySourceTable",
+    "findCosmicRays",
     "findPeaks",
     "growMask",
     "makeHeavyFootprint",

@@ -1,0 +1,119 @@
+"""Cosmic rays: pixels that are sharper than the PSF allows."""
+
+import numpy as np
+
+from .. import _core, errors
+from .planes import asMaskArray, asVarianceArray
+from .span_set import SpanSet
+
+__all__ = ["findCosmicRays"]
+
+_BAD = ("BAD", "INTRP", "SAT", "NO_DATA")
+
+
+def findCosmicRays(
+    exposure,
+    *,
+    psf=None,
+    minSigma=6.0,
+    minDN=150.0,
+    noiseFactor=2.0,
+    contrastFactor=0.35,
+    iterations=6,
+    maxPixels=1000000,
+    keep=True,
+):
+    """Find cosmic rays on a background-subtracted exposure and set CR on them.
+
+    Parameters
+    ----------
+    exposure : Exposure or MaskedImage
+        Its mask changes; with ``keep=False`` its pixels, too.
+    psf : Psf, optional
+        Default: the exposure's. Of a decorrelated difference it must be that of the difference: with a wider one
+        real point sources are taken for cosmic rays.
+    minSigma : float
+        Excess over the mean of two opposite neighbours, standard deviations.
+    minDN : float
+        Sum that a group of pixels must reach, image units.
+    noiseFactor, contrastFactor : float
+        A pixel minus `noiseFactor` standard deviations, times `contrastFactor` times what the PSF has one pixel away
+        from its centre, must exceed the mean of the neighbours plus `noiseFactor` of its standard deviations.
+    iterations : int
+        Rounds that extend each group at half of `minSigma`.
+    maxPixels : int
+        More pixels than this: DomainError; nothing is changed.
+    keep : bool
+        False: replace the pixels by the mean of the good pixels around the group, and set INTRP.
+
+    Returns
+    -------
+    rays : list of `SpanSet`
+        8-connected groups in scan order.
+
+    Notes
+    -----
+    The conditions are those of Robert Lupton's finder in SDSS Photo (Lupton et al. 2001, ASP Conf. 238, 269). The
+    outermost pixels, and pixels with BAD, INTRP, SAT or NO_DATA, or beside INTRP, are never cosmic rays.
+    """
+    masked = getattr(exposure, "maskedImage", exposure)
+    psf = getattr(exposure, "psf", None) if psf is None else psf
+    if psf is None:
+        raise errors.InvalidPsfError("findCosmicRays: wanted a PSF, got none")
+    if minSigma <= 0 or contrastFactor <= 0:
+        raise errors.DomainError(f"findCosmicRays: wanted factors above 0, got {minSigma} and {contrastFactor}")
+    mask = masked.mask
+    for plane in ("CR", "INTRP"):
+        if plane not in mask.schema:
+            mask.addPlane(plane)
+    image = masked.image.array
+    rays = [
+        SpanSet._wrap(spans)
+        for spans in _core.findCosmicRays(
+            image,
+            asVarianceArray(masked.variance, image.shape),
+            asMaskArray(mask, image.shape),
+            tuple(int(v) for v in masked.xy0),
+            minSigma=float(minSigma),
+            minTotal=float(minDN),
+            noiseFactor=float(noiseFactor),
+            contrast=_contrast(psf, contrastFactor),
+            iterations=int(iterations),
+            maxPixels=int(maxPixels),
+            badBits=mask.bitmask(_BAD, ignoreMissing=True),
+            interpolatedBits=mask.bitmask(["INTRP"]),
+        )
+    ]
+    for spans in rays:
+        spans.setMask(mask, 1 << mask.bit("CR"))
+    if not keep:
+        for spans in rays:
+            _replace(masked, spans)
+    return rays
+
+
+def _contrast(psf, factor):
+    """Factor times the PSF one pixel away over its centre: north-south, west-east, both diagonals."""
+    stamp = psf.computeKernelImage(psf.averagePosition).array
+    cy, cx = (n // 2 for n in stamp.shape)
+    around = np.zeros((3, 3))
+    part = stamp[max(cy - 1, 0) : cy + 2, max(cx - 1, 0) : cx + 2]
+    around[: part.shape[0], : part.shape[1]] = part
+    centre = around[1, 1]
+    if part.shape != (3, 3) or not centre > 0:
+        raise errors.InvalidPsfError("findCosmicRays: the PSF has no 3x3 core with a positive centre")
+    diagonal = 0.25 * (around[0, 0] + around[0, 2] + around[2, 0] + around[2, 2])
+    vertical, horizontal = 0.5 * (around[0, 1] + around[2, 1]), 0.5 * (around[1, 0] + around[1, 2])
+    return tuple(float(factor * v / centre) for v in (vertical, horizontal, diagonal, diagonal))
+
+
+def _replace(masked, spans):
+    """Mean of the usable pixels within two of the group, instead of its own; INTRP marks them."""
+    mask = masked.mask
+    ring = spans.dilated(2).difference(spans).clipped(masked.bbox)
+    bad = mask.bitmask([*_BAD, "CR"], ignoreMissing=True)
+    xy0 = tuple(int(v) for v in masked.xy0)
+    values = ring.flatten(masked.image.array, xy0)
+    good = ((ring.flatten(mask.array, xy0) & bad) == 0) & np.isfinite(values)
+    spans.setImage(masked.image.array, float(np.mean(values[good])) if good.any() else 0.0, xy0)
+    spans.setMask(mask, 1 << mask.bit("INTRP"))

@@ -1,0 +1,172 @@
+"""All measurements of the sources of one difference image, as one table."""
+
+import numpy as np
+from astropy.table import Table, hstack
+
+from ..measure import measureSources, psfFlux
+from .source_schema import completed
+
+__all__ = ["applyApertureCorrections", "forcedFluxes", "measureAll"]
+
+_CORRECTED = ("base_PsfFlux", "base_GaussianFlux", "base_PeakLikelihoodFlux")
+
+
+def measureAll(job, footprints, flags, forcedPsf):
+    """Measure footprints on a difference.
+
+    Parameters
+    ----------
+    job : object
+        With ``difference, science, template, score, psf, config``.
+    footprints : `FootprintSet`
+    flags : structured array
+        ``positive, negative, sky`` of each footprint.
+    forcedPsf : Psf
+        For the forced fluxes.
+
+    Returns
+    -------
+    table : `astropy.table.Table`
+        All columns of the schema; ids 1, 2, ...
+    """
+    config, difference = job.config, job.difference
+    unit = _unitOf(difference)
+    first = _firstIsNegative(footprints, flags)
+    table = measureSources(
+        difference,
+        footprints,
+        list(config.measurement.plugins) if difference.wcs is not None else _withoutCoordinates(config),
+        isNegative=first,
+        psf=job.psf,
+        extraPlanes=tuple(config.measurement.extraPlanes),
+        maxDistToPeak=config.measurement.maxDistToPeak,
+    )
+    table["is_negative"][:] = flags["negative"] & ~flags["positive"]
+    extra = Table()
+    extra["merge_footprint_positive"], extra["merge_footprint_negative"] = flags["positive"], flags["negative"]
+    extra["sky_source"] = flags["sky"]
+    for name in ("positive", "negative"):
+        extra[f"significance_{name}"] = _largest(footprints, name)
+    parts = [table, extra]
+    if config.doApCorr:
+        parts.append(applyApertureCorrections(table, getattr(difference, "apCorrMap", None)))
+    x, y = (np.asarray(table[f"base_SdssCentroid_{c}"], float) for c in "xy")
+    if config.doForcedMeasurement:
+        for prefix, exposure in (("", job.science), ("template_", job.template)):
+            if exposure is not None:
+                parts.append(forcedFluxes(exposure, x, y, forcedPsf, f"ip_diffim_forced_{prefix}PsfFlux_"))
+    if job.score is not None:
+        parts.append(_scores(job.score, x, y))
+    parts.append(_dipoles(table))
+    meta = dict(table.meta)
+    joined = hstack([p for p in parts if len(p.colnames)], join_type="exact", metadata_conflicts="silent")
+    joined.meta.clear()
+    joined.meta.update(meta)
+    return completed(joined, unit)
+
+
+def _withoutCoordinates(config):
+    return [name for name in config.measurement.plugins if name != "base_SkyCoord"]
+
+
+def _unitOf(exposure):
+    return getattr(exposure, "fluxUnit", None) or "count"
+
+
+def _firstIsNegative(footprints, flags):
+    """Sign of the first peak: where the centroid starts."""
+    sign = flags["negative"] & ~flags["positive"]
+    some = footprints.nPeaks > 0
+    if "merge_peak_negative" in (footprints.peaks.dtype.names or ()):
+        sign[some] = footprints.peaks["merge_peak_negative"][footprints.firstPeaks[some]]
+    return sign
+
+
+def _largest(footprints, name):
+    """Largest significance of the peaks of one polarity, NaN without any."""
+    peaks = footprints.peaks
+    out = np.full(len(footprints), -np.inf)
+    if len(peaks):
+        on = peaks[f"merge_peak_{name}"].astype(bool)
+        np.maximum.at(out, np.repeat(np.arange(len(footprints)), footprints.nPeaks)[on], peaks["significance"][on])
+    return np.where(np.isfinite(out), out, np.nan).astype(np.float32)
+
+
+def applyApertureCorrections(table, apCorrMap):
+    """Multiply fluxes by their corrections, in place, and return the columns that say so.
+
+    Parameters
+    ----------
+    table : `astropy.table.Table`
+        With centroids and ``X_instFlux`` for X in base_PsfFlux, base_GaussianFlux and base_PeakLikelihoodFlux.
+    apCorrMap : mapping or None
+        ``X_instFlux`` and ``X_instFluxErr`` to bounded fields.
+
+    Returns
+    -------
+    columns : `astropy.table.Table`
+        ``X_apCorr, X_apCorrErr, X_flag_apCorr``; without a field for X: NaN, NaN and False, the flux stays.
+
+    Notes
+    -----
+    A correction that is not finite and positive sets flag_apCorr and flag; the error of the correction is ignored.
+    """
+    out = Table()
+    x, y = (np.asarray(table[f"base_SdssCentroid_{c}"], float) for c in "xy")
+    for name in _CORRECTED:
+        if f"{name}_instFlux" not in table.colnames:
+            continue
+        value, error, flag = np.full(len(table), np.nan), np.full(len(table), np.nan), np.zeros(len(table), bool)
+        if apCorrMap is not None and f"{name}_instFlux" in apCorrMap:
+            value = np.asarray(apCorrMap[f"{name}_instFlux"].evaluate(x, y), float).reshape(len(table))
+            if f"{name}_instFluxErr" in apCorrMap:
+                error = np.asarray(apCorrMap[f"{name}_instFluxErr"].evaluate(x, y), float).reshape(len(table))
+            flag = ~(np.isfinite(value) & (value > 0))
+            for column in ("instFlux", "instFluxErr"):
+                table[f"{name}_{column}"][~flag] *= value[~flag]
+            table[f"{name}_flag"][flag] = True
+        out[f"{name}_apCorr"], out[f"{name}_apCorrErr"], out[f"{name}_flag_apCorr"] = value, error, flag
+    return out
+
+
+def forcedFluxes(exposure, x, y, psf, prefix):
+    """PSF fluxes at given positions of another image on the same grid.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Not pre-filtered, not decorrelated.
+    x, y : arrays
+        PARENT pixels; where not finite, NaN and the flag.
+    psf : Psf
+        Of that image: for a matched template, that of the science image.
+    prefix : str
+        Of the columns instFlux, instFluxErr, area, flag, flag_edge, flag_noGoodPixels.
+    """
+    measured = psfFlux(exposure, x, y, psf=psf)
+    out = Table()
+    for name in ("instFlux", "instFluxErr", "area", "flag", "flag_edge", "flag_noGoodPixels"):
+        out[prefix + name] = measured[f"base_PsfFlux_{name}"]
+    return out
+
+
+def _scores(score, x, y):
+    """Value of a score image at the nearest pixels, and over its standard deviation."""
+    x0, y0 = (int(v) for v in score.xy0)
+    height, width = score.image.array.shape
+    ok = np.isfinite(x) & np.isfinite(y)
+    ix, iy = (np.floor(np.where(ok, v, 0) + 0.5).astype(int) - o for v, o in ((x, x0), (y, y0)))
+    ok &= (ix >= 0) & (ix < width) & (iy >= 0) & (iy < height)
+    ix, iy = np.clip(ix, 0, width - 1), np.clip(iy, 0, height - 1)
+    value = np.where(ok, score.image.array[iy, ix], np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = value / np.sqrt(score.variance.array[iy, ix])
+    return Table({"score": value.astype(float), "scoreSignificance": ratio.astype(np.float32)})
+
+
+def _dipoles(table):
+    """Positions of the dipole slot: without a fit those of the centroid, with its flag."""
+    out = Table()
+    for name in ("x", "y", "xErr", "yErr", "flag"):
+        out[f"ip_diffim_DipoleFit_{name}"] = table[f"base_SdssCentroid_{name}"]
+    return out
