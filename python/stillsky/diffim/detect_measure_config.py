@@ -5,8 +5,7 @@ from lsst.pex.config import ChoiceField, Config, ConfigField, Field, ListField, 
 from ..background.config import SubtractBackgroundConfig
 from ..detection.config import SourceDetectionConfig
 from ..detection.sky import SKY_AVOID
-from ..measure import FURTHER_PLUGINS, PLUGINS
-from .source_schema import EXTRA_PLANES
+from .source_schema import EXTRA_PLANES, SOURCE_PLUGINS
 
 __all__ = [
     "CandidateCutConfig",
@@ -16,17 +15,6 @@ __all__ = [
     "MeasurementConfig",
     "SkyObjectsConfig",
 ]
-
-#: Plugins of a difference image that are measured when the measurement room has them.
-WANTED_PLUGINS = (
-    *PLUGINS,
-    "base_ClassificationSizeExtendedness",
-    "base_PeakLikelihoodFlux",
-    "base_CircularApertureFlux",
-    "base_LocalPhotoCalib",
-    "base_LocalWcs",
-    "ext_trailedSources_Naive",
-)
 
 
 class SkyObjectsConfig(Config):
@@ -73,11 +61,7 @@ class IdGeneratorConfig(Config):
 class MeasurementConfig(Config):
     """What is measured on each source."""
 
-    plugins = ListField(
-        dtype=str,
-        doc="Algorithms.",
-        default=[name for name in WANTED_PLUGINS if name in (*PLUGINS, *FURTHER_PLUGINS)],
-    )
+    plugins = ListField(dtype=str, doc="Algorithms.", default=list(SOURCE_PLUGINS))
     maxDistToPeak = Field(
         dtype=float, doc="Farthest a centroid may be from its peak, pixels; negative: no limit.", default=5.0
     )
@@ -96,7 +80,9 @@ class CandidateCutConfig(Config):
     maxSharpness = RangeField(
         dtype=float, doc="Largest contrast at the centre over that of the PSF.", default=1.6, min=0.0
     )
-    sharpnessSigmas = RangeField(dtype=float, doc="Least excess of that contrast, standard deviations.", default=5.0, min=0.0)
+    sharpnessSigmas = RangeField(
+        dtype=float, doc="Least excess of that contrast, standard deviations.", default=5.0, min=0.0
+    )
     minWidthRatio = RangeField(dtype=float, doc="Smallest width over that of the PSF.", default=0.6, min=0.0)
     maxWidthRatio = RangeField(dtype=float, doc="Largest width over that of the PSF.", default=1.7, min=0.0)
     widthSigmas = RangeField(dtype=float, doc="Standard deviations of noise beyond these.", default=4.0, min=0.0)

@@ -9,10 +9,10 @@ from astropy import units as u
 from astropy.table import Table
 
 from ..detection.sources import emptySourceTable
-from ..measure import measurementSchema
+from ..measure import FURTHER_PLUGINS, PLUGINS, measurementSchema
 from .candidate_columns import CANDIDATE_COLUMNS
 
-__all__ = ["EXTRA_PLANES", "SCHEMA_VERSION", "completed", "sourceSchema"]
+__all__ = ["EXTRA_PLANES", "SCHEMA_VERSION", "SOURCE_PLUGINS", "completed", "sourceSchema"]
 
 SCHEMA_VERSION = 1
 F4, F8, I4, I8, B = np.float32, np.float64, np.int32, np.int64, np.bool_
@@ -149,9 +149,20 @@ SCORE = (
     ("scoreSignificance", F4, None, "the same over its standard deviation"),
 )
 
-_MEASURED = (
-    "base_SdssCentroid base_PsfFlux base_PixelFlags base_SdssShape base_GaussianFlux base_ClassificationSizeExtendedness"
-).split()
+#: Algorithms of the measurement room that a table of difference-image sources has.
+SOURCE_PLUGINS = tuple(
+    name
+    for name in (
+        *PLUGINS,
+        "base_ClassificationSizeExtendedness",
+        "base_PeakLikelihoodFlux",
+        "base_CircularApertureFlux",
+        "base_LocalPhotoCalib",
+        "base_LocalWcs",
+        "ext_trailedSources_Naive",
+    )
+    if name in (*PLUGINS, *FURTHER_PLUGINS)
+)
 
 #: Prefix -> columns of algorithms that may or may not have run.
 BLOCKS = {
@@ -211,7 +222,7 @@ def _columns(flux):
     """All (name, dtype, unit, description), the measured algorithms first."""
     units = {"flux": flux}
     yield from IDENTITY
-    measured = measurementSchema(_MEASURED, EXTRA_PLANES, flux)
+    measured = measurementSchema(SOURCE_PLUGINS, EXTRA_PLANES, flux)
     known = {row[0] for row in IDENTITY}
     for name in measured.colnames:
         if name not in known:
