@@ -1,0 +1,221 @@
+"""Detection and measurement on difference images as tasks."""
+
+import contextlib
+import os
+
+import lsst.pipe.base as pipeBase
+from astropy.table import Table
+from lsst.utils.timer import timeMethod
+
+from ..errors import DomainError, InvalidPsfError
+from ..task_base import SchemaVerbs, assignMetadata
+from ..threads import numThreads
+from . import detect_errors
+from .detect_measure import checkResult, checkSourceFlags, detectAndMeasure
+from .detect_measure_config import DetectAndMeasureAlgorithmConfig
+from .detect_measure_connections import DetectAndMeasureConnections, DetectAndMeasureScoreConnections
+from .ids import sourceIdLayout
+from .source_schema import sourceSchema
+
+__all__ = [
+    "BadSubtractionError",
+    "DetectAndMeasureConfig",
+    "DetectAndMeasureScoreConfig",
+    "DetectAndMeasureScoreTask",
+    "DetectAndMeasureTask",
+    "NoDiaSourcesError",
+]
+
+
+class BadSubtractionError(detect_errors.BadSubtractionError, pipeBase.AlgorithmError):
+    """The kernel stars leave more than they should, as a repeatable failure of a pipeline task."""
+
+    metadata = None
+
+
+class NoDiaSourcesError(detect_errors.NoDiaSourcesError, pipeBase.AlgorithmError):
+    """No source is left, as a repeatable failure of a pipeline task."""
+
+    metadata = None
+
+
+class DetectAndMeasureConfig(
+    DetectAndMeasureAlgorithmConfig, pipeBase.PipelineTaskConfig, pipelineConnections=DetectAndMeasureConnections
+):
+    """Configuration of `DetectAndMeasureTask`."""
+
+
+class DetectAndMeasureScoreConfig(
+    DetectAndMeasureAlgorithmConfig, pipeBase.PipelineTaskConfig, pipelineConnections=DetectAndMeasureScoreConnections
+):
+    """Configuration of `DetectAndMeasureScoreTask`."""
+
+
+class DetectAndMeasureTask(SchemaVerbs, pipeBase.PipelineTask):
+    """Find and measure the sources of a difference image.
+
+    Attributes
+    ----------
+    outputSchema : `astropy.table.Table`
+        Empty, with the columns of the sources.
+    detection : `DetectAndMeasureResult` or None
+        Everything about the last run.
+
+    Notes
+    -----
+    Metadata: nUnmergedDiaSources, nMergedDiaSources, nRejectedBadMaskPlanes, nRemovedBadFlaggedSources, n_skySources,
+    sky_footprint_count, cosmic_ray_count, nGlintTrails, kernelUncertainty, nCandidates, counts of pixels and fractions
+    of mask planes, residualFootprintRatioMean and Stdev, differenceFootprintSkyRatioMean and Stdev. They are assigned:
+    a second run of the same task replaces them.
+
+    Raises
+    ------
+    lsst.pipe.base.InvalidQuantumError
+        At construction: badSourceFlags names a column that no table has.
+    """
+
+    ConfigClass = DetectAndMeasureConfig
+    _DefaultName = "detectAndMeasure"
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        try:
+            checkSourceFlags(self.config, self.config.measurement.extraPlanes)
+        except DomainError as error:
+            raise pipeBase.InvalidQuantumError(str(error)) from error
+        self.outputSchema = sourceSchema()
+        self.detection = None
+
+    def getSchemaCatalogs(self):
+        """The empty table of sources, by its dataset type."""
+        return {"diaSrc": self.outputSchema}
+
+    def runQuantum(self, butlerQC, inputRefs, outputRefs):
+        """Read, run, write. Outputs that exist when the sources fail a test are written before the failure is raised."""
+        inputs = butlerQC.get(inputRefs)
+        generator = self._idGenerator(butlerQC.quantum.dataId)
+        measured = pipeBase.Struct()
+        with contextlib.nullcontext() if os.environ.get("STILLSKY_NUM_THREADS") else numThreads(1):
+            try:
+                self.run(**inputs, idFactory=generator, measurementResults=measured)
+            except pipeBase.AlgorithmError as error:
+                failure = pipeBase.AnnotatedPartialOutputsError.annotate(error, self, log=self.log)
+                butlerQC.put(measured, outputRefs)
+                raise failure from error
+        butlerQC.put(measured, outputRefs)
+
+    def _idGenerator(self, dataId):
+        """Ids of the detector and visit; without the instrument's numbers those of the configuration are needed."""
+        config = self.config.idGenerator
+        record = dataId.records["instrument"] if dataId.hasRecords() else None
+        nDetectors = config.n_detectors or getattr(record, "detector_max", None)
+        nObservations = config.n_observations or getattr(record, "visit_max", None)
+        if nDetectors is None or nObservations is None:
+            raise DomainError("idGenerator: wanted n_detectors and n_observations, which the data id does not tell")
+        return sourceIdLayout(
+            dataId["visit"],
+            dataId["detector"],
+            nDetectors=nDetectors,
+            nObservations=nObservations,
+            releaseId=config.release_id,
+            nReleases=config.n_releases,
+        )
+
+    @timeMethod
+    def run(self, science, matchedTemplate, difference, kernelSources=None, idFactory=None, measurementResults=None):
+        """Find and measure.
+
+        Parameters
+        ----------
+        science, matchedTemplate, difference : `stillsky.Exposure`
+            On one grid. The difference is modified; see `detectAndMeasure`.
+        kernelSources : `astropy.table.Table`, optional
+            Stars of the kernel fit.
+        idFactory : `IdGenerator` or `IdFactory`, optional
+            Default: 1, 2, ...
+        measurementResults : `lsst.pipe.base.Struct`, optional
+            Is filled, also when the run fails after the measurement.
+
+        Returns
+        -------
+        results : `lsst.pipe.base.Struct`
+            ``subtractedMeasuredExposure, diaSources, differenceBackground, glintTrailInfo``.
+
+        Raises
+        ------
+        lsst.pipe.base.UpstreamFailureNoWorkFound
+            The PSF of the difference has no width.
+        BadSubtractionError, NoDiaSourcesError
+            As configured.
+        """
+        return self._run(science, matchedTemplate, difference, None, kernelSources, idFactory, measurementResults)
+
+    def _run(self, science, matchedTemplate, difference, score, kernelSources, idFactory, results):
+        results = pipeBase.Struct() if results is None else results
+        try:
+            found = detectAndMeasure(
+                science,
+                matchedTemplate,
+                difference,
+                config=self.config,
+                score=score,
+                kernelSources=kernelSources,
+                ids=idFactory,
+            )
+        except InvalidPsfError as error:
+            raise pipeBase.UpstreamFailureNoWorkFound(str(error)) from error
+        self.detection = found
+        assignMetadata(self.metadata, found.metadata)
+        results.subtractedMeasuredExposure = found.difference
+        results.diaSources = found.sources
+        results.differenceBackground = None if found.background is None else found.background.image(difference.bbox)
+        results.glintTrailInfo = Table(found.glints.asDict())
+        if score is not None:
+            results.scoreMeasuredExposure = score
+        self._check(found)
+        return results
+
+    def _check(self, found):
+        """Raise the algorithm's failures as those of a pipeline task."""
+        try:
+            checkResult(found, self.config)
+        except detect_errors.BadSubtractionError as error:
+            raise BadSubtractionError(*error.args, metadata=error.metadata) from error
+        except detect_errors.NoDiaSourcesError as error:
+            raise NoDiaSourcesError(*error.args, metadata=error.metadata) from error
+
+
+class DetectAndMeasureScoreTask(DetectAndMeasureTask):
+    """As `DetectAndMeasureTask`, but sources are searched on a likelihood image, without smoothing."""
+
+    ConfigClass = DetectAndMeasureScoreConfig
+    _DefaultName = "detectAndMeasureScore"
+
+    @timeMethod
+    def run(
+        self,
+        science,
+        matchedTemplate,
+        difference,
+        scoreExposure,
+        kernelSources=None,
+        idFactory=None,
+        measurementResults=None,
+    ):
+        """Find on the score image, measure on the difference.
+
+        Parameters
+        ----------
+        scoreExposure : `stillsky.Exposure`
+            With a variance plane of its own. It and the difference are modified.
+        science, matchedTemplate, difference, kernelSources, idFactory, measurementResults
+            As of `DetectAndMeasureTask.run`.
+
+        Returns
+        -------
+        results : `lsst.pipe.base.Struct`
+            As of `DetectAndMeasureTask.run`, and ``scoreMeasuredExposure``.
+        """
+        return self._run(
+            science, matchedTemplate, difference, scoreExposure, kernelSources, idFactory, measurementResults
+        )
