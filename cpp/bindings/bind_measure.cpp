@@ -135,6 +135,7 @@ void bindAdaptiveMoments(py::module_& m) {
 void bindMeasureSources(py::module_& m);  // bind_measure_sources.cpp
 void bindMeasurePsf(py::module_& m);      // bind_measure_psf.cpp
 void bindMeasureApertures(py::module_& m);  // bind_measure_apertures.cpp
+void bindMeasureDipoles(py::module_& m);    // bind_measure_dipoles.cpp
 
 void bindMeasure(py::module_& m) {
     bindFindPeaks(m);
@@ -142,6 +143,7 @@ void bindMeasure(py::module_& m) {
     bindMeasureSources(m);
     bindMeasurePsf(m);
     bindMeasureApertures(m);
+    bindMeasureDipoles(m);
 }
 
 }  // namespace stillsky

@@ -11,6 +11,9 @@ from .algorithms import (
     skyCoord,
 )
 from .apertures import circularApertureFlux, localBackground, naiveCentroid, peakLikelihoodFlux
+from .dipoles import DipoleOptions, fitDipoles
+from .features import FEATURE_COLUMNS, MASK_FEATURES, candidateFeatures
+from .forced import addForcedPhotometry, forcedPhotometry, transformedPositions
 from .local_calibration import applyApCorr, localPhotoCalib, localWcs
 from .moments import MomentsFlag, adaptiveMoments
 from .schema import aperturePrefix
@@ -19,13 +22,20 @@ from .trails import trailedSources, trailGeometry
 
 __all__ = [
     "BAD_PLANES",
+    "FEATURE_COLUMNS",
     "FURTHER_PLUGINS",
+    "MASK_FEATURES",
     "PLUGINS",
+    "DipoleOptions",
     "MomentsFlag",
     "adaptiveMoments",
+    "addForcedPhotometry",
     "aperturePrefix",
     "applyApCorr",
+    "candidateFeatures",
     "circularApertureFlux",
+    "fitDipoles",
+    "forcedPhotometry",
     "gaussianFlux",
     "localBackground",
     "localPhotoCalib",
@@ -42,4 +52,5 @@ __all__ = [
     "skyCoord",
     "trailGeometry",
     "trailedSources",
+    "transformedPositions",
 ]

@@ -8,10 +8,10 @@ from astropy.table import hstack
 from .. import errors
 from ..detection import FootprintSet, sourceTable
 from ..detection.sources import emptySourceTable
-from . import algorithms, apertures, local_calibration, trails
+from . import algorithms, apertures, dipoles, local_calibration, trails
 from .schema import aperturePrefix, emptyTable
 
-#: Algorithms in the order in which they run. The first gives the positions of all others.
+#: Algorithms in the order in which they run. The first gives the positions of the others.
 PLUGINS = (
     "base_SdssCentroid",
     "base_SkyCoord",
@@ -31,8 +31,11 @@ FURTHER_PLUGINS = (
     "ext_trailedSources_Naive",
     "base_NaiveCentroid",
     "base_PeakCentroid",
+    "ip_diffim_DipoleFit",
 )
-_KNOWN = (*PLUGINS, *FURTHER_PLUGINS)
+#: Every plugin in the order in which they run: the dipole fit moves the positions before the rest is measured.
+_KNOWN = (PLUGINS[0], "ip_diffim_DipoleFit", *PLUGINS[1:], *FURTHER_PLUGINS[:-1])
+_METHODS = {"ext_trailedSources_Naive": "trails", "ip_diffim_DipoleFit": "DipoleFit"}
 #: Measurements at the peaks, which the centroid does not concern.
 _AT_PEAKS = ("base_NaiveCentroid", "base_PeakCentroid")
 
@@ -57,6 +60,9 @@ def measureSources(
     extraPlanes=(),
     maxDistToPeak=-1.0,
     apertureRadii=(12.0,),
+    science=None,
+    template=None,
+    dipoleConfig=None,
     model="default",
 ):
     """Measure sources on an exposure.
@@ -85,6 +91,8 @@ def measureSources(
         Farthest a centroid may be from its peak, pixels; negative: no limit.
     apertureRadii : sequence of float
         Radii of CircularApertureFlux, pixels.
+    science, template, dipoleConfig
+        For ip_diffim_DipoleFit: see `fitDipoles`. Its positions become those of the followers.
 
     Returns
     -------
@@ -107,12 +115,12 @@ def measureSources(
     run = _Run(
         exposure=exposure, footprints=footprints, negative=np.asarray(base["is_negative"]), x=x, y=y, psf=psf, wcs=wcs,
         needWcs=plugins is not None, extraPlanes=extraPlanes, maxDistToPeak=maxDistToPeak,
-        apertureRadii=apertureRadii, common={"badPlanes": badPlanes, "model": model},
+        apertureRadii=apertureRadii, dipole=(science, template, dipoleConfig), common={"badPlanes": badPlanes, "model": model},
     )  # fmt: skip
     parts = [base]
     for name in names:
-        part = run.parts[name] = getattr(run, name.split("_", 1)[1].replace("trailedSources_Naive", "trails"))()
-        if name not in ("base_SdssCentroid", *_AT_PEAKS):
+        part = run.parts[name] = getattr(run, _METHODS.get(name, name.removeprefix("base_")))()
+        if name not in ("base_SdssCentroid", "ip_diffim_DipoleFit", *_AT_PEAKS):
             run.flagFollowers(part)
         parts.append(part)
     return _joined(parts, names)
@@ -133,6 +141,7 @@ class _Run:
     extraPlanes: tuple
     maxDistToPeak: float
     apertureRadii: tuple
+    dipole: tuple
     common: dict
     xErr: np.ndarray = None
     yErr: np.ndarray = None
@@ -169,6 +178,17 @@ class _Run:
     def moveTo(self, part, prefix):
         self.x, self.y, self.xErr, self.yErr = (np.array(part[prefix + c], float) for c in ("x", "y", "xErr", "yErr"))
         self.centroidFlag = np.array(part[prefix + "flag"])
+
+    def DipoleFit(self):
+        if self.footprints is None:
+            raise errors.DomainError("measureSources: ip_diffim_DipoleFit needs footprints, got positions")
+        science, template, config = self.dipole
+        part = dipoles.fitDipoles(
+            self.exposure, self.footprints, science, template, centroids=self.parts.get("base_SdssCentroid"),
+            config=config, psf=self.psf, isNegative=self.negative,
+        )  # fmt: skip
+        self.moveTo(part, dipoles.PREFIX)
+        return part
 
     def SkyCoord(self):
         known = self.wcs is not None or getattr(self.exposure, "wcs", None) is not None
@@ -257,6 +277,8 @@ def _joined(parts, names):
         )
         if name in names
     }
+    if "ip_diffim_DipoleFit" in names:
+        table.meta["slots"]["slot_Centroid"] = "ip_diffim_DipoleFit"
     return table
 
 

@@ -1,0 +1,248 @@
+"""Dipoles: two lobes of opposite sign, fitted on the difference and the images it came from."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from .. import _core, errors
+from .algorithms import BAD_PLANES, _packedFootprints, _pixels, _psfOf, _unitOf
+from .psf_stamps import PsfShapes
+from .schema import emptyTable
+
+PREFIX = "ip_diffim_DipoleFit_"
+#: Zeros around a PSF before it becomes a spline: they hold the spline's own tails.
+_PADDING = 6
+#: Sources fitted between looks at the clock.
+_CHUNK = 256
+#: A lobe nearer to the border than this many widths of the PSF is too near.
+_EDGE_WIDTHS = 2.0
+
+
+@dataclass(frozen=True)
+class DipoleOptions:
+    """The fields of `DipoleFitConfig` with their defaults, for use without lsst-pex-config."""
+
+    fitAllDiaSources: bool = False
+    maxSeparation: float = 5.0
+    relWeight: float = 0.5
+    tolerance: float = 1e-7
+    fitBackground: int = 1
+    fitSeparateNegParams: bool = True
+    minSn: float = 50**0.5
+    maxFluxRatio: float = 0.65
+    minDeltaChi2: float = 25.0
+    maxFootprintArea: int = 1200
+    badMaskPlanes: tuple = (*BAD_PLANES, "EDGE")
+    maxDipoleSeconds: float = 60.0
+
+
+def fitDipoles(
+    difference, footprints, science=None, template=None, *, centroids=None, config=None, psf=None, isNegative=False
+):
+    """Fit and classify dipoles.
+
+    Positive lobe f+ P(r - r+) in the science image, negative lobe f- P(r - r-) in the matched template, their difference
+    in the difference image, each with the PSF of its own image, fitted to all three at once. Where the lobes are closer
+    than the PSF's width the difference alone gives only the product of flux and separation; the direct images tell them
+    apart (Reiss 2016, DMTN-007).
+
+    Parameters
+    ----------
+    difference : Exposure
+        Gives the pixels and the PSF of the difference.
+    footprints : `FootprintSet`
+        Sources. A dipole has peaks of both signs.
+    science, template : Exposure, optional
+        Images that the difference was made from, the template matched to the science image, on the same pixels. One that
+        is missing is made of the other and the difference; without both only the difference is fitted. Their PSF
+        defaults to each other's, then to the difference's.
+    centroids : `astropy.table.Table`, optional
+        ``base_SdssCentroid_*``, row by row: position, error and flag of the sources that are no dipoles. Default: peaks.
+    config : `DipoleFitConfig` or `DipoleOptions`, optional
+    psf : Psf, optional
+        Of the difference, instead of the exposure's.
+    isNegative : bool or array_like, optional
+        Not used by the fit; sets the lobe that a lone peak starts with under ``fitAllDiaSources``.
+
+    Returns
+    -------
+    table : `astropy.table.Table`
+        Columns ``ip_diffim_DipoleFit_*``; see `further_columns.DIPOLE`. ``meta["dipoleFitsSkipped"]`` counts sources
+        that the time limit left out, ``meta["dipoleFitsTried"]`` those fitted.
+
+    Notes
+    -----
+    Weights are inverse variances, errors those of the noise, with that of the difference taken as that of the science
+    image minus that of the template; chi-square does not rescale them.
+    """
+    config = DipoleOptions() if config is None else config
+    n = len(footprints)
+    table = emptyTable("ip_diffim_DipoleFit", n, _unitOf(difference))
+    table.meta.update(dipoleFitsTried=0, dipoleFitsSkipped=0)
+    if n == 0:
+        return table
+    starts, both = _starts(footprints, np.broadcast_to(isNegative, n))
+    _copyCentroids(table, centroids, footprints)
+    chosen = both | config.fitAllDiaSources
+    tooLarge = chosen & (footprints.areas > config.maxFootprintArea) & (config.maxFootprintArea > 0)
+    table[PREFIX + "flag"][tooLarge] = True
+    rows = np.flatnonzero(chosen & ~tooLarge)
+    if len(rows) == 0:
+        return table
+    fit = _Fit(difference, science, template, psf, footprints, config)
+    begin = time.monotonic()
+    for first in range(0, len(rows), _CHUNK):
+        part = rows[first : first + _CHUNK]
+        if first and 0 < config.maxDipoleSeconds < time.monotonic() - begin:
+            table[PREFIX + "flag"][rows[first:]] = True
+            table.meta["dipoleFitsSkipped"] = len(rows) - first
+            break
+        fit.run(table, part, starts[part])
+        table.meta["dipoleFitsTried"] += len(part)
+    return table
+
+
+def _starts(footprints, isNegative):
+    """((n, 4) positions x+, y+, x-, y-, whether there are peaks of both signs)."""
+    n = len(footprints)
+    starts, both = np.full((n, 4), np.nan), np.zeros(n, bool)
+    peaks, nPeaks, first = footprints.peaks, footprints.nPeaks, footprints.firstPeaks
+    for i in range(n):
+        own = peaks[first[i] : first[i] + nPeaks[i]]
+        if len(own) == 0:
+            starts[i] = (*footprints[i].centroid,) * 2
+            continue
+        high, low = own[np.argmax(own["peakValue"])], own[np.argmin(own["peakValue"])]
+        both[i] = high["peakValue"] > 0 > low["peakValue"]
+        if both[i]:
+            starts[i] = high["f_x"], high["f_y"], low["f_x"], low["f_y"]
+            continue
+        # A lone peak is one lobe; the footprint's middle stands for the other.
+        lobe, middle = (own[0]["f_x"], own[0]["f_y"]), footprints[i].centroid
+        starts[i] = (*middle, *lobe) if isNegative[i] else (*lobe, *middle)
+    return starts, both
+
+
+def _copyCentroids(table, centroids, footprints):
+    if centroids is not None:
+        for name in ("x", "y", "xErr", "yErr", "flag"):
+            table[PREFIX + name][:] = centroids["base_SdssCentroid_" + name]
+        return
+    has = footprints.nPeaks > 0
+    for name in "xy":
+        table[PREFIX + name][has] = footprints.peaks[footprints.firstPeaks[has]]["f_" + name]
+
+
+class _Fit:
+    """Pixels and PSFs of one call, and the transfer of results."""
+
+    def __init__(self, difference, science, template, psf, footprints, config):
+        self.config, self.footprints = config, footprints
+        self.pixels = _pixels(difference, tuple(config.badMaskPlanes), "default")
+        self.planes = [
+            self.pixels.planes,
+            *(self._direct(e, name) for e, name in ((science, "science"), (template, "template"))),
+        ]
+        own = _psfOf(difference, psf)
+        direct = [getattr(e, "psf", None) for e in (science, template)]
+        self.psfs = [own, direct[0] or direct[1] or own, direct[1] or direct[0] or own]
+        # The stack of a PSF that serves two images is made once, and the compiled code sees that it is one.
+        spans, offsets = _packedFootprints(footprints, len(footprints), self.pixels)
+        self.spans, self.offsets = spans, offsets
+
+    def _direct(self, exposure, name):
+        if exposure is None:
+            return None
+        found = _pixels(exposure, tuple(self.config.badMaskPlanes), "default")
+        if found.image.shape != self.pixels.image.shape or (found.x0, found.y0) != (self.pixels.x0, self.pixels.y0):
+            raise errors.MismatchError(f"fitDipoles: the {name} image does not cover the pixels of the difference")
+        image = found.image.astype(self.pixels.image.dtype, copy=False)
+        return image, found.variance, found.mask, found.bits
+
+    def run(self, table, rows, starts):
+        middle = 0.5 * (starts[:, :2] + starts[:, 2:])
+        stacks, width = self._stacks(middle)
+        local = starts - np.tile([self.pixels.x0, self.pixels.y0], 2)
+        known = np.nan_to_num(width)[:, None]
+        limits = np.column_stack([local, self.config.maxSeparation * known, _EDGE_WIDTHS * known])
+        spans = np.concatenate([self.spans[self.offsets[i] : self.offsets[i + 1]] for i in rows])
+        offsets = np.concatenate([[0], np.cumsum(self.offsets[rows + 1] - self.offsets[rows])])
+        c = self.config
+        found = _core.dipoleFit(
+            *self.planes, *stacks, limits, (spans, offsets), float(c.relWeight), float(c.tolerance), 250,
+            int(c.fitBackground), 1, bool(c.fitSeparateNegParams),
+        )  # fmt: skip
+        _store(table, rows, found, self.pixels, c)
+
+    def _stacks(self, positions):
+        """Spline coefficients of the three PSFs at positions, and the width of the difference's."""
+        stacks, width = {}, None
+        for psf in self.psfs:
+            if id(psf) in stacks:
+                continue
+            shapes = PsfShapes(psf, *positions.T)
+            width = shapes.sigma if width is None else width
+            if len(shapes.kernels) == 0:
+                stacks[id(psf)] = np.full((1, 1, 1), np.nan)
+                continue
+            coefficients = splineCoefficients(shapes.kernels)
+            if len(coefficients) > 1 or (shapes.index < 0).any():
+                coefficients = np.where((shapes.index < 0)[:, None, None], np.nan, coefficients[shapes.index])
+            stacks[id(psf)] = np.ascontiguousarray(coefficients)
+        return [stacks[id(psf)] for psf in self.psfs], width
+
+
+def splineCoefficients(kernels):
+    """Coefficients of B-splines of order 5 through PSF images (n, height, width) of odd sizes, padded with zeros, sum 1."""
+    padded = np.pad(kernels, ((0, 0), (_PADDING, _PADDING), (_PADDING, _PADDING)))
+    out = np.array([ndimage.spline_filter(k, order=5, output=np.float64, mode="mirror") for k in padded])
+    return out / out.sum(axis=(1, 2), keepdims=True)
+
+
+def _store(table, rows, found, pixels, config):
+    failed = (found["flagBits"] & 1 != 0) | (found["flagBits"] & 16 != 0) | ~(found["posFlux"] > 1.0)
+    edge = found["flagBits"] & 2 != 0
+    table[PREFIX + "classificationAttempted"][rows] = True
+    table[PREFIX + "flag"][rows] = failed | edge
+    table[PREFIX + "flag_edge"][rows] = edge
+    table[PREFIX + "nData"][rows] = found["nData"]
+    fitted = found["flagBits"] & 1 == 0
+    rows, found, failed = rows[fitted], found[fitted], failed[fitted]
+    values = _lobes(found, pixels)
+    with np.errstate(all="ignore"):
+        positive, negative = found["posFlux"], found["negFlux"]
+        fluxVariance = found["posFluxErr"] ** 2 + found["negFluxErr"] ** 2 + 2 * found["fluxCov"]
+        signal = np.hypot(positive / found["posNoise"], negative / found["negNoise"])
+        values |= {
+            "instFlux": 0.5 * (positive + negative),
+            "instFluxErr": 0.5 * np.sqrt(np.maximum(fluxVariance, 0)),
+            "chi2dof": found["chi2"] / np.maximum(found["nData"] - found["nParameters"], 1),
+            "deltaChi2": found["chi2Single"] - found["chi2Difference"],
+            "signalToNoise": np.where(signal > 0, signal, np.nan),
+        }
+        share = positive / (positive + negative)
+    for name, column in values.items():
+        table[PREFIX + name][rows] = column
+    good = (signal > config.minSn) & (positive >= 1) & (negative >= 1) & ~failed
+    good &= (np.maximum(share, 1 - share) < config.maxFluxRatio) & (values["deltaChi2"] > config.minDeltaChi2)
+    table[PREFIX + "classification"][rows] = good
+    # The centroid of a failed fit stays that of the source.
+    for name in "xy":
+        middle = 0.5 * (values[f"pos_{name}"] + values[f"neg_{name}"])
+        variance = found[f"pos{name.upper()}Err"] ** 2 + found[f"neg{name.upper()}Err"] ** 2 + 2 * found[f"{name}Cov"]
+        table[PREFIX + name][rows[~failed]] = middle[~failed]
+        table[PREFIX + name + "Err"][rows[~failed]] = (0.5 * np.sqrt(np.maximum(variance, 0)))[~failed]
+
+
+def _lobes(found, pixels):
+    """Positions, fluxes, separation and orientation by column."""
+    out = {}
+    for lobe in ("pos", "neg"):
+        for name, origin in (("x", pixels.x0), ("y", pixels.y0)):
+            out[f"{lobe}_{name}"] = found[f"{lobe}{name.upper()}"] + origin
+            out[f"{lobe}_{name}Err"] = found[f"{lobe}{name.upper()}Err"]
+        out[f"{lobe}_instFlux"], out[f"{lobe}_instFluxErr"] = found[f"{lobe}Flux"], found[f"{lobe}FluxErr"]
+    dx, dy = (out[f"pos_{c}"] - out[f"neg_{c}"] for c in "xy")
+    return out | {"separation": np.hypot(dx, dy), "orientation": np.arctan2(dy, dx)}
