@@ -258,7 +258,8 @@ class _Run:
 
 
 def _pluginNames(plugins):
-    wanted = {name if name in _KNOWN or name.startswith("base_") else f"base_{name}" for name in plugins}
+    short = {name.split("_", 1)[1].removeprefix("diffim_"): name for name in _KNOWN}
+    wanted = {name if name in _KNOWN else short.get(name, f"base_{name.removeprefix('base_')}") for name in plugins}
     unknown = wanted - set(_KNOWN)
     if unknown:
         raise errors.DomainError(f"plugins: wanted some of {', '.join(_KNOWN)}, got {', '.join(sorted(unknown))}")

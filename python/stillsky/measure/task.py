@@ -1,0 +1,80 @@
+"""Measurement tasks: the dipole fit and forced photometry."""
+
+import lsst.pipe.base as pipeBase
+from lsst.pex.config import Config, ListField
+
+from ..task_base import SchemaVerbs, assignMetadata
+from .algorithms import BAD_PLANES
+from .dipole_config import DipoleFitConfig
+from .dipoles import fitDipoles
+from .forced import addForcedPhotometry
+from .schema import emptyTable
+
+__all__ = ["DipoleFitConfig", "DipoleFitTask", "ForcedMeasurementConfig", "ForcedMeasurementTask"]
+
+
+class DipoleFitTask(SchemaVerbs, pipeBase.Task):
+    """Fit dipoles to the footprints of a difference image; see `stillsky.measure.fitDipoles`."""
+
+    ConfigClass = DipoleFitConfig
+    _DefaultName = "dipoleFit"
+
+    def getSchemaCatalogs(self):
+        """The columns of the fit, empty."""
+        return {"dipoleFit": emptyTable("ip_diffim_DipoleFit")}
+
+    def run(self, footprints, difference, science=None, template=None, centroids=None):
+        """Fit and classify.
+
+        Parameters
+        ----------
+        footprints : `FootprintSet`
+        difference, science, template : Exposure
+            The template is the one matched to the science image; either or both may be missing.
+        centroids : `astropy.table.Table`, optional
+            ``base_SdssCentroid_*``, for the sources that are no dipoles.
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            ``dipoles``: the table, one row per footprint.
+        """
+        table = fitDipoles(difference, footprints, science, template, centroids=centroids, config=self.config)
+        assignMetadata(self.metadata, table.meta)
+        return pipeBase.Struct(dipoles=table)
+
+
+class ForcedMeasurementConfig(Config):
+    """Which pixels forced photometry leaves out."""
+
+    badMaskPlanes = ListField(dtype=str, doc="Pixels left out.", default=list(BAD_PLANES))
+
+
+class ForcedMeasurementTask(SchemaVerbs, pipeBase.Task):
+    """PSF fluxes on science image and matched template at the places of other sources."""
+
+    ConfigClass = ForcedMeasurementConfig
+    _DefaultName = "forcedMeasurement"
+
+    def run(self, sources, science, template=None, wcs=None):
+        """Append the columns ``ip_diffim_forced_PsfFlux_*`` and, with a template, ``ip_diffim_forced_template_PsfFlux_*``.
+
+        Parameters
+        ----------
+        sources : `astropy.table.Table`
+            With ``slots`` in its `meta`; changed in place.
+        science, template : Exposure
+        wcs : SkyWcs, optional
+            That of the image on which the sources were measured; default: the same pixels.
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            ``sources``: the same table.
+        """
+        slot = sources.meta["slots"]["slot_Centroid"]
+        addForcedPhotometry(
+            sources, science, template, x=sources[slot + "_x"], y=sources[slot + "_y"], wcs=wcs,
+            flag=sources[slot + "_flag"], badPlanes=tuple(self.config.badMaskPlanes),
+        )  # fmt: skip
+        return pipeBase.Struct(sources=sources)
