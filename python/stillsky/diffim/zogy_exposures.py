@@ -274,10 +274,19 @@ def _result(science, planes, mask, nodes, tiles, metadata):
         score = _exposure(
             science, planes["score"], Mask(mask.array.copy(), xy0, mask.schema), planes["scoreVariance"], psf
         )
-        ratio = scoreCorr(planes["score"], planes["scoreVariance"], planes.pop("astrometric", None))
-        significance = Image(ratio.astype(np.float32, copy=False), xy0)
+        significance = Image(_significance(planes), xy0)
     xs, ys = nodes.xs[1:-1], nodes.ys[1:-1]
     return ZogyResult(difference, score, significance, fluxScales, scoreFluxes, xs, ys, metadata)
+
+
+def _significance(planes):
+    """S / sqrt(V_S + V_ast) by bands of rows, which need no planes of work."""
+    out = np.empty_like(planes["score"])
+    for start in range(0, len(out), 256):
+        band = slice(start, start + 256)
+        astrometric = planes["astrometric"][band] if "astrometric" in planes else None
+        out[band] = scoreCorr(planes["score"][band], planes["scoreVariance"][band], astrometric)
+    return out
 
 
 def _exposure(science, image, mask, variance, psf):
