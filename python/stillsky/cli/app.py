@@ -16,6 +16,8 @@ _VERBS = {
     "psfmatch": ("psfmatch", "psfmatch", "Fit the PSF-matching kernel of two images only."),
     "ptc": ("ptc", "ptc", "Measure gain, noise and covariances of a sensor from pairs of flats."),
     "map": ("map", "map_", "Do something to each cell of an image and put the results together."),
+    "report": ("report", "report", "Make the HTML report of a run from its files; of many runs an index."),
+    "cutouts": ("cutouts", "cutouts", "Cut science, template and difference around sources into one file."),
     "info": ("info", "info", "Say what is understood of a file: planes, masks, WCS, guesses."),
     "config": ("config", "config", "Print all options of a verb as commented YAML."),
     "simulate": ("simulate", "simulate", "Make small data whose truth is known."),

@@ -12,6 +12,7 @@ import json
 import math
 import os
 from html import escape
+from urllib.parse import quote
 
 from .style import SCRIPT, STYLE
 
@@ -145,7 +146,7 @@ class Section:
         self._parts.append(f"<dl>{lines}</dl>")
         return self
 
-    def table(self, columns, *, units=None, forms=None, states=None, csvName=None, sortable=True):
+    def table(self, columns, *, units=None, forms=None, states=None, csvName=None, sortable=True, links=None):
         """A table.
 
         Parameters
@@ -160,6 +161,8 @@ class Section:
             Name of the file that a link below the table saves; no link without it.
         sortable : `bool`
             A click on a heading sorts (only with scripts).
+        links : `dict` [`str`, sequence of `str`], optional
+            Relative addresses that the cells of a column lead to.
         """
         units, forms = units or {}, forms or {}
         values = {name: list(v) for name, v in columns.items()}
@@ -176,7 +179,8 @@ class Section:
         rows = []
         for i in range(lengths.pop() if lengths else 0):
             state = states[i] if states is not None else None
-            cells = "".join(self._cell(values[name][i], numeric[name], forms.get(name)) for name in values)
+            to = {name: addresses[i] for name, addresses in (links or {}).items()}
+            cells = "".join(self._cell(values[name][i], numeric[name], forms.get(name), to.get(name)) for name in values)
             rows.append(f"<tr{f' class={state}' if state in _STATES else ''}>{cells}</tr>")
         kind = " class=sortable" if sortable and len(rows) > 1 else ""
         self._parts.append(
@@ -193,10 +197,13 @@ class Section:
         return self
 
     @staticmethod
-    def _cell(value, numeric, form):
+    def _cell(value, numeric, form, link=None):
         key = _sortKey(value)
         sort = f' data-value="{key}"' if key is not None else ""
-        return f"<td class={'number' if numeric else 'text'}{sort}>{escape(formatNumber(value, form))}</td>"
+        text = escape(formatNumber(value, form))
+        if link is not None:  # "./" and quoting: a file name is never taken for another scheme
+            text = f'<a href="./{escape(quote(link))}">{text}</a>'
+        return f"<td class={'number' if numeric else 'text'}{sort}>{text}</td>"
 
     def figure(self, picture, alt, caption=None, *, data=None, name="figure", form="png", dpi=100):
         """A picture.

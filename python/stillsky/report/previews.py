@@ -115,6 +115,8 @@ def cutout(array, x, y, half):
     x0, y0 = max(cx - half, 0), max(cy - half, 0)
     part = array[y0 : max(cy + half + 1, 0), x0 : max(cx + half + 1, 0)]
     top, left = y0 - (cy - half), x0 - (cx - half)
+    if not part.size:
+        return out
     out[top : top + part.shape[0], left : left + part.shape[1]] = part
     return out
 

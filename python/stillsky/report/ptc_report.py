@@ -7,7 +7,7 @@ from .page import Page, formatNumber
 from .ptc_figures import ptcOverviewFigure
 from .run_section import runSection
 
-__all__ = ["ptcReport", "writePtcPlots"]
+__all__ = ["ptcReport", "selectFigures", "writePtcPlots"]
 
 # Column of the table -> heading, unit, factor, format; errors follow their figures.
 _COLUMNS = {
@@ -58,9 +58,13 @@ def writePtcPlots(result, path):
         pages.savefig(shown[0][1])
         for name, figure in figurePages(result.dataset):
             pages.savefig(figure)
-            if name in _SHOWN and len(shown) < _MAX_SHOWN:
-                shown.append((_SHOWN[name], figure))
+            shown += selectFigures([(name, figure)], _MAX_SHOWN - len(shown))
     return shown
+
+
+def selectFigures(pages, largest=_MAX_SHOWN - 1):
+    """Headings and figures of those plots, of (name, figure), that the report shows."""
+    return [(_SHOWN[name], figure) for name, figure in pages if name in _SHOWN][: max(largest, 0)]
 
 
 def ptcReport(result, document, figures):

@@ -18,7 +18,7 @@ def _figure(width, height):
     # fixed margins in inches: a layout that is computed would take longer than all drawing
     figure.subplots_adjust(
         left=0.75 / width, right=1 - 0.3 / width, bottom=0.5 / height, top=1 - 0.35 / height,
-        wspace=0.22, hspace=1.6 / height * 2.0,
+        wspace=0.32, hspace=0.36,
     )  # fmt: skip
     return figure
 
@@ -65,13 +65,15 @@ def kernelFieldFigure(images, box, background=None):
     n = len(images)
     figure = _figure(13.5, 3.4)
     panels = figure.subplots(1, 4)
-    for axes, values, title in ((panels[0], total, "kernel sum"), (panels[2], width, "rms width of the kernel [px]")):
-        _drawMap(axes, values, extent, title)
+    middle, reach = float(np.median(total)), max(0.01 * abs(float(np.median(total))), float(np.ptp(total)) / 2)
+    limits = {"vmin": middle - reach, "vmax": middle + reach}  # a constant sum has one colour
+    _drawMap(panels[0], total, extent, "kernel sum", **limits)
+    _drawMap(panels[2], width, extent, "rms width of the kernel [px]")
     xs = box.minX + (np.arange(n) + 0.5) * box.width / n
     ys = box.minY + (np.arange(n) + 0.5) * box.height / n
     longest = float(np.nanmax(np.hypot(dx, dy))) if np.isfinite(dx).any() else 0.0
-    arrows = panels[1].quiver(xs, ys, dx, dy, color=_BLUE, angles="xy", width=0.008, pivot="mid")
-    if longest > 0:
+    if longest > 1e-6:  # px: else there is nothing to draw, and no scale for it
+        arrows = panels[1].quiver(xs, ys, dx, dy, color=_BLUE, angles="xy", width=0.008, pivot="mid")
         panels[1].quiverkey(arrows, 0.8, 1.04, longest, f"{longest:.2g} px", labelpos="E")
     panels[1].set_xlim(extent[:2])
     panels[1].set_ylim(extent[2:])
@@ -324,4 +326,4 @@ def stackedProfile(image, x, y, radius):
             r.append(float(np.mean(radii[chosen])))
             profile.append(float(np.median(values[chosen])))
     profile = np.array(profile)
-    return np.array(r), profile / profile[0] if profile.size and profile[0] > 0 else profile
+    return np.array(r), profile / profile.max() if profile.size and profile.max() > 0 else profile

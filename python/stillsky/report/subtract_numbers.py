@@ -232,6 +232,7 @@ def verdictRules(result, numbers):
     rules = [
         _between("noise of the sky over its prediction", numbers.skyChi, (0.95, 1.05), (0.85, 1.2)),
         _below("the same on sources", numbers.sourceChi, 1.3, 2.0),
+        _below("chi of stars left out of the fit, median", metadata.get("looRmsMedian", float("nan")), 1.3, 2.0),
         _below("correlation of neighbouring sky pixels", rho, 0.02, 0.1, judged=decorrelated),
         _below("scatter of the kernel sums of stars", numbers.kernelSumScatter, 0.05, 0.15),
         _above("template coverage, %", coverage, 90.0, 50.0),

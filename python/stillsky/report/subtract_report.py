@@ -272,7 +272,8 @@ def _psfs(section, result, scales):
         used = np.asarray(candidates["usedInFit"], bool)
         best = np.flatnonzero(used)[np.argsort(-np.asarray(candidates["rating"], float)[used])][:30]
         x, y = np.asarray(candidates["x"])[best] - box.minX, np.asarray(candidates["y"])[best] - box.minY
-        for name, image in (("stars, science", result.science), ("stars, template as subtracted", result.matchedTemplate)):
+        before = "stars, before the convolution: " if result.convolved == "science" else "stars, "
+        for name, image in ((before + "science", result.science), ("stars, template as subtracted", result.matchedTemplate)):
             r, values = stackedProfile(image.image.array, x, y, min(radius, 30))
             if r.size:
                 profiles[name] = (r, values, "points")
