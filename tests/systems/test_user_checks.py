@@ -236,6 +236,15 @@ def test_a18_json_is_one_document(run, work):
 # ------------------------------------------------------------------------------- pixels in files
 
 
+def test_a19_report_of_the_first_run(firstRun):
+    text = (firstRun / "r.html").read_text()
+    assert len(text) <= 5e6 and not re.search(r"(?:src|href)=[\"']?(?:https?:)?//", text)
+    block = re.search(r'<script type="application/json" id="stillsky-data">(.*?)</script>', text, re.S).group(1)
+    assert json.loads(block) == json.loads((firstRun / "r.json").read_text())
+    assert json.loads(block)["verdict"]["state"] == "green"
+    assert '<html lang="en" class="noscript">' in text  # what scripts take away is there without them
+
+
 def test_a22_compression(smallPair, tmp_path):
     science = smallPair[0].copy()
     science.image.array[30:34, 50:60] = np.nan

@@ -122,6 +122,7 @@ def _showSubtract(run, options):
     run.say(f"transients: {found['found']} of {found['expected']} with S/N above 8 stand out above 5 sigma")
     run.say(f"same with:  stillsky subtract {names[0]} {names[1]} -o {os.path.join(folder, 'demo')}")
     run.say(f"pictures:   {os.path.join(folder, 'demo.png')}")
+    run.say(f"report:     {os.path.join(folder, 'demo.html')}")
     return code
 
 
