@@ -37,7 +37,7 @@ KEPT = (".warped.fits",)
     help="Also write PREFIX.warped.fits: the template on the science grid, unmatched; with --method zogy PREFIX.score.fits.",
 )
 @gateOption()
-@click.option("--report/--no-report", default=True, help="Write PREFIX.html.")
+@click.option("--report/--no-report", default=True, hidden=True, help="Write PREFIX.html.")
 @click.option("--picture/--no-picture", default=True, hidden=True, help="Write PREFIX.png.")
 @runOptions()
 def subtract(**options):
