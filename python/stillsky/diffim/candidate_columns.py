@@ -19,7 +19,7 @@ FEATURES = (
     ("candidate_cosmicRayFraction", F4, None, "fraction of CR pixels within 5 pixels"),
     ("candidate_interpolatedFraction", F4, None, "fraction of INTRP pixels within 5 pixels"),
     ("candidate_negativeFraction", F4, None, "fraction of pixels of the other sign, beyond 1 sigma, within 5 pixels"),
-    ("candidate_asymmetry", F4, None, "rms of the pixels minus those turned by 180 degrees, over its noise, 5 pixels"),
+    ("candidate_asymmetry", F4, None, "rms of the PSF fit's residuals minus those turned by 180 degrees, over its noise"),
     ("candidate_templateFlux", F4, "flux", "PSF-weighted flux of the matched template at the centroid"),
     ("candidate_residualRatio", F4, None, "abs(flux of the difference) over that of the template"),
     ("candidate_significance", F4, None, "flux over its error with the uncertainty of the kernel: that of candidate_flag"),

@@ -82,8 +82,8 @@ def candidateFeatures(table, difference, matchedTemplate, psf, *, footprints=Non
     flux, error = (np.asarray(table[f"base_PsfFlux_{c}"], float) for c in ("instFlux", "instFluxErr"))
     below = np.nan_to_num(np.asarray(out["candidate_templateFlux"], float))
     with np.errstate(invalid="ignore", divide="ignore"):
-        out["candidate_residualRatio"] = (np.abs(flux) / np.abs(below)).astype(np.float32)
-        out["candidate_significance"] = (np.abs(flux) / np.hypot(error, epsilon * below)).astype(np.float32)
+        out["candidate_residualRatio"][:] = np.minimum(np.abs(flux) / np.abs(below), 1e30)
+        out["candidate_significance"][:] = np.minimum(np.abs(flux) / np.hypot(error, epsilon * below), 1e30)
     return out
 
 
@@ -205,7 +205,9 @@ class _Stamps:
         ring = self.variance[core].sum((1, 2)) - self.variance[centre]
         out["candidate_sharpnessSigma"][rows] = (measured - expected) / np.sqrt(self.variance[centre] + ring / 64)
         turned = near & near[:, ::-1, ::-1]
-        odd = np.where(turned, image - image[:, ::-1, ::-1], 0.0)
+        # of what the PSF leaves: the centroid need not be the centre of a pixel
+        rest = image - amplitude[:, None, None] * self.model
+        odd = np.where(turned, rest - rest[:, ::-1, ::-1], 0.0)
         noise = np.where(turned, self.variance + self.variance[:, ::-1, ::-1], 0.0)
         out["candidate_asymmetry"][rows] = np.sqrt(np.sum(odd**2, (1, 2)) / np.sum(noise, (1, 2)))
         other = near & (-self.sign[:, None, None] * image > np.sqrt(self.variance))
@@ -219,7 +221,7 @@ def _moments(out, table):
         for p in ("", "psf_")
     )
     with np.errstate(invalid="ignore", divide="ignore"):
-        out["candidate_widthRatio"] = np.sqrt(size / psfSize).astype(np.float32)
+        out["candidate_widthRatio"][:] = np.sqrt(size / psfSize).astype(np.float32)
 
 
 def _peakSeparation(out, table, footprints):
@@ -241,12 +243,12 @@ def _distances(out, table, masked, stars):
     x, y = (np.asarray(table[f"base_SdssCentroid_{c}"], float) for c in "xy")
     x, y = np.where(np.isfinite(x), x, table["peakX"]), np.where(np.isfinite(y), y, table["peakY"])
     if stars is not None and len(stars):
-        out["candidate_starDistance"] = cKDTree(stars).query(np.stack([x, y], 1))[0].astype(np.float32)
+        out["candidate_starDistance"][:] = cKDTree(stars).query(np.stack([x, y], 1))[0].astype(np.float32)
     centres = _saturatedRegions(masked)
     if centres is not None:
         cx, cy, radius = centres
         distance = np.hypot(x[:, None] - cx, y[:, None] - cy) / radius
-        out["candidate_saturatedDistance"] = distance.min(1).astype(np.float32)
+        out["candidate_saturatedDistance"][:] = distance.min(1).astype(np.float32)
 
 
 def _saturatedRegions(masked):
