@@ -248,9 +248,9 @@ def test_writtenProductsReadBack(result, tmp_path):
 
     names = result.write(str(tmp_path / "run"))
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
-        f"run.{s}" for s in ("diff.fits", "matched.fits", "kernel.fits", "json", "png")
+        f"run.{s}" for s in ("diff.fits", "matched.fits", "kernel.fits", "json", "png", "html")
     )
-    assert len(names) == 5
+    assert len(names) == 6
     back, _ = readExposure(tmp_path / "run.diff.fits")
     np.testing.assert_array_equal(back.image.array, result.difference.image.array)
     np.testing.assert_array_equal(back.mask.array, result.difference.mask.array)
