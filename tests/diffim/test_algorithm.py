@@ -280,7 +280,7 @@ def test_outputIsWrittenCompletelyOrNotAtAll(result, tmp_path, monkeypatch):
         result.write(tmp_path / "run")
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
     result.write(tmp_path / "run", overwrite=True)
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def test_resultShowsItself(result):
