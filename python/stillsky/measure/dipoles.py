@@ -148,7 +148,8 @@ class _Fit:
         own = _psfOf(difference, psf)
         direct = [getattr(e, "psf", None) for e in (science, template)]
         self.psfs = [own, direct[0] or direct[1] or own, direct[1] or direct[0] or own]
-        # The stack of a PSF that serves two images is made once, and the compiled code sees that it is one.
+        # The stack of a PSF that serves two images is made once, and the compiled code evaluates it once.
+        self.psfs = [next(p for p in self.psfs[: k + 1] if p == psf) for k, psf in enumerate(self.psfs)]
         spans, offsets = _packedFootprints(footprints, len(footprints), self.pixels)
         self.spans, self.offsets = spans, offsets
 
