@@ -326,15 +326,23 @@ private:
         a = DenseMatrix(nParameters_, nParameters_);
         dataSide.assign(static_cast<size_t>(nParameters_), 0.0);
         dataSquare = 0;
+        const int n = nParameters_;
+        double sum[18][18] = {}, right[18] = {};
         eachPixel([&](int k, size_t i, double const* columns) {
             const double w = weight_[k][i] * imageWeight(k), wd = w * data_[k][i];
             dataSquare += wd * data_[k][i];
-            for (int p = 0; p < nParameters_; ++p) {
-                dataSide[static_cast<size_t>(p)] += wd * columns[p];
+            for (int p = 0; p < n; ++p) {
+                // Half of the columns of a direct image are zero.
+                if (columns[p] == 0.0) continue;
+                right[p] += wd * columns[p];
                 const double wc = w * columns[p];
-                for (int q = 0; q <= p; ++q) a(p, q) += wc * columns[q];
+                for (int q = 0; q <= p; ++q) sum[p][q] += wc * columns[q];
             }
         });
+        for (int p = 0; p < n; ++p) {
+            dataSide[static_cast<size_t>(p)] = right[p];
+            for (int q = 0; q <= p; ++q) a(p, q) = sum[p][q];
+        }
         for (int p = 0; p < nParameters_; ++p) {
             for (int q = 0; q < p; ++q) a(q, p) = a(p, q);
         }
