@@ -26,6 +26,7 @@ from ..psfmatch import makeAlardLuptonBasisList
 from ..psfmatch.algorithm import fitMatchingKernel, stampHalfSize
 from ..psfmatch.basis import chooseAlardLuptonBasis, makeKernelBasisList
 from ..stats import clippedStats, robustSigma
+from ..wcs import pairTransform
 from .decorrelation import decorrelate
 from .direction import fitKernelToPsfs, forecastDirection
 from .inputs import (
@@ -42,6 +43,7 @@ from .inputs import (
 )
 from .psf_model import estimatePsf
 from .registration import fitObjects, shiftOrSimilarity
+from .resampling_noise import ResamplingNoise
 from .result import MatchResult, SubtractResult, candidateTable
 from .similarity import requireSimilarity
 from .stars import (
@@ -147,6 +149,7 @@ class _Job:
         self.decisions = []
         self.warnings = []
         self.timings = {}
+        self._resampled = None  # how the noise of the template is correlated; None: not at all
         stages = range(nStages)
         self._stages = iter(progress(stages, desc=name, total=nStages) if progress else stages)
 
@@ -227,10 +230,11 @@ class _Job:
     def _match(self, science, template, stars):
         """Inputs as they are used, their PSFs, the fit, whether the science image is to be convolved, the objects."""
         with self.stage("align"):
+            given = withOwnSchema(template)
             native = withOwnSchema(template) if self.config.doRegister else None
-            template = alignTemplate(
-                science, withOwnSchema(template), self.config.warp, self.decide, self.config.doRegister
-            )
+            template = alignTemplate(science, given, self.config.warp, self.decide, self.config.doRegister)
+            if template is not given and science.wcs is not None and given.wcs is not None:
+                self._noteResampling((science.wcs, given.wcs))
             science, template = (withoutNan(withOwnSchema(exposure)) for exposure in (science, template))
             self._noteCoverage(science, template)
         self._checkKernelSize(science)
@@ -314,10 +318,17 @@ class _Job:
     def _moved(self, science, template, fit, wcs=None):
         """The template after a similarity on the science grid, and its objects there."""
         self._noteRegistration(science, fit)
+        back = fit.transform.inverse()
+        sky = None if wcs is None else pairTransform(wcs, template.wcs)
+        self._noteResampling(back if sky is None else lambda x, y: sky(*back(x, y)))
         template = moveTemplate(template, fit.transform, self.config.warp, science.bbox, wcs)
         self._noteCoverage(science, template)
         template = withoutNan(template)
         return template, self._findStars(template, "template")
+
+    def _noteResampling(self, mapping):
+        """The template's noise is correlated from here on."""
+        self._resampled = ResamplingNoise(mapping, self.config.warp.warpingKernelName)
 
     def _noteRegistration(self, science, fit):
         self.metadata["registration"] = fit.asDict(science.bbox.center)
@@ -553,6 +564,7 @@ class _Job:
                 templateMatched=not scienceConvolved,
                 kernelSum=fit.kernelSum,
                 psf=difference.psf,
+                templateCorrelation=self._resampled,
             )
         except (DomainError, NoDataError) as error:  # a difference with correlated noise is better than none
             self.warn("W-CORRNOISE", f"not decorrelated, its noise remains correlated: {error}")

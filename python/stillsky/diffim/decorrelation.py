@@ -19,7 +19,15 @@ from ..image import Exposure, Image, Mask, MaskedImage
 from ..stats import clippedStats
 from ..threads import getNumThreads
 from .decorrelate_tiles import axisOfTiles, reachOf
-from .transfer import checkedVariances, cornerOrigin, halfPlaneMean, kernelPower, scoreWhitening, whitening
+from .transfer import (
+    checkedVariances,
+    cornerOrigin,
+    halfPlaneMean,
+    kernelPower,
+    noiseSpectrum,
+    scoreWhitening,
+    whitening,
+)
 
 __all__ = ["DecorrelateResult", "Whitener", "decorrelate", "noiseCorrelation"]
 
@@ -69,6 +77,7 @@ def decorrelate(
     position=None,
     scienceVariance=None,
     templateVariance=None,
+    templateCorrelation=None,
 ):
     """Make the noise of a difference white.
 
@@ -95,6 +104,10 @@ def decorrelate(
         Noise of the two images; given ones hold for the whole image. Default: sigma-clipped means of the variance
         planes, and with ``config.localVariance`` medians of each tile.
 
+    templateCorrelation : `numpy.ndarray` or callable, optional
+        Autocorrelation of the template's noise, [dy, dx] with 1 at its centre, or a function (x, y) that gives it;
+        default: white noise. `ResamplingNoise` is that of a resampled image.
+
     Returns
     -------
     result : `DecorrelateResult`
@@ -117,7 +130,7 @@ def decorrelate(
     two row bands. About 40 ns per pixel and thread; the result does not depend on the number of threads.
     """
     job = _Job(difference, science, template, config, templateMatched)
-    job.prepare(kernel, kernelSum, preConvKernel, position, scienceVariance, templateVariance)
+    job.prepare(kernel, kernelSum, preConvKernel, position, scienceVariance, templateVariance, templateCorrelation)
     return job.run(psf)
 
 
@@ -139,15 +152,19 @@ class Whitener:
     templateMatched : `bool`
     position : (`float`, `float`), optional
         Take the kernel here and nowhere else.
+    templateCorrelation : `numpy.ndarray` or callable, optional
+        See `decorrelate`.
     """
 
-    def __init__(self, kernel, preConvKernel=None, templateMatched=True, position=None):
+    def __init__(self, kernel, preConvKernel=None, templateMatched=True, position=None, templateCorrelation=None):
         if preConvKernel is not None and not templateMatched:
             raise DomainError("decorrelation: a score image needs a convolved template, the science image was given")
         self.kernel, self.preConvKernel, self.templateMatched = kernel, preConvKernel, templateMatched
         self.position = position
-        self.isVarying = position is None and any(
-            getattr(k, "isSpatiallyVarying", False) for k in (kernel, preConvKernel)
+        self.templateCorrelation = templateCorrelation
+        self.isVarying = position is None and (
+            callable(templateCorrelation)
+            or any(getattr(k, "isSpatiallyVarying", False) for k in (kernel, preConvKernel))
         )
         self._cache = {}
 
@@ -162,16 +179,30 @@ class Whitener:
         return kernelImage(self.kernel, x, y), pre
 
     def _powers(self, x, y, shape, dtype):
-        if not self.isVarying:
-            key = (shape, np.dtype(dtype))
-            if key not in self._cache:
-                self._cache[key] = self._computePowers(x, y, shape, dtype)
-            return self._cache[key]
-        return self._computePowers(x, y, shape, dtype)
+        if self.isVarying:
+            return self._computePowers(x, y, shape, dtype)
+        key = (shape, np.dtype(dtype))
+        if key not in self._cache:
+            self._cache[key] = self._computePowers(x, y, shape, dtype)
+        return self._cache[key]
 
     def _computePowers(self, x, y, shape, dtype):
+        """|K|^2, |P|^2 of the pre-filter or None, noise spectrum of the template or None."""
         kernel, pre = self.images(x, y)
-        return kernelPower(kernel, shape, dtype), None if pre is None else kernelPower(pre, shape, dtype)
+        pre = None if pre is None else kernelPower(pre, shape, dtype)
+        return kernelPower(kernel, shape, dtype), pre, self._spectrum(x, y, shape, dtype)
+
+    def _spectrum(self, x, y, shape, dtype):
+        correlation = self.templateCorrelation
+        if correlation is None:
+            return None
+        if not callable(correlation):
+            return noiseSpectrum(correlation, shape, dtype)
+        found = correlation(*(self.position or (x, y)))
+        key = (id(found), shape, np.dtype(dtype))  # neighbouring tiles share theirs
+        if key not in self._cache:
+            self._cache[key] = found, noiseSpectrum(found, shape, dtype)
+        return self._cache[key][1]
 
     def at(self, x, y, science, template, shape, dtype=np.float64):
         """Filter and weights.
@@ -192,20 +223,22 @@ class Whitener:
             Sums of the squared pixels of the two filters that act on the science image and on the template.
         """
         if self.preConvKernel is not None:  # a quotient of small numbers: in float64 whatever the image has
-            power, pre = self._powers(x, y, shape, np.float64)
+            power, pre, spectrum = self._powers(x, y, shape, np.float64)
+            power = power if spectrum is None else power * spectrum
             phi = scoreWhitening(power, pre, *checkedVariances(science, template))
             square = phi * phi
-            return (
-                phi.astype(dtype, copy=False),
-                halfPlaneMean(pre * square, shape[1]),
-                halfPlaneMean(power * square, shape[1]),
-            )
-        power, _ = self._powers(x, y, shape, dtype)
-        variances = (science, template) if self.templateMatched else (template, science)
-        square = whitening(power, *checkedVariances(*variances))
-        weights = halfPlaneMean(square, shape[1]), halfPlaneMean(power * square, shape[1])
-        phi = np.sqrt(square, out=square)
-        return phi, *(weights if self.templateMatched else weights[::-1])
+            weights = halfPlaneMean(pre * square, shape[1]), halfPlaneMean(power * square, shape[1])
+            return phi.astype(dtype, copy=False), *weights
+        power, _, spectrum = self._powers(x, y, shape, dtype)
+        if self.templateMatched:
+            power = power if spectrum is None else power * spectrum
+            square = whitening(power, *checkedVariances(science, template))
+            weights = halfPlaneMean(square, shape[1]), halfPlaneMean(power * square, shape[1])
+        else:
+            square = whitening(power, *checkedVariances(template, science), plainSpectrum=spectrum)
+            plain = square if spectrum is None else square * spectrum
+            weights = halfPlaneMean(power * square, shape[1]), halfPlaneMean(plain, shape[1])
+        return np.sqrt(square, out=square), *weights
 
     def squaredFilters(self, x, y, phi, shape):
         """Transforms of the squared real-space filters of the two images, for the complete variance plane."""
@@ -213,7 +246,12 @@ class Whitener:
         matching = np.conj(scipy.fft.rfft2(cornerOrigin(kernel, shape)))  # the kernel correlates
         plain = 1.0 if pre is None else np.conj(scipy.fft.rfft2(cornerOrigin(pre, shape)))
         filters = (plain, matching) if self.templateMatched else (matching, plain)
-        return [scipy.fft.rfft2(scipy.fft.irfft2(phi * f, s=shape) ** 2) for f in filters]
+        squares = [scipy.fft.rfft2(scipy.fft.irfft2(phi * f, s=shape) ** 2) for f in filters]
+        spectrum = self._spectrum(x, y, shape, np.float64)
+        if spectrum is not None:  # correlated noise: the sum is right, its spread that of white noise
+            coloured = halfPlaneMean(np.abs(phi * filters[1]) ** 2 * spectrum, shape[1])
+            squares[1] *= coloured / squares[1][0, 0].real
+        return squares
 
 
 class _Job:
@@ -238,7 +276,9 @@ class _Job:
 
     # ------------------------------------------------------------------ what the filter needs to know
 
-    def prepare(self, kernel, kernelSum, preConvKernel, position, scienceVariance, templateVariance):
+    def prepare(
+        self, kernel, kernelSum, preConvKernel, position, scienceVariance, templateVariance, templateCorrelation
+    ):
         """Noise of the whole images, the filter, its reach, the tiles."""
         if not np.isfinite(self.difference.image.array).any():
             raise NoDataError(
@@ -263,7 +303,7 @@ class _Job:
                 "the filter nearly diverges",
             )
         fixed = None if self.tiled else tuple(position or center)
-        self.whitener = Whitener(kernel, preConvKernel, self.templateMatched, fixed)
+        self.whitener = Whitener(kernel, preConvKernel, self.templateMatched, fixed, templateCorrelation)
         sums = self.whitener.images(*center)[0].sum()
         self.kernelSum = float(sums if kernelSum is None else kernelSum)
         # the difference has been divided by the kernel sum: so must its variance be

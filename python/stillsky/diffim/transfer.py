@@ -22,6 +22,7 @@ __all__ = [
     "decorrelationTransfer",
     "halfPlaneMean",
     "kernelPower",
+    "noiseSpectrum",
     "scoreTransfer",
     "transformShape",
 ]
@@ -137,18 +138,44 @@ def decorrelationTransfer(
     return np.sqrt(whitening(power, *checkedVariances(*variances), spectrum))
 
 
-def whitening(power, plain, convolved, spectrum=None):
-    """phi^2 from |K|^2 and the variances of the plain and of the convolved image."""
+def whitening(power, plain, convolved, spectrum=None, plainSpectrum=None):
+    """phi^2 from |K|^2, the variances of the plain and of the convolved image, and their noise spectra over the mean."""
     if spectrum is not None:
         power = power * spectrum
     noise = power * power.dtype.type(convolved)
-    noise += power.dtype.type(plain)
+    noise += power.dtype.type(plain) if plainSpectrum is None else power.dtype.type(plain) * plainSpectrum
     total = float(noise[0, 0])
     if total <= 0:
         raise DomainError("decorrelation: no noise at zero frequency: the kernel sum or both variances are zero")
     # an image without noise leaves none where the kernel's transform vanishes: the filter stays finite there
     np.maximum(noise, power.dtype.type(1e-8 * total), out=noise)
     return np.divide(power.dtype.type(total), noise, out=noise)
+
+
+def noiseSpectrum(correlation, shape, dtype=np.float64):
+    """Noise power over its mean from an autocorrelation.
+
+    Parameters
+    ----------
+    correlation : `numpy.ndarray`, (2 L + 1, 2 L + 1)
+        1 at its centre, symmetric.
+    shape : (`int`, `int`)
+    dtype : `numpy.dtype`
+
+    Returns
+    -------
+    spectrum : `numpy.ndarray`, (h, w // 2 + 1)
+        Positive; below 0.001 of its mean it is raised to that.
+    """
+    correlation = np.asarray(correlation, np.float64)
+    reachY, reachX = (n // 2 for n in correlation.shape)
+    rows = scipy.fft.rfft(correlation, n=shape[1], axis=1)
+    transform = scipy.fft.fft(rows, n=shape[0], axis=0, overwrite_x=True)
+    # its centre moved to the corner: by two phases
+    down, across = np.arange(shape[0]) * reachY / shape[0], np.arange(shape[1] // 2 + 1) * reachX / shape[1]
+    transform *= np.exp(2j * np.pi * down)[:, None]
+    transform *= np.exp(2j * np.pi * across)
+    return np.maximum(transform.real, 1e-3).astype(dtype)
 
 
 def scoreTransfer(kernel, scienceVariance, templateVariance, preConvKernel, shape, dtype=np.float64):
