@@ -286,7 +286,8 @@ def testCellsAreReadFromAFile(noisy, tmp_path):
 
 def testFunctionsNeedNoTask(noisy):
     config = MapConfig()
-    config.scaleByFwhm, config.cellSizeX, config.cellSizeY = False, 50, 40
+    config.cellSizeX = config.gridStepX = 50
+    config.cellSizeY = config.gridStepY = 40
     out = mapReduce(noisy, lambda sub, expanded, box, **kw: sub, config)
     np.testing.assert_array_equal(out.exposure.image.array, noisy.image.array)
     good = ~np.isnan(noisy.image.array)

@@ -287,7 +287,7 @@ class _Job:
         if fractionMatched(objects, radius) >= 0.5:
             return template, objects[1]
         fit = shiftOrSimilarity(science, template, objects, radius)
-        if fit is None or np.hypot(*fit.asDict(science.bbox.center)["shift"]) < self.config.maxOffset and fit.isShift:
+        if fit is None or fit.isWithin(self.config.maxOffset, science.bbox):
             return template, objects[1]
         found = fit.describe(science.bbox.center)
         if science.wcs is not None and template.wcs is not None:

@@ -304,7 +304,7 @@ def _phase(offset, shape):
     """Factor that moves an image by -offset (x, y)."""
     if not any(offset):
         return 1.0
-    ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :]
+    ky, kx = scipy.fft.fftfreq(shape[0])[:, None], scipy.fft.rfftfreq(shape[1])[None, :]
     return np.exp(2j * np.pi * (kx * offset[0] + ky * offset[1]))
 
 

@@ -149,8 +149,8 @@ def _measureStar(science, template, sciencePsf, templatePsf, position, badBits):
 
 def _fitProfile(image, profile, shape, radius, start):
     """Flux, its error and the position of a star of known profile, by linearised least squares with a constant."""
-    ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :]
-    y, x = (np.fft.fftfreq(n) * n for n in shape)
+    ky, kx = scipy.fft.fftfreq(shape[0])[:, None], scipy.fft.rfftfreq(shape[1])[None, :]
+    y, x = (scipy.fft.fftfreq(n) * n for n in shape)
     used = np.hypot(y[:, None], x[None, :]) <= radius
     place, data = np.array(start), image[used]
     for _ in range(6):

@@ -181,8 +181,8 @@ def denoisedTransform(transform, shape):
     transform : `numpy.ndarray` of complex
         The same object where there is nothing to replace: a floor below 1e-6, or too few modes above it.
     """
-    ky = np.fft.fftfreq(shape[0])[:, None]
-    kx = np.fft.rfftfreq(shape[1])[None, :]
+    ky = scipy.fft.fftfreq(shape[0])[:, None]
+    kx = scipy.fft.rfftfreq(shape[1])[None, :]
     modulus = np.abs(transform)
     floor = float(np.median(modulus[kx**2 + ky**2 > 0.55**2]))
     fitted = (modulus > _FLOORS * floor) & (modulus < 0.5)
@@ -233,7 +233,7 @@ def psfTransform(psf, shape, name="psf"):
 @lru_cache(maxsize=16)
 def _inward(shape):
     """Flat index of each frequency's neighbour on the ray towards zero frequency."""
-    ky = np.fft.fftfreq(shape[0], 1 / shape[0])[:, None]
+    ky = scipy.fft.fftfreq(shape[0], 1 / shape[0])[:, None]
     kx = np.arange(shape[1] // 2 + 1)[None, :]
     steps = np.maximum(np.maximum(np.abs(ky), kx), 1)
     nearer = 1 - 1 / steps

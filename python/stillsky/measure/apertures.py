@@ -1,6 +1,7 @@
 """Fluxes in apertures and at points, centroids without a PSF, and the level around sources."""
 
 import numpy as np
+import scipy.fft
 from scipy import special
 
 from .. import _core, errors
@@ -80,12 +81,12 @@ def sincWeights(radius):
     """
     half = max(8, 2 ** int(np.ceil(np.log2(2 * radius))))
     size = 2 * half - 1
-    k = np.fft.fftfreq(size)
+    k = scipy.fft.fftfreq(size)
     r = np.hypot(k[:, None], k)
     r[0, 0] = 1.0
     transform = radius * special.j1(2 * np.pi * radius * r) / r
     transform[0, 0] = np.pi * radius**2
-    return np.fft.fftshift(np.fft.ifft2(transform).real)
+    return scipy.fft.fftshift(scipy.fft.ifft2(transform).real)
 
 
 def _shiftedInside(weights, dx, dy):

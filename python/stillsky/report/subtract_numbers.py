@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.fft
 
 from .kernel_figures import kernelImages
 from .pixels import chiValues, goodPixels, robustScale
@@ -208,13 +209,13 @@ def _kernelSumScatter(candidates):
 def kernelPower(image, n=64):
     """Modulus of the transform of a kernel over its sum, along the two axes: frequencies in cycles/pixel, x, y."""
     total = image.sum() or 1.0
-    transform = np.abs(np.fft.fft2(image, (n, n))) / abs(total)
+    transform = np.abs(scipy.fft.fft2(image, (n, n))) / abs(total)
     return np.arange(n // 2 + 1) / n, transform[0, : n // 2 + 1], transform[: n // 2 + 1, 0]
 
 
 def _transformMax(image):
     total = abs(image.sum())
-    return float(np.abs(np.fft.fft2(image, (64, 64))).max() / total) if total else float("nan")
+    return float(np.abs(scipy.fft.fft2(image, (64, 64))).max() / total) if total else float("nan")
 
 
 def verdictRules(result, numbers):
@@ -246,7 +247,9 @@ def verdictRules(result, numbers):
 
 def _polarityRule(sources):
     """Negative over positive sources: both kinds are alike when the noise makes them, so that only many tell."""
-    negative = int(np.count_nonzero(np.asarray(sources["is_negative"], bool))) if "is_negative" in sources.colnames else 0
+    negative = (
+        int(np.count_nonzero(np.asarray(sources["is_negative"], bool))) if "is_negative" in sources.colnames else 0
+    )
     positive = len(sources) - negative
     ratio = negative / positive if positive else float("nan")
     few = len(sources) < 20
