@@ -2,7 +2,24 @@
 
 import numpy as np
 
-__all__ = ["SchemaVerbs", "assignMetadata"]
+__all__ = ["ErrorMetadata", "SchemaVerbs", "assignMetadata"]
+
+
+class ErrorMetadata:
+    """The ``metadata`` of an algorithm's error, for the error that a pipeline task raises in its place.
+
+    A mixin that stands before `lsst.pipe.base.AlgorithmError`, whose ``metadata`` is abstract: the algorithm's own
+    constructor sets the attribute.
+    """
+
+    @property
+    def metadata(self):
+        """What was known when the work was given up: `dict` of names to plain values."""
+        return self.__dict__.setdefault("_metadata", {})
+
+    @metadata.setter
+    def metadata(self, values):
+        self._metadata = dict(values)
 
 
 class SchemaVerbs:

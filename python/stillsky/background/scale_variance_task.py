@@ -2,28 +2,15 @@
 
 import lsst.pipe.base as pipeBase
 
-from ..task_base import SchemaVerbs
+from ..task_base import ErrorMetadata, SchemaVerbs
 from . import scale_variance as algorithm
 from .scale_variance_config import ScaleVarianceConfig
 
 __all__ = ["ExceedsMaxVarianceScaleError", "ScaleVarianceConfig", "ScaleVarianceTask"]
 
 
-class ExceedsMaxVarianceScaleError(algorithm.ExceedsMaxVarianceScaleError, pipeBase.AlgorithmError):
+class ExceedsMaxVarianceScaleError(ErrorMetadata, algorithm.ExceedsMaxVarianceScaleError, pipeBase.AlgorithmError):
     """The variance plane is off by more than the limit, as a repeatable failure of a pipeline task."""
-
-    def __init__(self, value, limit):
-        self._metadata = {}
-        super().__init__(value, limit)
-
-    @property
-    def metadata(self):
-        """``scaleVarianceValue`` and ``scaleVarianceLimit``."""
-        return self._metadata
-
-    @metadata.setter
-    def metadata(self, values):
-        self._metadata = dict(values)
 
 
 class ScaleVarianceTask(SchemaVerbs, pipeBase.Task):

@@ -8,7 +8,7 @@ from astropy.table import Table
 from lsst.utils.timer import timeMethod
 
 from ..errors import DomainError, InvalidPsfError
-from ..task_base import SchemaVerbs, assignMetadata
+from ..task_base import ErrorMetadata, SchemaVerbs, assignMetadata
 from ..threads import numThreads
 from . import detect_errors
 from .detect_measure import checkResult, checkSourceFlags, detectAndMeasure
@@ -27,16 +27,12 @@ __all__ = [
 ]
 
 
-class BadSubtractionError(detect_errors.BadSubtractionError, pipeBase.AlgorithmError):
+class BadSubtractionError(ErrorMetadata, detect_errors.BadSubtractionError, pipeBase.AlgorithmError):
     """The kernel stars leave more than they should, as a repeatable failure of a pipeline task."""
 
-    metadata = None
 
-
-class NoDiaSourcesError(detect_errors.NoDiaSourcesError, pipeBase.AlgorithmError):
+class NoDiaSourcesError(ErrorMetadata, detect_errors.NoDiaSourcesError, pipeBase.AlgorithmError):
     """No source is left, as a repeatable failure of a pipeline task."""
-
-    metadata = None
 
 
 class DetectAndMeasureConfig(

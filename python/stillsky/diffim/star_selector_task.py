@@ -4,7 +4,7 @@ import lsst.pipe.base as pipeBase
 from lsst.pex.config import makeRegistry
 
 from ..errors import StillskyError
-from ..task_base import SchemaVerbs
+from ..task_base import ErrorMetadata, SchemaVerbs
 from . import star_selectors as algorithm
 from .star_selector_config import DiaCatalogSourceSelectorConfig, ObjectSizeStarSelectorConfig
 
@@ -21,23 +21,11 @@ __all__ = [
 sourceSelectorRegistry = makeRegistry("Tasks that choose sources from a catalogue")
 
 
-class _Repeatable(pipeBase.AlgorithmError):
-    """The metadata of an algorithm's error, as pipeline tasks want it."""
-
-    @property
-    def metadata(self):
-        return self._metadata
-
-    @metadata.setter
-    def metadata(self, values):
-        self._metadata = dict(values)
-
-
-class ObjectSizeNoSourcesError(algorithm.ObjectSizeNoSourcesError, _Repeatable):
+class ObjectSizeNoSourcesError(ErrorMetadata, algorithm.ObjectSizeNoSourcesError, pipeBase.AlgorithmError):
     """The catalogue has no source at all, as a repeatable failure of a pipeline task."""
 
 
-class ObjectSizeNoGoodSourcesError(algorithm.ObjectSizeNoGoodSourcesError, _Repeatable):
+class ObjectSizeNoGoodSourcesError(ErrorMetadata, algorithm.ObjectSizeNoGoodSourcesError, pipeBase.AlgorithmError):
     """No source is bright, clean and of a sensible width, as a repeatable failure of a pipeline task."""
 
 

@@ -5,6 +5,7 @@ import lsst.pipe.base as pipeBase
 from ..errors import InvalidPsfError
 from ..image import Exposure
 from ..kernel import ConvolutionControl, convolve
+from ..task_base import ErrorMetadata
 from . import model_match
 from .config import ModelPsfMatchConfig
 from .make_kernel import logAndMakeBasisList
@@ -22,19 +23,7 @@ __all__ = [
 _SEED = 68  # of the positions near the average one
 
 
-class _Repeatable:
-    """Metadata of an algorithm's error, for a pipeline task's."""
-
-    @property
-    def metadata(self):
-        return self._metadata
-
-    @metadata.setter
-    def metadata(self, values):
-        self._metadata = values
-
-
-class PsfComputeShapeError(_Repeatable, model_match.PsfComputeShapeError, pipeBase.AlgorithmError):
+class PsfComputeShapeError(ErrorMetadata, model_match.PsfComputeShapeError, pipeBase.AlgorithmError):
     """A PSF cannot be evaluated where its size is needed, as a repeatable failure of a pipeline task."""
 
 

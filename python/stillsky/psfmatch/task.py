@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import StillskyError
 from ..image import MaskSchema
-from ..task_base import SchemaVerbs, assignMetadata
+from ..task_base import ErrorMetadata, SchemaVerbs, assignMetadata
 from . import CandidateStatus, ConditionNumberType, errors, fitSpatialKernel, makeRegularizationMatrix
 from .algorithm import fitMetadata
 from .config import DetectionConfig, PsfMatchConfig, PsfMatchConfigAL, PsfMatchConfigDF
@@ -25,21 +25,8 @@ __all__ = [
 ]
 
 
-class NoKernelCandidatesError(errors.NoKernelCandidatesError, pipeBase.AlgorithmError):
+class NoKernelCandidatesError(ErrorMetadata, errors.NoKernelCandidatesError, pipeBase.AlgorithmError):
     """No kernel candidate is left to fit, as a repeatable failure of a pipeline task."""
-
-    def __init__(self, *args):
-        self._metadata = {}
-        super().__init__(*args)
-
-    @property
-    def metadata(self):
-        """What was known when the fit was given up."""
-        return self._metadata
-
-    @metadata.setter
-    def metadata(self, values):
-        self._metadata = dict(values)
 
 
 class _HasMask:
