@@ -23,7 +23,7 @@ from lsst.pex.config import (
 from .exits import CommandError, ReadError
 from .presets import PRESETS
 
-__all__ = ["ResolvedConfig", "configClass", "flatten", "parseAssignment", "resolve", "toYaml"]
+__all__ = ["ResolvedConfig", "configClass", "flatten", "parseAssignment", "resolve", "resolveRun", "toYaml"]
 
 # Verb -> module and class of its configuration.
 _CLASSES = {
@@ -412,6 +412,32 @@ def resolve(verb, *, preset=None, files=(), scripts=(), assignments=(), options=
     for key, (value, option) in (options or {}).items():
         resolved.set(key, value, option)
     resolved.validate()
+    return resolved
+
+
+def resolveRun(run, dedicated=None):
+    """The configuration of a run from what its command line says; values and origins go to the summary.
+
+    Parameters
+    ----------
+    run : `stillsky.cli.run.Run`
+        Of a verb with `configOptions`.
+    dedicated : `dict` [`str`, (`object`, `str`)], optional
+        Key to value and name of the dedicated option.
+
+    Returns
+    -------
+    resolved : `ResolvedConfig`
+    """
+    resolved = resolve(
+        run.verb,
+        preset=run.option("preset"),
+        files=run.option("configFiles", ()),
+        scripts=run.option("configScripts", ()),
+        assignments=run.option("assignments", ()),
+        options=dedicated,
+    )
+    run.summary["config"] = resolved.document()
     return resolved
 
 

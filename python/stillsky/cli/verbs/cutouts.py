@@ -95,7 +95,9 @@ def _cut(result, x, y, half):
     near = np.isfinite(x + y)
     arrays = {}
     for name, plane in planes.items():
-        stamps = [cutout(plane.array, a, b, half) if k else np.full((side, side), np.nan) for a, b, k in zip(x, y, near)]
+        stamps = [
+            cutout(plane.array, a, b, half) if k else np.full((side, side), np.nan) for a, b, k in zip(x, y, near)
+        ]
         arrays[name] = np.array(stamps, np.float32).reshape(len(x), side, side)
     outside = difference.mask.bitmask(["NO_DATA"], ignoreMissing=True)
     arrays["mask"] = np.full((len(x), side, side), outside, np.int32)

@@ -45,22 +45,13 @@ def map_(**options):
 
 
 def _resolve(run):
-    from ..config import resolve
+    from ..config import resolveRun
     from ..inputs import readRegion
 
     readRegion(run)
     reducer = run.option("reducer") or ("none" if run.options["mapper"] == "statistics" else None)
     dedicated = {"reducer.reduceOperation": (reducer, "--reducer")} if reducer else {}
-    resolved = resolve(
-        run.verb,
-        preset=run.option("preset"),
-        files=run.option("configFiles", ()),
-        scripts=run.option("configScripts", ()),
-        assignments=run.option("assignments", ()),
-        options=dedicated,
-    )
-    run.summary["config"] = resolved.document()
-    return resolved
+    return resolveRun(run, dedicated)
 
 
 def _run(run):

@@ -91,23 +91,6 @@ def _dedicated(options):
     return {key: pair for key, pair in given.items() if pair[0] is not None}
 
 
-def resolveConfig(run):
-    """The configuration of the run; its values and origins go to the summary."""
-    from ..config import resolve
-
-    options = run.options
-    resolved = resolve(
-        "ptc",
-        preset=run.option("preset"),
-        files=run.option("configFiles", ()),
-        scripts=run.option("configScripts", ()),
-        assignments=run.option("assignments", ()),
-        options=_dedicated(options),
-    )
-    run.summary["config"] = resolved.document()
-    return resolved
-
-
 def _prefix(options):
     """Given prefix, else the name of the folder or the first file: the suffixes say that it is a PTC."""
     import os
@@ -125,6 +108,7 @@ def _prefix(options):
 
 def ptcFiles(run):
     """Body of the verb: resolve, refuse, scan, pair, measure, fit, write."""
+    from ..config import resolveRun
     from ..inputs import readRegion
     from ..products import StagedProducts
     from .subtract import checkGates, failOn, printPlan, readGates
@@ -132,7 +116,7 @@ def ptcFiles(run):
     options = run.options
     region = readRegion(run)
     gates = readGates(run)
-    resolved = resolveConfig(run)
+    resolved = resolveRun(run, _dedicated(options))
     prefix = _prefix(options)
     suffixes = [s for s in SUFFIXES if options["report"] or s not in (".ptc.pdf", ".html")]
     suffixes += [".maps.fits"] if options["perPixel"] else []

@@ -51,7 +51,9 @@ def refuseTarget(target, overwrite):
 
     folder = os.path.dirname(target) or "."
     if not os.path.isdir(folder):
-        raise OutputError(f"the folder of the output does not exist: {folder}", found=target, remedy=f"mkdir -p {folder}")
+        raise OutputError(
+            f"the folder of the output does not exist: {folder}", found=target, remedy=f"mkdir -p {folder}"
+        )
     if os.path.lexists(target) and not overwrite:
         raise OutputError("output exists already", found=target, remedy="another file with -o, or --overwrite")
 

@@ -55,7 +55,7 @@ def subtract(**options):
 
 def resolveConfig(run):
     """The configuration of the run; its values and origins go to the summary."""
-    from ..config import resolve
+    from ..config import resolveRun
     from ..inputs import readRegion
 
     readRegion(run)  # a bad region is refused like a bad key: before anything else
@@ -63,16 +63,7 @@ def resolveConfig(run):
     dedicated = {"convolve": (convolve, "--convolve")} if convolve else {}
     if register:
         dedicated["doRegister"] = (True, "--register")
-    resolved = resolve(
-        run.verb,
-        preset=run.option("preset"),
-        files=run.option("configFiles", ()),
-        scripts=run.option("configScripts", ()),
-        assignments=run.option("assignments", ()),
-        options=dedicated,
-    )
-    run.summary["config"] = resolved.document()
-    return resolved
+    return resolveRun(run, dedicated)
 
 
 def printPlan(run, resolved, prefix, suffixes):
