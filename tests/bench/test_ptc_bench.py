@@ -9,7 +9,6 @@ import scipy.fft
 import stillsky
 from stillsky.ptc import clippedMoments, clipWeights, covariances, differenceOfFlats
 
-ANCHOR = 0.041  # seconds of rfft2 of 2048^2 float32 with one worker on the machine of the bars
 MAX_LAG = 8
 
 
@@ -17,13 +16,6 @@ MAX_LAG = 8
 def amplifier():
     rng = np.random.default_rng(2)
     return rng.normal(0, 100, (2000, 509)).astype(np.float32), rng.random((2000, 509)) >= 0.01
-
-
-@pytest.fixture(scope="module")
-def machine():
-    """Time of this machine's anchor relative to the stated one."""
-    pixels = np.random.default_rng(1).normal(size=(2048, 2048)).astype(np.float32)
-    return best(scipy.fft.rfft2, pixels, workers=1) / ANCHOR
 
 
 def best(function, *args, rounds=5, **kwargs):
