@@ -5,6 +5,7 @@ from lsst.pex.config import ChoiceField, Config, ConfigField, Field, ListField, 
 from ..background.config import SubtractBackgroundConfig
 from ..detection.config import SourceDetectionConfig
 from ..detection.sky import SKY_AVOID
+from ..measure.dipole_config import DipoleFitConfig
 from .source_schema import EXTRA_PLANES, SOURCE_PLUGINS
 
 __all__ = [
@@ -69,6 +70,7 @@ class MeasurementConfig(Config):
         dtype=str, doc="Mask planes of PixelFlags beyond the standard ones.", default=list(EXTRA_PLANES)
     )
     doDipoles = Field(dtype=bool, doc="Fit dipoles.", default=True)
+    dipole = ConfigField("Fit of dipoles.", DipoleFitConfig)
 
 
 class CandidateCutConfig(Config):

@@ -6,7 +6,9 @@ from astropy.table import Table, hstack
 from ..measure import measureSources, psfFlux
 from .source_schema import completed
 
-__all__ = ["applyApertureCorrections", "forcedFluxes", "measureAll"]
+__all__ = ["DIPOLE_FIT", "applyApertureCorrections", "forcedFluxes", "measureAll", "slotPositions"]
+
+DIPOLE_FIT = "ip_diffim_DipoleFit"
 
 _CORRECTED = ("base_PsfFlux", "base_GaussianFlux", "base_PeakLikelihoodFlux")
 
@@ -35,12 +37,18 @@ def measureAll(job, footprints, flags, forcedPsf):
     table = measureSources(
         difference,
         footprints,
-        list(config.measurement.plugins) if difference.wcs is not None else _withoutCoordinates(config),
+        _plugins(config.measurement, difference.wcs is not None),
         isNegative=first,
         psf=job.psf,
         extraPlanes=tuple(config.measurement.extraPlanes),
         maxDistToPeak=config.measurement.maxDistToPeak,
+        science=job.science,
+        template=job.template,
+        dipoleConfig=config.measurement.dipole,
     )
+    for name in ("dipoleFitsTried", "dipoleFitsSkipped"):
+        if name in table.meta:
+            job.metadata[name] = int(table.meta.pop(name))
     table["is_negative"][:] = flags["negative"] & ~flags["positive"]
     extra = Table()
     extra["merge_footprint_positive"], extra["merge_footprint_negative"] = flags["positive"], flags["negative"]
@@ -50,14 +58,15 @@ def measureAll(job, footprints, flags, forcedPsf):
     parts = [table, extra]
     if config.doApCorr:
         parts.append(applyApertureCorrections(table, getattr(difference, "apCorrMap", None)))
-    x, y = (np.asarray(table[f"base_SdssCentroid_{c}"], float) for c in "xy")
+    x, y = slotPositions(table)
     if config.doForcedMeasurement:
         for prefix, exposure in (("", job.science), ("template_", job.template)):
             if exposure is not None:
                 parts.append(forcedFluxes(exposure, x, y, forcedPsf, f"ip_diffim_forced_{prefix}PsfFlux_"))
     if job.score is not None:
         parts.append(_scores(job.score, x, y))
-    parts.append(_dipoles(table))
+    if DIPOLE_FIT not in table.meta["plugins"]:
+        parts.append(_dipoles(table))
     meta = dict(table.meta)
     joined = hstack([p for p in parts if len(p.colnames)], join_type="exact", metadata_conflicts="silent")
     joined.meta.clear()
@@ -65,8 +74,16 @@ def measureAll(job, footprints, flags, forcedPsf):
     return completed(joined, unit)
 
 
-def _withoutCoordinates(config):
-    return [name for name in config.measurement.plugins if name != "base_SkyCoord"]
+def _plugins(config, hasWcs):
+    """Names of the algorithms that are wanted and possible."""
+    names = [name for name in config.plugins if hasWcs or name != "base_SkyCoord"]
+    return [*names, DIPOLE_FIT] if config.doDipoles and DIPOLE_FIT not in names else names
+
+
+def slotPositions(table):
+    """(x, y) of the centroid slot: the middle of a dipole, the centroid of anything else; parent pixels."""
+    slot = table.meta["slots"]["slot_Centroid"]
+    return tuple(np.asarray(table[f"{slot}_{c}"], float) for c in "xy")
 
 
 def _unitOf(exposure):
@@ -98,7 +115,7 @@ def applyApertureCorrections(table, apCorrMap):
     Parameters
     ----------
     table : `astropy.table.Table`
-        With centroids and ``X_instFlux`` for X in base_PsfFlux, base_GaussianFlux and base_PeakLikelihoodFlux.
+        With slots, centroids and ``X_instFlux`` for X in base_PsfFlux, base_GaussianFlux and base_PeakLikelihoodFlux.
     apCorrMap : mapping or None
         ``X_instFlux`` and ``X_instFluxErr`` to bounded fields.
 
@@ -112,7 +129,7 @@ def applyApertureCorrections(table, apCorrMap):
     A correction that is not finite and positive sets flag_apCorr and flag; the error of the correction is ignored.
     """
     out = Table()
-    x, y = (np.asarray(table[f"base_SdssCentroid_{c}"], float) for c in "xy")
+    x, y = slotPositions(table)
     for name in _CORRECTED:
         if f"{name}_instFlux" not in table.colnames:
             continue
@@ -165,7 +182,7 @@ def _scores(score, x, y):
 
 
 def _dipoles(table):
-    """Positions of the dipole slot: without a fit those of the centroid, with its flag."""
+    """Positions of the dipole columns where no fit is wanted: those of the centroid, with its flag."""
     out = Table()
     for name in ("x", "y", "xErr", "yErr", "flag"):
         out[f"ip_diffim_DipoleFit_{name}"] = table[f"base_SdssCentroid_{name}"]

@@ -48,37 +48,6 @@ IDENTITY = (
 )
 
 
-def _lobe(name):
-    return (
-        (f"{name}_x", F8, "pix", f"{name} lobe"),
-        (f"{name}_y", F8, "pix", f"{name} lobe"),
-        (f"{name}_xErr", F4, "pix", f"standard deviation of {name}_x"),
-        (f"{name}_yErr", F4, "pix", f"standard deviation of {name}_y"),
-        (f"{name}_instFlux", F8, "flux", f"flux of the {name} lobe, positive"),
-        (f"{name}_instFluxErr", F8, "flux", f"standard deviation of {name}_instFlux"),
-    )
-
-
-DIPOLE = (
-    ("x", F8, "pix", "mean position of the lobes, or the centroid"),
-    ("y", F8, "pix", "mean position of the lobes, or the centroid"),
-    ("xErr", F4, "pix", "standard deviation of x"),
-    ("yErr", F4, "pix", "standard deviation of y"),
-    *_lobe("pos"),
-    *_lobe("neg"),
-    ("instFlux", F8, "flux", "mean flux of the lobes"),
-    ("instFluxErr", F8, "flux", "standard deviation of instFlux"),
-    ("separation", F8, "pix", "distance of the lobes"),
-    ("orientation", F8, "rad", "direction from the negative to the positive lobe, from +x to +y"),
-    ("chi2dof", F8, None, "reduced chi squared"),
-    ("nData", I8, None, "pixels of the fit"),
-    ("signalToNoise", F8, None, "of the weaker lobe"),
-    ("classification", B, None, "a dipole"),
-    ("classificationAttempted", B, None, "the fit was made"),
-    ("flag", B, None, "the fit is not to be trusted"),
-    ("flag_edge", B, None, "too close to the edge"),
-)
-
 PSF_FLUX_MORE = (
     ("apCorr", F8, None, "aperture correction applied"),
     ("apCorrErr", F8, None, "its standard deviation"),
@@ -166,7 +135,6 @@ SOURCE_PLUGINS = tuple(
 
 #: Prefix -> columns of algorithms that may or may not have run.
 BLOCKS = {
-    "ip_diffim_DipoleFit_": DIPOLE,
     "base_PsfFlux_": PSF_FLUX_MORE,
     "base_GaussianFlux_": PSF_FLUX_MORE,
     "base_PeakLikelihoodFlux_": LIKELIHOOD,
@@ -222,7 +190,7 @@ def _columns(flux):
     """All (name, dtype, unit, description), the measured algorithms first."""
     units = {"flux": flux}
     yield from IDENTITY
-    measured = measurementSchema(SOURCE_PLUGINS, EXTRA_PLANES, flux)
+    measured = measurementSchema((*SOURCE_PLUGINS, "ip_diffim_DipoleFit"), EXTRA_PLANES, flux)
     known = {row[0] for row in IDENTITY}
     for name in measured.colnames:
         if name not in known:

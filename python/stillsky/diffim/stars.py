@@ -84,9 +84,7 @@ class Objects:
     def subset(self, index):
         """The same objects, fewer of them."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Objects(
-            **{k: v[index] if isinstance(v, np.ndarray) and k != "flat" else v for k, v in values.items()}
-        )
+        return Objects(**{k: v[index] if isinstance(v, np.ndarray) and k != "flat" else v for k, v in values.items()})
 
 
 def findObjects(maskedImage, config, binSize=128):
@@ -135,7 +133,9 @@ def _withoutSky(maskedImage, badBits, binSize):
     nx, ny = (-(-size // binSize) for size in (maskedImage.width, maskedImage.height))
     style = {1: "CONSTANT", 2: "LINEAR", 3: "NATURAL_SPLINE", 4: "NATURAL_SPLINE"}.get(min(nx, ny), "AKIMA_SPLINE")
     bits = badBits | maskedImage.mask.bitmask(["EDGE"], ignoreMissing=True)
-    control = BackgroundControl(nx, ny, style, "REDUCE_INTERP_ORDER", "MEDIAN", StatisticsControl(nanSafe=True, andMask=bits))
+    control = BackgroundControl(
+        nx, ny, style, "REDUCE_INTERP_ORDER", "MEDIAN", StatisticsControl(nanSafe=True, andMask=bits)
+    )
     # a few thousand pixels know the median of a large cell to 2 % of the noise
     background = makeBackground(maskedImage, control, rowStep=max(1, binSize // _ROWS_OF_A_CELL))
     if background.nEmpty == nx * ny:

@@ -229,12 +229,12 @@ def _store(table, rows, found, pixels, config):
     good = (signal > config.minSn) & (positive >= 1) & (negative >= 1) & ~failed
     good &= (np.maximum(share, 1 - share) < config.maxFluxRatio) & (values["deltaChi2"] > config.minDeltaChi2)
     table[PREFIX + "classification"][rows] = good
-    # The centroid of a failed fit stays that of the source.
+    # What is no dipole stays at its centroid: a transient must not be measured between itself and a chance peak.
     for name in "xy":
         middle = 0.5 * (values[f"pos_{name}"] + values[f"neg_{name}"])
         variance = found[f"pos{name.upper()}Err"] ** 2 + found[f"neg{name.upper()}Err"] ** 2 + 2 * found[f"{name}Cov"]
-        table[PREFIX + name][rows[~failed]] = middle[~failed]
-        table[PREFIX + name + "Err"][rows[~failed]] = (0.5 * np.sqrt(np.maximum(variance, 0)))[~failed]
+        table[PREFIX + name][rows[good]] = middle[good]
+        table[PREFIX + name + "Err"][rows[good]] = (0.5 * np.sqrt(np.maximum(variance, 0)))[good]
 
 
 def _lobes(found, pixels):

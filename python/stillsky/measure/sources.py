@@ -187,7 +187,11 @@ class _Run:
             self.exposure, self.footprints, science, template, centroids=self.parts.get("base_SdssCentroid"),
             config=config, psf=self.psf, isNegative=self.negative,
         )  # fmt: skip
+        # A failed fit leaves the source where its centroid is, as good or bad as that was.
+        dipole = np.array(part[dipoles.PREFIX + "classification"])
+        flag = self.centroidFlag & ~dipole
         self.moveTo(part, dipoles.PREFIX)
+        self.centroidFlag = flag
         return part
 
     def SkyCoord(self):
