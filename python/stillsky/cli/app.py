@@ -14,6 +14,7 @@ __all__ = ["cli", "main"]
 _VERBS = {
     "subtract": ("subtract", "subtract", "Match the PSFs of two images and subtract the template."),
     "psfmatch": ("psfmatch", "psfmatch", "Fit the PSF-matching kernel of two images only."),
+    "forced": ("forced", "forced", "Measure fluxes at given positions on differences: light curves."),
     "ptc": ("ptc", "ptc", "Measure gain, noise and covariances of a sensor from pairs of flats."),
     "map": ("map", "map_", "Do something to each cell of an image and put the results together."),
     "report": ("report", "report", "Make the HTML report of a run from its files; of many runs an index."),

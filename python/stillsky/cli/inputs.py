@@ -131,8 +131,7 @@ def readStars(path, science):
     Parameters
     ----------
     path : `str`
-        Table that astropy can read (ECSV, CSV, FITS, VOTable), or text with two columns x y. Columns x and y are
-        0-based science pixels; ra and dec are degrees.
+        As for `stillsky.cli.positions.readPositions`.
     science : `stillsky.image.Exposure`
         Whose WCS places ra and dec.
 
@@ -141,50 +140,16 @@ def readStars(path, science):
     x, y : `numpy.ndarray` of `float`
         Science pixels.
     """
-    import numpy as np
-    from astropy.table import Table
+    from .positions import readPositions
 
-    checkFile(path, "star table")
-    try:
-        table = _readTable(path, Table)
-    except OSError:
-        raise
-    except Exception as error:
-        raise ReadError(
-            f"the star table cannot be read: {path}",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-            remedy="an ECSV, CSV or FITS table with columns x, y or ra, dec; or text with two columns",
-        ) from error
-    columns = {name.lower(): name for name in table.colnames}
-    if {"x", "y"} <= set(columns):
-        return tuple(np.asarray(table[columns[c]], dtype=float) for c in ("x", "y"))
-    if {"ra", "dec"} <= set(columns):
-        if science.wcs is None:
-            raise CommandError(
-                "the star table has ra and dec, and the science image has no WCS",
-                found=f"columns {', '.join(table.colnames)}",
-                remedy="give columns x and y (0-based pixels)",
-                exitCode=4,
-            )
-        ra, dec = (np.radians(np.asarray(table[columns[c]], dtype=float)) for c in ("ra", "dec"))
-        return science.wcs.skyToPixel(ra, dec)
-    raise ReadError(
-        f"the star table has no positions: {path}",
-        found=f"columns {', '.join(table.colnames)}",
-        remedy="name the columns x and y (0-based pixels) or ra and dec (degrees)",
-    )
-
-
-def _readTable(path, Table):
-    if path.endswith((".ecsv", ".csv", ".fits", ".fit", ".xml", ".vot")):
-        return Table.read(path)
-    import numpy as np
-
-    with open(path, encoding="utf-8") as stream:
-        first = next((line for line in stream if line.strip() and not line.startswith("#")), "")
-    try:
-        [float(v) for v in first.replace(",", " ").split()]
-    except ValueError:
-        return Table.read(path, format="ascii")
-    values = np.loadtxt(path, delimiter="," if "," in first else None, ndmin=2)
-    return Table({"x": values[:, 0], "y": values[:, 1]})
+    found = readPositions(path, "star table")
+    if found.x is not None:
+        return found.x, found.y
+    if science.wcs is None:
+        raise CommandError(
+            "the star table has ra and dec, and the science image has no WCS",
+            found=path,
+            remedy="give columns x and y (0-based pixels)",
+            exitCode=4,
+        )
+    return science.wcs.skyToPixel(found.ra, found.dec)

@@ -56,7 +56,7 @@ from .stars import (
     workingVariance,
 )
 
-__all__ = ["matchPsfs", "subtract"]
+__all__ = ["matchPsfs", "measurePsf", "subtract"]
 
 _log = logging.getLogger("stillsky.diffim")
 _PREFER_TEMPLATE = 1.005  # the science image is convolved only when that wins by more than 0.5 %
@@ -133,6 +133,29 @@ def matchPsfs(science, template, *, config=None, stars=None, progress=None):
     """
     job = _Job(config, progress, "psfmatch", 4)
     return job.runMatch(asExposure(science, "science"), asExposure(template, "template"), stars)
+
+
+def measurePsf(exposure, *, config=None):
+    """The PSF of an exposure from its stars, as `subtract` makes it for an image that brings none.
+
+    Parameters
+    ----------
+    exposure : `stillsky.image.Exposure`
+        Not modified.
+    config : `stillsky.diffim.config.SubtractConfig`, optional
+
+    Returns
+    -------
+    psf : `stillsky.psf.Psf`
+
+    Raises
+    ------
+    NoDataError
+        Too few stars.
+    """
+    job = _Job(config, None, "psf", 0)
+    exposure = withoutNan(withOwnSchema(exposure))
+    return job._empiricalPsf(exposure, job._findStars(exposure, "science"))[0]
 
 
 class _Job:

@@ -1,0 +1,160 @@
+"""Light curves at given positions, from exposures."""
+
+import numpy as np
+import pytest
+
+from stillsky.diffim.forced_series import (
+    ForcedImage,
+    Positions,
+    errorScale,
+    forcedEpoch,
+    forcedSeries,
+    withoutSky,
+)
+from stillsky.errors import DomainError, InvalidPsfError, NoDataError, ShapeError
+from stillsky.image import makeExposure
+from stillsky.meta import FilterLabel, VisitInfo
+from stillsky.photom import PhotoCalib
+from stillsky.psf import GaussianPsf
+from stillsky.wcs import makeCdMatrix, makeTanWcs
+
+SIZE, PSF = 160, GaussianPsf(25, 25, 1.8)
+WCS = makeTanWcs((80.0, 80.0), (2.6, 0.04), makeCdMatrix(1e-6))
+X, Y = np.array([40.3, 100.7, 61.2]), np.array([50.6, 30.1, 120.4])
+FLUX = np.array([3000.0, -1500.0, 900.0])
+
+
+def _exposure(rng, fluxes, noise=2.0, level=0.0, **components):
+    pixels = rng.normal(level, noise, (SIZE, SIZE)).astype(np.float32)
+    for x, y, flux in zip(X, Y, fluxes, strict=True):
+        star = PSF.computeImage((x, y))
+        pixels[star.bbox.slices((0, 0))] += (flux * star.array).astype(np.float32)
+    variance = np.full(pixels.shape, noise**2, np.float32)
+    return makeExposure(pixels, variance=variance, psf=PSF, wcs=WCS, **components)
+
+
+def _positions(**more):
+    return Positions(np.array([7, 3, 5]), x=X, y=Y, **more)
+
+
+def test_lightCurveHasARowForEachPositionAndImage(rng):
+    factors = (0.5, 1.0, 2.0)
+    images = [
+        ForcedImage(f"night{k}", _exposure(rng, f * FLUX, visitInfo=VisitInfo(date=f"2026-01-0{k + 1}T00:00:00")))
+        for k, f in enumerate(factors)
+    ]
+    table = forcedSeries(iter(images), _positions())
+    assert table["id"].tolist() == [7] * 3 + [3] * 3 + [5] * 3
+    assert table["image"].tolist() == ["night0", "night1", "night2"] * 3
+    np.testing.assert_allclose(np.diff(table["midpointMjdTai"][:3]), 1.0)
+    pulls = (table["base_PsfFlux_instFlux"] - np.outer(FLUX, factors).ravel()) / table["base_PsfFlux_instFluxErr"]
+    assert np.all(np.abs(pulls) < 4) and np.all(table["base_PsfFlux_instFluxErr"] < 30)
+    assert [note["label"] for note in table.meta["images"]] == ["night0", "night1", "night2"]
+    assert all(note["nMeasured"] == 3 for note in table.meta["images"])
+
+
+def test_scienceAndTemplateAreMeasuredAndAddUp(rng):
+    science, template = _exposure(rng, FLUX + 4000), _exposure(rng, np.full(3, 4000.0))
+    difference = science.copy()
+    difference.image.array[:] -= template.image.array
+    table = forcedEpoch(ForcedImage("d", difference, science, template), _positions())
+    direct = table["ip_diffim_forced_PsfFlux_instFlux"] - table["ip_diffim_forced_template_PsfFlux_instFlux"]
+    np.testing.assert_allclose(direct, table["base_PsfFlux_instFlux"], atol=0.1)
+    np.testing.assert_allclose(
+        forcedEpoch(ForcedImage("d", difference, science, template, templateScale=0.5), _positions())[
+            "ip_diffim_forced_template_PsfFlux_instFlux"
+        ],
+        0.5 * table["ip_diffim_forced_template_PsfFlux_instFlux"],
+    )
+
+
+def test_absentImagesLeaveNanAndFlags(rng):
+    table = forcedEpoch(ForcedImage("d", _exposure(rng, FLUX)), _positions())
+    for prefix in ("ip_diffim_forced_PsfFlux_", "ip_diffim_forced_template_PsfFlux_"):
+        assert np.isnan(table[prefix + "instFlux"]).all() and table[prefix + "flag"].all()
+    assert not table["base_PsfFlux_flag"].any() and not table["noCoverage"].any()
+
+
+def test_noCoverageIsNanAndFlaggedAndKeepsItsRow(rng):
+    difference = _exposure(rng, FLUX)
+    difference.mask.addPlane("NO_DATA")
+    difference.mask.array[115:125, 55:65] |= 1 << difference.mask.bit("NO_DATA")
+    positions = Positions(np.arange(6), x=[*X, -300.0, np.nan, 40.0], y=[*Y, 20.0, 30.0, np.inf])
+    table = forcedEpoch(ForcedImage("d", difference, difference), positions)
+    assert len(table) == 6 and table["noCoverage"].tolist() == [False, False, True, True, True, True]
+    for name in ("base_PsfFlux_instFlux", "base_PsfFlux_instFluxErr", "ip_diffim_forced_PsfFlux_instFlux"):
+        np.testing.assert_array_equal(np.isnan(table[name]), table["noCoverage"])
+    np.testing.assert_array_equal(table["base_PsfFlux_flag"], table["noCoverage"])
+    assert table["base_PixelFlags_flag_nodataCenter"][2] and table["base_PixelFlags_flag_offimage"][3]
+
+
+def test_skyPositionsFollowEachWcs(rng):
+    ra, dec = WCS.pixelToSky(X, Y)
+    shifted = _exposure(rng, FLUX)
+    shifted.wcs = makeTanWcs((83.0, 76.0), (2.6, 0.04), makeCdMatrix(1e-6))
+    table = forcedEpoch(ForcedImage("d", shifted), Positions(np.arange(3), ra=ra, dec=dec))
+    np.testing.assert_allclose(table["x"], X + 3.0, atol=1e-6)
+    np.testing.assert_allclose(table["y"], Y - 4.0, atol=1e-6)
+    np.testing.assert_allclose(table["ra"], np.degrees(ra), rtol=1e-12)
+    behind = forcedEpoch(ForcedImage("d", shifted), Positions([1], ra=[2.6 + np.pi], dec=[-0.04]))
+    assert behind["noCoverage"][0] and np.isnan(behind["x"][0])
+
+
+def test_calibratedFluxes(rng):
+    difference = _exposure(rng, FLUX, photoCalib=PhotoCalib(12.5), filter=FilterLabel(band="r"))
+    table = forcedEpoch(ForcedImage("d", difference, difference, difference), _positions())
+    names = {
+        "psfDiffFlux": "base_PsfFlux_instFlux",
+        "psfFlux": "ip_diffim_forced_PsfFlux_instFlux",
+        "templateFlux": "ip_diffim_forced_template_PsfFlux_instFlux",
+    }
+    for calibrated, counts in names.items():
+        for suffix in ("", "Err"):
+            np.testing.assert_allclose(table[calibrated + suffix], 12.5 * table[counts + suffix])
+            assert table[calibrated + suffix].unit == "nJy"
+    assert set(table["band"]) == {"r"}
+    assert np.isnan(forcedEpoch(ForcedImage("d", _exposure(rng, FLUX)), _positions())["psfDiffFlux"]).all()
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_errorsAreCalibratedByBlankPositions(rng, factor):
+    """Variances too small by the square of a factor: the scale is the factor, within its own error of 1/sqrt(2 n)."""
+    pixels = rng.normal(0, 2.0, (600, 600)).astype(np.float32)
+    exposure = makeExposure(pixels, variance=np.full(pixels.shape, 4.0 / factor**2, np.float32), psf=PSF)
+    scale = errorScale(exposure)
+    assert abs(scale / factor - 1) < 4 * 1.17 / np.sqrt(2 * 400)  # a median deviation has 1.17 times the least error
+    kept, scaled = (
+        forcedEpoch(ForcedImage("d", exposure), _positions(), calibrateErrors=k)["base_PsfFlux_instFluxErr"]
+        for k in (False, True)
+    )
+    np.testing.assert_allclose(scaled, scale * kept)
+
+
+def test_tooLittleSkyGivesNoScale(rng):
+    small = makeExposure(rng.normal(0, 1, (40, 40)).astype(np.float32), psf=PSF)
+    assert np.isnan(errorScale(small))
+
+
+def test_skyIsSubtractedWhereThereIsSome(rng):
+    flat, raised = _exposure(rng, FLUX), _exposure(rng, FLUX, level=500.0)
+    assert withoutSky(flat) == (flat, 0.0)
+    before = raised.image.array.copy()
+    subtracted, level = withoutSky(raised)
+    assert abs(level - 500) < 1 and abs(np.median(subtracted.image.array)) < 0.2
+    np.testing.assert_array_equal(raised.image.array, before)
+
+
+def test_badArgumentsAreNamed(rng):
+    with pytest.raises(DomainError, match="x and y go together"):
+        Positions([1], x=[1.0])
+    with pytest.raises(DomainError, match="x and y, or ra and dec"):
+        Positions([1])
+    with pytest.raises(ShapeError, match="one length"):
+        Positions([1, 2], x=[1.0], y=[2.0])
+    with pytest.raises(NoDataError, match="no image"):
+        forcedSeries([], _positions())
+    plain = makeExposure(np.ones((30, 30), np.float32))
+    with pytest.raises(DomainError, match="WCS"):
+        forcedEpoch(ForcedImage("d", plain), Positions([1], ra=[1.0], dec=[1.0]))
+    with pytest.raises(InvalidPsfError, match="PSF"):
+        forcedEpoch(ForcedImage("d", plain), _positions())
