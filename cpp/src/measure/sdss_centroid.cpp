@@ -20,9 +20,10 @@ constexpr double PI = 3.14159265358979323846;
 constexpr double TINY = 1.17549435082228751e-38;  // smallest normal float
 constexpr double QUARTIC = 1.33;                  // coefficient of the quartic term for a Gaussian
 
-// Smoothed values and variances of the central 3x3 (binned) pixels, [row][column].
+// Smoothed values and variances of the central 3x3 (binned) pixels, [row][column], and the covariances of the values,
+// row by row.
 struct Patch {
-    double v[3][3] = {}, var[3][3] = {};
+    double v[3][3] = {}, var[3][3] = {}, cov[9][9] = {};
 };
 
 struct Solution {
@@ -55,6 +56,68 @@ double positionError(double sky, double excess, double sigma, double amplitude, 
 // Where the ridge through three row (or column) maxima lies at the coordinate t across them.
 double ridge(double const m[3], double t) { return m[1] + t * (0.5 * (m[2] - m[0]) - t * (m[1] - 0.5 * (m[0] + m[2]))); }
 
+// Rubin's errors: of a Gaussian PSF, the sky's noise counted twice at the centre.
+void gaussianErrors(Patch const& p, double sigma, double sx, double sy, double dx, double dy, double quartic,
+                    Solution& out) {
+    double sky = 0;
+    for (int j = 0; j < 3; ++j) {
+        for (int i = 0; i < 3; ++i) sky += (i == 1 && j == 1) ? 0 : p.var[j][i] / 8;
+    }
+    out.xErr = positionError(sky, p.var[1][1], sigma, out.peak, sx, dx, quartic);
+    out.yErr = positionError(sky, p.var[1][1], sigma, out.peak, sy, dy, quartic);
+}
+
+struct Located {
+    double x, y;
+    bool quartic;  // false: by the quadratic alone
+};
+
+// Where the maximum lies: the crossing of the ridge lines, from their crossing by the quadratic.
+Located locate(double const (&v)[3][3], double sign, double qx, double qy) {
+    double rows[3], columns[3];
+    for (int i = 0; i < 3; ++i) {
+        if (!quarticPeak(sign, v[i][0], v[i][1], v[i][2], rows[i]) ||
+            !quarticPeak(sign, v[0][i], v[1][i], v[2][i], columns[i])) {
+            return {qx, qy, false};
+        }
+    }
+    Located at{qx, qy, true};
+    for (int round = 0; round < 2; ++round) at = {ridge(rows, at.y), ridge(columns, at.x), true};
+    return at;
+}
+
+Located locate(double const (&v)[3][3], double sign) {
+    const double z = v[1][1];
+    return locate(v, sign, 0.5 * (v[1][2] - v[1][0]) / (2 * z - v[1][0] - v[1][2]),
+                  0.5 * (v[2][1] - v[0][1]) / (2 * z - v[0][1] - v[2][1]));
+}
+
+// Errors of the position to first order in the noise of the nine values, for a PSF of any form: derivatives by central
+// differences, small against the curvature.
+void propagate(Patch const& p, double sign, double curvature, Solution& out) {
+    const double h = 1e-4 * curvature;
+    double byX[9], byY[9];
+    for (int k = 0; k < 9; ++k) {
+        double v[3][3];
+        std::copy(&p.v[0][0], &p.v[0][0] + 9, &v[0][0]);
+        (&v[0][0])[k] += h;
+        const Located above = locate(v, sign);
+        (&v[0][0])[k] -= 2 * h;
+        const Located below = locate(v, sign);
+        byX[k] = (above.x - below.x) / (2 * h);
+        byY[k] = (above.y - below.y) / (2 * h);
+    }
+    double xx = 0, yy = 0;
+    for (int k = 0; k < 9; ++k) {
+        for (int l = 0; l < 9; ++l) {
+            xx += byX[k] * p.cov[k][l] * byX[l];
+            yy += byY[k] * p.cov[k][l] * byY[l];
+        }
+    }
+    out.xErr = std::sqrt(xx);
+    out.yErr = std::sqrt(yy);
+}
+
 // Flags of a failure, or 0.
 int solve(Patch const& p, double sigma, bool negative, bool reference, Solution& out, int& warnings) {
     const double sign = negative ? -1 : 1, z = p.v[1][1];
@@ -66,38 +129,26 @@ int solve(Patch const& p, double sigma, bool negative, bool reference, Solution&
     if (std::fabs(qx) > 10 || std::fabs(qy) > 10) return flag::NO_SECOND_DERIVATIVE;
     if (std::fabs(qx) > 1 || std::fabs(qy) > 1) warnings |= flag::ALMOST_NO_SECOND_DERIVATIVE;
     out.peak = z + 0.5 * (sx * qx + sy * qy);
-    out.x = qx;
-    out.y = qy;
-    double rows[3], columns[3], quartic = QUARTIC;
-    bool good = true;
-    for (int i = 0; i < 3; ++i) {
-        good = good && quarticPeak(sign, p.v[i][0], p.v[i][1], p.v[i][2], rows[i]) &&
-               quarticPeak(sign, p.v[0][i], p.v[1][i], p.v[2][i], columns[i]);
-    }
+    const Located at = locate(p.v, sign, qx, qy);
+    out.x = at.x;
+    out.y = at.y;
     out.width2X = out.peak / dx;
     out.width2Y = out.peak / dy;
-    if (good) {
-        for (int round = 0; round < 2; ++round) {
-            const double x = ridge(rows, out.y), y = ridge(columns, out.x);
-            out.x = x;
-            out.y = y;
-        }
+    if (at.quartic) {
         out.width2X -= (1 + 6 * qx * qx) / 4;
         out.width2Y -= (1 + 6 * qy * qy) / 4;
-    } else {
-        quartic = 0;
     }
     const double s2 = sigma * sigma;
     double tauX = out.width2X - s2, tauY = out.width2Y - s2;
     if (!(tauX > s2)) tauX = s2;
     if (!(tauY > s2)) tauY = s2;
-    double sky = 0;
-    for (int j = 0; j < 3; ++j) {
-        for (int i = 0; i < 3; ++i) sky += (i == 1 && j == 1) ? 0 : p.var[j][i] / 8;
+    if (reference) {
+        gaussianErrors(p, sigma, sx, sy, dx, dy, at.quartic ? QUARTIC : 0.0, out);
+    } else if (std::min({std::fabs(out.peak), std::fabs(dx), std::fabs(dy)}) < TINY) {
+        out.xErr = out.yErr = 1000;
+    } else {
+        propagate(p, sign, std::min(std::fabs(dx), std::fabs(dy)), out);
     }
-    const double excess = reference ? p.var[1][1] : std::max(0.0, p.var[1][1] - sky);
-    out.xErr = positionError(sky, excess, sigma, out.peak, sx, dx, quartic);
-    out.yErr = positionError(sky, excess, sigma, out.peak, sy, dy, quartic);
     out.width2X = tauX;
     out.width2Y = tauY;
     return 0;
@@ -252,7 +303,27 @@ private:
                 p.var[q][t] = sumVar * effective;
             }
         }
+        if (!control_.reference) covariances(p, w, total);
         return p;
+    }
+
+    // Of the nine smoothed values: sums over the pixels that two kernels share.
+    void covariances(Patch& p, int w, double total) const {
+        for (int k = 0; k < 9; ++k) {
+            for (int l = k; l < 9; ++l) {
+                // Row and column of the second kernel's corner relative to the first's.
+                const int down = l / 3 - k / 3, right = l % 3 - k % 3;
+                double sum = 0;
+                for (int j = down; j < kernel_.height; ++j) {
+                    const std::size_t row = static_cast<std::size_t>(k / 3 + j) * w + k % 3;
+                    const int last = kernel_.width + std::min(0, right);
+                    for (int i = std::max(0, right); i < last; ++i) {
+                        sum += kernel_(i, j) * kernel_(i - right, j - down) * variances_[row + i];
+                    }
+                }
+                p.cov[k][l] = p.cov[l][k] = sum / (total * total);
+            }
+        }
     }
 
     void read(int x, int y, double& v, double& var) {

@@ -37,13 +37,15 @@ constexpr int MASKED = 256;                    // missing pixels under the kerne
 
 // The image is correlated with the PSF around each start; the maximum is that of the intersecting ridge lines of the 3x3
 // smoothed pixels, each found by the quartic approximation to a Gaussian (Pier et al. 2003, AJ 125, 1559, section 2;
-// Lupton et al. 2001); wide objects are binned first. Errors follow from the variances of the finite differences.
+// Lupton et al. 2001); wide objects are binned first. Errors: the noise of the nine smoothed pixels, with its
+// covariances, carried through that interpolation to first order, for a PSF of any form and variances that differ from
+// pixel to pixel (`reference`: the closed form for a round Gaussian).
 //
 // Pixels that are not good, or lie beyond the image, are replaced by the PSF scaled to the good ones around the current
 // position, three rounds (`reference`: used as they are, NaN spoils the source). kernels: PSF images centred on a pixel,
 // odd sizes, one per source or one for all; sigma: their widths, pixels. Footprints are local and may be empty.
 // ShapeError for lengths that differ, DomainError for settings out of range. Sources run in parallel; cost about
-// 9 kernel areas per source.
+// 55 kernel areas per source.
 template <typename T>
 std::vector<SdssCentroidResult> sdssCentroid(MeasureInput<T> const& input, std::vector<int> const& startX,
                                              std::vector<int> const& startY, std::vector<char> const& negative,
