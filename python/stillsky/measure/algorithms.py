@@ -255,6 +255,7 @@ def sdssShape(
     tol1=1e-5,
     tol2=1e-4,
     doMeasurePsf=True,
+    psfShapes=None,
     model="default",
 ):
     """Adaptive moments about fixed positions, with the moments of the PSF beside them.
@@ -275,6 +276,8 @@ def sdssShape(
         and size.
     doMeasurePsf : bool
         Fill ``psf_*``.
+    psfShapes : `PsfShapes`, optional
+        The PSF at the positions, where it is known already.
     model : {"default", "reference"}
         "reference": every pixel is used as it is.
 
@@ -308,8 +311,8 @@ def sdssShape(
     if doMeasurePsf and len(x):
         psf = getattr(exposure, "psf", None) if psf is None else psf
         moments = np.full((len(x), 3), np.nan)
-        if psf is not None:
-            shapes = PsfShapes(psf, x, y)
+        if psf is not None or psfShapes is not None:
+            shapes = PsfShapes(psf, x, y) if psfShapes is None else psfShapes
             moments = shapes.of(shapes.moments)
         for name, values in zip(("psf_xx", "psf_yy", "psf_xy"), moments.T, strict=True):
             table[prefix + name][:] = values

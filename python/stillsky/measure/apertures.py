@@ -108,7 +108,7 @@ def _shiftedInside(weights, dx, dy):
     return result
 
 
-def peakLikelihoodFlux(exposure, x, y, *, psf=None, area=None, model="default"):
+def peakLikelihoodFlux(exposure, x, y, *, psf=None, area=None, psfShapes=None, model="default"):
     """Fluxes of sources on an image that was filtered with its PSF (not normalised to the PSF's square).
 
     The value at the position (lanczos4) times the effective area of the PSF, (sum P)^2/sum P^2. On an image that was not
@@ -123,6 +123,8 @@ def peakLikelihoodFlux(exposure, x, y, *, psf=None, area=None, model="default"):
         Default: that of the exposure.
     area : float or array_like, optional
         Effective areas, pixels, instead of a PSF.
+    psfShapes : `PsfShapes`, optional
+        The PSF at the positions, where it is known already.
     model : {"default", "reference"}
         "reference": kernels that reach a NaN give NaN unflagged. Rubin's code adds the image's origin twice; this one
         never does.
@@ -137,7 +139,9 @@ def peakLikelihoodFlux(exposure, x, y, *, psf=None, area=None, model="default"):
     table, prefix = emptyTable("base_PeakLikelihoodFlux", len(x), _unitOf(exposure)), "base_PeakLikelihoodFlux_"
     if len(x) == 0:
         return table
-    area = _effectiveAreas(_psfOf(exposure, psf), x, y) if area is None else np.broadcast_to(area, len(x))
+    if area is None:
+        area = _effectiveAreas(PsfShapes(_psfOf(exposure, psf), x, y) if psfShapes is None else psfShapes)
+    area = np.broadcast_to(area, len(x))
     known = np.isfinite(x) & np.isfinite(y) & np.isfinite(area)
     px, py = (np.where(known, v, -1e6) for v in (x, y))
     # The reference's nearest pixel and the kernel of eight taps around it.
@@ -163,8 +167,7 @@ def _lanczos(d, order):
     return taps / taps.sum(axis=1, keepdims=True), first
 
 
-def _effectiveAreas(psf, x, y):
-    shapes = PsfShapes(psf, x, y)
+def _effectiveAreas(shapes):
     kernels = shapes.kernels
     return shapes.of(kernels.sum(axis=(1, 2)) ** 2 / (kernels**2).sum(axis=(1, 2)))
 

@@ -9,6 +9,7 @@ from .. import errors
 from ..detection import FootprintSet, sourceTable
 from ..detection.sources import emptySourceTable
 from . import algorithms, apertures, dipoles, local_calibration, trails
+from .psf_stamps import PsfShapes
 from .schema import aperturePrefix, emptyTable
 
 #: Algorithms in the order in which they run. The first gives the positions of the others.
@@ -145,6 +146,7 @@ class _Run:
     common: dict
     xErr: np.ndarray = None
     yErr: np.ndarray = None
+    shapesOfPsf: object = None
     parts: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -178,6 +180,7 @@ class _Run:
     def moveTo(self, part, prefix):
         self.x, self.y, self.xErr, self.yErr = (np.array(part[prefix + c], float) for c in ("x", "y", "xErr", "yErr"))
         self.centroidFlag = np.array(part[prefix + "flag"])
+        self.shapesOfPsf = None
 
     def DipoleFit(self):
         if self.footprints is None:
@@ -200,8 +203,17 @@ class _Run:
             return algorithms.skyCoord(*self.at, self.xErr, self.yErr, wcs=self.wcs)
         return emptyTable("base_SkyCoord", len(self.x))
 
+    def psfShapes(self):
+        """Kernels and moments of the PSF at the positions, evaluated once for all that need them; None without a PSF."""
+        psf = getattr(self.exposure, "psf", None) if self.psf is None else self.psf
+        if self.shapesOfPsf is None and psf is not None:
+            self.shapesOfPsf = PsfShapes(psf, self.x, self.y)
+        return self.shapesOfPsf
+
     def SdssShape(self):
-        return algorithms.sdssShape(*self.at, isNegative=self.negative, psf=self.psf, **self.common)
+        return algorithms.sdssShape(
+            *self.at, isNegative=self.negative, psf=self.psf, psfShapes=self.psfShapes(), **self.common
+        )
 
     def PixelFlags(self):
         return algorithms.pixelFlags(*self.at, footprints=self.footprints, extraPlanes=self.extraPlanes)
@@ -224,7 +236,9 @@ class _Run:
         return apertures.circularApertureFlux(*self.at, self.apertureRadii, **self.common)
 
     def PeakLikelihoodFlux(self):
-        return apertures.peakLikelihoodFlux(*self.at, psf=self.psf, model=self.common["model"])
+        return apertures.peakLikelihoodFlux(
+            *self.at, psf=self.psf, psfShapes=self.psfShapes(), model=self.common["model"]
+        )
 
     def LocalBackground(self):
         return apertures.localBackground(*self.at, psf=self.psf)
@@ -255,6 +269,7 @@ class _Run:
             self.xErr,
             self.yErr,
             psf=self.psf,
+            psfShapes=self.psfShapes(),
             wcs=self.wcs,
             apertureFlux=fallback,
             **self.common,

@@ -22,6 +22,7 @@ def trailedSources(
     yErr=None,
     *,
     psf=None,
+    psfShapes=None,
     wcs=None,
     apertureFlux=None,
     badPlanes=None,
@@ -43,6 +44,8 @@ def trailedSources(
         Standard deviations of the middles, pixels.
     psf, wcs : optional
         Instead of the exposure's. Without a WCS ``ra`` and ``dec`` are NaN, without a PSF ``flag_noSigma`` is set.
+    psfShapes : `PsfShapes`, optional
+        The PSF at the positions, where it is known already.
     apertureFlux : array_like, optional
         Fluxes to fall back on where the model has none.
     badPlanes, model
@@ -64,7 +67,7 @@ def trailedSources(
     badShape = np.asarray(shapes["base_SdssShape_flag"]) | ~np.isfinite(moments).all(axis=0)
     length, lengthErr, angle, angleErr, isRound, ok = trailGeometry(moments, errors)
     psf = getattr(exposure, "psf", None) if psf is None else psf
-    sigma, radius = _psfWidths(psf, x, y)
+    sigma, radius = _psfWidths(PsfShapes(psf, x, y) if psfShapes is None and psf is not None else psfShapes, len(x))
     usable = ok & ~badShape
     length, lengthErr, angle, angleErr = (np.where(usable, v, np.nan) for v in (length, lengthErr, angle, angleErr))
     middle = [np.zeros(len(x)) if e is None else np.asarray(e, float) for e in (xErr, yErr)]
@@ -155,11 +158,10 @@ def _ratioDerivative(z):
     return (2 / _ROOT_PI + 2 * z * grown) / z - grown / z**2
 
 
-def _psfWidths(psf, x, y):
-    """Trace and determinant radius of the PSF at positions; NaN where it is not defined."""
-    if psf is None:
-        return np.full((2, len(x)), np.nan)
-    shapes = PsfShapes(psf, x, y)
+def _psfWidths(shapes, n):
+    """Trace and determinant radius of the PSF at n positions; NaN where it is not defined, or there is no PSF."""
+    if shapes is None:
+        return np.full((2, n), np.nan)
     xx, yy, xy = shapes.of(shapes.moments).T
     return np.sqrt(0.5 * (xx + yy)), np.maximum(xx * yy - xy**2, 0) ** 0.25
 

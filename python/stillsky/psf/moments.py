@@ -1,5 +1,7 @@
 """Second moments, aperture flux and fractional shifts of small noiseless images."""
 
+import functools
+
 import numpy as np
 from scipy.fft import fft2, fftfreq, next_fast_len
 from scipy.special import j1
@@ -38,49 +40,66 @@ def adaptiveImageMoments(array, xy0, center=(0.0, 0.0), *, maxIter=100, toleranc
     stillsky.DomainError
         No convergence, or moments that are not positive.
     """
-    height, width = array.shape
-    y, x = np.mgrid[xy0[1] : xy0[1] + height, xy0[0] : xy0[0] + width].astype(float)
-    cx, cy = center
-    weight = np.eye(2) * 1.5**2
-    trace, shape = 0.0, np.zeros(2)
+    # Coordinates count from the middle pixel: squares of large ones would cost digits.
+    middleX, middleY = xy0[0] + array.shape[1] // 2, xy0[1] + array.shape[0] // 2
+    terms, values = _secondOrderTerms(*array.shape), np.ascontiguousarray(array, dtype=float).ravel()
+    cx, cy = center[0] - middleX, center[1] - middleY
+    wxx, wyy, wxy = 1.5**2, 1.5**2, 0.0
+    size, e1, e2 = 0.0, 0.0, 0.0
     for _ in range(maxIter):
-        inverse = np.linalg.inv(weight)
-        dx, dy = x - cx, y - cy
-        radius = inverse[0, 0] * dx * dx + 2 * inverse[0, 1] * dx * dy + inverse[1, 1] * dy * dy
-        weighted = array * np.exp(-0.5 * radius)
-        total = weighted.sum()
+        ixx, iyy, ixy = _inverse(wxx, wyy, wxy)
+        # The exponent about the centre, as a combination of the six terms about the origin.
+        exponent = (
+            ixx * cx**2 + 2 * ixy * cx * cy + iyy * cy**2,
+            -2 * (ixx * cx + ixy * cy), -2 * (ixy * cx + iyy * cy), ixx, 2 * ixy, iyy,
+        )  # fmt: skip
+        sums = terms @ (values * np.exp((-0.5 * np.array(exponent)) @ terms))
+        total = sums[0]
         if not (np.isfinite(total) and total > 0):
             raise DomainError("adaptive moments: the weighted flux is not positive")
-        stepX, stepY = (weighted * dx).sum() / total, (weighted * dy).sum() / total
+        mx, my, mxx, mxy, myy = (sums[1:] / total).tolist()
+        stepX, stepY = mx - cx, my - cy
+        wxx, wyy, wxy = _unweighted(
+            (mxx - 2 * cx * mx + cx**2, myy - 2 * cy * my + cy**2, mxy - cx * my - cy * mx + cx * cy), (ixx, iyy, ixy)
+        )
         # Twice: the weighted centroid of a Gaussian moves half the way to its centre.
         cx, cy = cx + 2 * stepX, cy + 2 * stepY
-        moments = np.array(
-            [
-                [(weighted * dx * dx).sum() / total, (weighted * dx * dy).sum() / total],
-                [0.0, (weighted * dy * dy).sum() / total],
-            ]
-        )
-        moments[1, 0] = moments[0, 1]
-        weight = _unweighted(moments, inverse)
-        size = weight[0, 0] + weight[1, 1]
-        ellipticity = np.array([weight[0, 0] - weight[1, 1], 2 * weight[0, 1]]) / size
-        change = max(abs(size - trace) / size, np.abs(ellipticity - shape).max())
-        trace, shape = size, ellipticity
+        old = size, e1, e2
+        size = wxx + wyy
+        e1, e2 = (wxx - wyy) / size, 2 * wxy / size
+        change = max(abs(size - old[0]) / size, abs(e1 - old[1]), abs(e2 - old[2]))
         if change < tolerance and abs(stepX) + abs(stepY) < 1e-5:
-            return weight[0, 0], weight[1, 1], weight[0, 1], cx, cy
+            return wxx, wyy, wxy, cx + middleX, cy + middleY
     raise DomainError(f"adaptive moments: no convergence in {maxIter} iterations")
 
 
+@functools.lru_cache(maxsize=16)
+def _secondOrderTerms(height, width):
+    """1, x, y, x^2, xy, y^2 of all pixels, (6, n), from the middle one."""
+    y, x = (
+        v.ravel().astype(float)
+        for v in np.mgrid[-(height // 2) : height - height // 2, -(width // 2) : width - width // 2]
+    )
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y])
+    terms.setflags(write=False)
+    return terms
+
+
+def _inverse(xx, yy, xy):
+    """(xx, yy, xy) of the inverse of a symmetric 2x2 matrix."""
+    det = xx * yy - xy * xy
+    return yy / det, xx / det, -xy / det
+
+
 def _unweighted(moments, inverseWeight):
-    """(M^-1 - W^-1)^-1: the covariance of the Gaussian whose weighted moments are M."""
-    det = moments[0, 0] * moments[1, 1] - moments[0, 1] ** 2
-    if not det > 0:
+    """(M^-1 - W^-1)^-1: the covariance of the Gaussian whose weighted moments are M; all as (xx, yy, xy)."""
+    xx, yy, xy = moments
+    if not (xx > 0 and xx * yy - xy * xy > 0):
         raise DomainError("adaptive moments: the second moments are not positive")
-    difference = np.linalg.inv(moments) - inverseWeight
-    det = difference[0, 0] * difference[1, 1] - difference[0, 1] ** 2
-    if not (det > 0 and difference[0, 0] > 0):
+    xx, yy, xy = (m - w for m, w in zip(_inverse(xx, yy, xy), inverseWeight, strict=True))
+    if not (xx > 0 and xx * yy - xy * xy > 0):
         raise DomainError("adaptive moments: the second moments are not positive")
-    return np.linalg.inv(difference)
+    return _inverse(xx, yy, xy)
 
 
 def circularFlux(array, xy0, radius, center=(0.0, 0.0)):
