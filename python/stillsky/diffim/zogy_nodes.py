@@ -9,8 +9,9 @@ import scipy.fft
 from .._core import getNumThreads
 from ..errors import DomainError, NoDataError, NumericalError, StillskyError
 from ..stats import clippedStats
+from .transfer import noiseSpectrum
 from .zogy_layout import padCenterOriginArray
-from .zogy_transfer import denoisedTransform, psfTransform, realKernel, transferOf
+from .zogy_transfer import denoisedTransform, parsevalMean, psfTransform, realKernel, transferOf
 
 __all__ = ["KernelPair", "Node", "NodeGrid", "Optics", "PsfPair", "centroidDistance", "makeNodes"]
 
@@ -33,6 +34,9 @@ class Node:
         F_D and F_S.
     variances : (`float`, `float`)
         Of science and scaled template.
+    templateGain, scoreGain : `float`
+        Variance of the template's part of the difference and of the score over that of white noise of the same pixel
+        variance: other than 1 where resampling has coloured the template's noise.
     """
 
     science: np.ndarray
@@ -43,6 +47,8 @@ class Node:
     fluxScale: float
     scoreFlux: float
     variances: tuple
+    templateGain: float = 1.0
+    scoreGain: float = 1.0
 
 
 @dataclass
@@ -217,7 +223,8 @@ class KernelPair:
         return Optics(broad, sharp, total, offset, (0.0, 0.0))
 
 
-def makeNodes(science, template, optics, xEdges, yEdges, halfSize, *, fluxRatio, badBits, oneNoiseLevel=False):
+def makeNodes(science, template, optics, xEdges, yEdges, halfSize, *, fluxRatio, badBits,
+              oneNoiseLevel=False, templateCorrelation=None):  # fmt: skip
     """Filters for every tile.
 
     Parameters
@@ -234,6 +241,8 @@ def makeNodes(science, template, optics, xEdges, yEdges, halfSize, *, fluxRatio,
         Mask bits of pixels left out of the variances.
     oneNoiseLevel : `bool`
         Variances of the whole image for every tile.
+    templateCorrelation : callable or `numpy.ndarray`, optional
+        Autocorrelation of the template's noise, [dy, dx] with 1 at its centre, or a function (x, y) that gives it.
 
     Returns
     -------
@@ -261,11 +270,21 @@ def makeNodes(science, template, optics, xEdges, yEdges, halfSize, *, fluxRatio,
     ]
     side = max([4 * halfSize] + [2 * n for psf in optics.psfs for n in psf.computeKernelImage().array.shape])
     shape = (scipy.fft.next_fast_len(side, real=True),) * 2
+    spectra = {}
+
+    def spectrumAt(x, y):
+        if templateCorrelation is None:
+            return None
+        found = templateCorrelation(x, y) if callable(templateCorrelation) else templateCorrelation
+        if id(found) not in spectra:  # neighbouring nodes share theirs
+            spectra[id(found)] = found, noiseSpectrum(found, shape)
+        return spectra[id(found)][1]
 
     def makeNode(index):
         j, i = index
         variances = cells[min(max(j - 1, 0), len(cells) - 1)][min(max(i - 1, 0), len(cells[0]) - 1)]
-        return _node(optics.at(float(xs[i]), float(ys[j]), shape), variances, fluxRatio, shape, halfSize)
+        x, y = float(xs[i]), float(ys[j])
+        return _node(optics.at(x, y, shape), variances, fluxRatio, shape, halfSize, spectrumAt(x, y))
 
     indices = [(j, i) for j in range(len(ys)) for i in range(len(xs))]
     with ThreadPoolExecutor(getNumThreads()) as pool:
@@ -284,10 +303,10 @@ def _centroid(image):
     return (weight.sum(0) @ x) / weight.sum(), (weight.sum(1) @ y) / weight.sum()
 
 
-def _node(optics, variances, fluxRatio, shape, halfSize):
+def _node(optics, variances, fluxRatio, shape, halfSize, spectrum=None):
     """The filters at one position; the difference is made in the frame and the units of the science image."""
     noise = (variances[0], variances[1] * optics.fluxRatio**2)
-    t = transferOf(optics.science, optics.template, *noise, shape)
+    t = transferOf(optics.science, optics.template, *noise, shape, templateSpectrum=spectrum)
     frame = _phase(optics.templateOffset, shape)  # the template's PSF carries the science image to its own place
     psf = t.psf * frame * _phase(optics.scienceOffset, shape)
     cN, cR = t.science * frame, t.template * frame
@@ -297,7 +316,14 @@ def _node(optics, variances, fluxRatio, shape, halfSize):
     kernels = [realKernel(transfer, shape, halfSize) for transfer in transfers]
     for kernel, total in zip(kernels, (1.0, local)):
         kernel[halfSize, halfSize] += total - kernel.sum()  # what the crop lost: fluxes and sky stay exact
-    return Node(*kernels, t.fluxScale, t.scoreFlux, noise)
+    gains = [] if spectrum is None else [_gain(transfer, spectrum, shape) for transfer in (transfers[1], transfers[3])]
+    return Node(*kernels, t.fluxScale, t.scoreFlux, noise, *gains)
+
+
+def _gain(transfer, spectrum, shape):
+    """Variance of filtered noise of a spectrum (of mean 1) over that of filtered white noise."""
+    power = transfer.real**2 + transfer.imag**2
+    return parsevalMean(power * spectrum, shape) / parsevalMean(power, shape)
 
 
 def _phase(offset, shape):

@@ -19,7 +19,7 @@ __all__ = ["chebyshevBackground", "properDifference"]
 _BAD = ("NO_DATA", "BAD", "SAT", "EDGE", "CR")
 
 
-def properDifference(science, template, psfs, fit, scienceConvolved, objects, config):
+def properDifference(science, template, psfs, fit, scienceConvolved, objects, config, templateCorrelation=None):
     """Proper difference and score in science units.
 
     Parameters
@@ -34,6 +34,8 @@ def properDifference(science, template, psfs, fit, scienceConvolved, objects, co
     objects : `stillsky.diffim.stars.Objects`
         Of the science image.
     config : `stillsky.diffim.config.SubtractConfig`
+    templateCorrelation : `numpy.ndarray` or callable, optional
+        Of the noise of a resampled template; see `zogyExposures`.
 
     Returns
     -------
@@ -67,6 +69,7 @@ def properDifference(science, template, psfs, fit, scienceConvolved, objects, co
         astrometricSigma=sigma,
         holePlanes=tuple(settings.holeMaskPlanes),
         innerSize=settings.gridInnerSize,
+        templateCorrelation=templateCorrelation,
     )
     result.metadata.update(extra)
     _centre(result, config)

@@ -12,6 +12,7 @@ from ..psfmatch.image_psf_match import ImagePsfMatchTask, subtractAlgorithmRegis
 from ..psfmatch.registration import registerTemplate
 from ..stats import clippedStats
 from ..task_base import SchemaVerbs, assignMetadata
+from .resampling_noise import ResamplingNoise
 from .zogy_config import ZogyConfig, ZogyImagePsfMatchConfig
 from .zogy_exposures import zogyExposures
 from .zogy_scale import fitFluxRatio
@@ -42,7 +43,7 @@ class ZogyTask(SchemaVerbs, pipeBase.Task):
     _DefaultName = "imageDifferenceZogy"
 
     @timeMethod
-    def run(self, exposure1, exposure2, calculateScore=True):
+    def run(self, exposure1, exposure2, calculateScore=True, templateCorrelation=None):
         """Subtract the second exposure from the first.
 
         Parameters
@@ -51,6 +52,8 @@ class ZogyTask(SchemaVerbs, pipeBase.Task):
             Science and template, on one pixel grid, with PSFs. Not modified.
         calculateScore : `bool`
             Make the score exposure too.
+        templateCorrelation : `numpy.ndarray` or callable, optional
+            Of the noise of a resampled template; see `stillsky.diffim.zogyExposures`.
 
         Returns
         -------
@@ -94,6 +97,7 @@ class ZogyTask(SchemaVerbs, pipeBase.Task):
             maxCentroidDistance=config.maxPsfCentroidDist,
             spatiallyVarying=config.doSpatialGrid,
             innerSize=config.gridInnerSize,
+            templateCorrelation=templateCorrelation,
         )
         assignMetadata(self.metadata, {**result.metadata, **metadata})
         self.log.info("Flux scale of the difference %.6g, one-sigma flux of the score %.6g",
@@ -243,7 +247,11 @@ class ZogyImagePsfMatchTask(ImagePsfMatchTask):
             As `ZogyTask.run`.
         """
         warped = registerTemplate(templateExposure, scienceExposure, self.kConfig.warpingConfig, doWarping)
-        found = self.zogyTask.run(scienceExposure, warped)
+        noise = None
+        if warped is not templateExposure:
+            mapping = (scienceExposure.wcs, templateExposure.wcs)
+            noise = ResamplingNoise(mapping, self.kConfig.warpingConfig.warpingKernelName)
+        found = self.zogyTask.run(scienceExposure, warped, templateCorrelation=noise)
         return pipeBase.Struct(**found.getDict(), subtractedExposure=found.diffExp, warpedExposure=warped)
 
     def subtractExposures(self, *args, **kwargs):

@@ -253,9 +253,10 @@ class TiledZogy:
             planes["astrometric"][inner] = full[1:-1, 1:-1]
         hats = [scipy.fft.rfft2(noise) for noise in noises]
         floors = [float(noise.min()) for noise in noises]
-        planes["variance"][inner] = tile.variance(hats, (node.science, node.template), floors)
+        planes["variance"][inner] = tile.variance(hats, (node.science, node.template), floors, node.templateGain)
         if "scoreVariance" in planes:
-            planes["scoreVariance"][inner] = tile.variance(hats, (node.scoreScience, node.scoreTemplate), floors)
+            kernels = (node.scoreScience, node.scoreTemplate)
+            planes["scoreVariance"][inner] = tile.variance(hats, kernels, floors, node.scoreGain)
 
     def _scoreTile(self, tile, planes):
         """S = F_D^2 conj(P_D) (D / F_D), beyond the frame noise."""
@@ -318,9 +319,9 @@ class _Tile:
         total -= hats[1] * _spectrum(kernels[1], self.shape, kind)
         return self.crop(scipy.fft.irfft2(total, s=self.shape, overwrite_x=True))
 
-    def variance(self, hats, kernels, floors):
-        """Both variances through the squared kernels."""
-        squares = [kernel**2 for kernel in kernels]
+    def variance(self, hats, kernels, floors, templateGain):
+        """Both variances through the squared kernels; the template's noise may be coloured."""
+        squares = [kernels[0] ** 2, templateGain * kernels[1] ** 2]
         total = hats[0] * _spectrum(squares[0], self.shape, np.float32)
         total += hats[1] * _spectrum(squares[1], self.shape, np.float32)
         out = self.crop(scipy.fft.irfft2(total, s=self.shape, overwrite_x=True))

@@ -11,6 +11,9 @@ transforms (equation numbers of arXiv:1601.02655):
     F_S = mean over frequencies of F_N^2 F_R^2 |P_N^|^2 |P_R^|^2 / den                        [42]
 
 The noise of D is white with variance 1; D / F_D is calibrated.
+
+Resampling colours the noise of a template: with its power spectrum r(k) over its mean, V_R r(k) takes the place of V_R
+throughout, and V_R r(0) in F_D, which is defined by P_D^(0) = 1. D is white again, S the optimal statistic.
 """
 
 from dataclasses import dataclass
@@ -76,6 +79,7 @@ def zogyTransfer(
     scienceFlux=1.0,
     templateFlux=1.0,
     epsilon=EPSILON,
+    templateSpectrum=None,
 ):
     """Transfer functions for two PSFs, noise levels and flux scales.
 
@@ -93,6 +97,8 @@ def zogyTransfer(
         Where both PSF transforms are smaller, their ratio is rounding noise and keeps the last reliable value towards
         zero frequency; the difference stays white and its PSF has no power there (DMTN-179 takes limits likewise).
         0: the reference's rule, which only guards against an underflowing denominator.
+    templateSpectrum : `numpy.ndarray`, (h, w // 2 + 1), optional
+        Noise power of the template over its mean, where resampling has coloured it; positive. Default: white noise.
 
     Returns
     -------
@@ -119,12 +125,25 @@ def zogyTransfer(
         if not (np.isfinite(value) and value > 0):
             raise DomainError(f"{name}: wanted a positive finite number, got {value}")
     pn, pr = (psfTransform(p, shape, name) for p, name in ((sciencePsf, "sciencePsf"), (templatePsf, "templatePsf")))
-    return transferOf(pn, pr, scienceVariance, templateVariance, shape, scienceFlux, templateFlux, epsilon)
+    fluxes = (scienceFlux, templateFlux)
+    return transferOf(pn, pr, scienceVariance, templateVariance, shape, *fluxes, epsilon, templateSpectrum)
 
 
-def transferOf(pn, pr, scienceVariance, templateVariance, shape, scienceFlux=1.0, templateFlux=1.0, epsilon=EPSILON):
+def transferOf(
+    pn,
+    pr,
+    scienceVariance,
+    templateVariance,
+    shape,
+    scienceFlux=1.0,
+    templateFlux=1.0,
+    epsilon=EPSILON,
+    templateSpectrum=None,
+):
     """`zogyTransfer` for transforms of PSFs, which the score and the numerators take with their phases."""
-    fn, fr, vn, vr = float(scienceFlux), float(templateFlux), float(scienceVariance), float(templateVariance)
+    fn, fr, vn, mean = float(scienceFlux), float(templateFlux), float(scienceVariance), float(templateVariance)
+    vr = mean if templateSpectrum is None else mean * templateSpectrum
+    lowest = mean if templateSpectrum is None else float(vr[0, 0])  # at zero frequency
     powerN, powerR = _power(pn), _power(pr)
     den = vn * fr**2 * powerR + vr * fn**2 * powerN
     if epsilon > 0:
@@ -134,7 +153,7 @@ def transferOf(pn, pr, scienceVariance, templateVariance, shape, scienceFlux=1.0
         weak = den < tiny
     root = np.sqrt(np.where(weak, 1.0, den))
     science, template = fr * pr / root, fn * pn / root
-    fluxScale = fn * fr / np.sqrt(vn * fr**2 + vr * fn**2)
+    fluxScale = fn * fr / np.sqrt(vn * fr**2 + lowest * fn**2)
     psf = (fn * fr / fluxScale) * pn * pr / root
     if weak.any():
         psf[weak] = 0
@@ -142,8 +161,12 @@ def transferOf(pn, pr, scienceVariance, templateVariance, shape, scienceFlux=1.0
             source = _lastReliable(weak, shape)
             science, template = science.ravel()[source], template.ravel()[source]
         else:
-            total = np.sqrt(vn * fr**2 + vr * fn**2)
+            total = np.sqrt(vn * fr**2 + lowest * fn**2)
             science[weak], template[weak] = fr / total, fn / total
+        if templateSpectrum is not None:  # the noise has another mix there
+            noise = np.sqrt(vn * _power(science) + vr * _power(template))[weak]
+            science[weak] /= noise
+            template[weak] /= noise
     scoreFlux = fluxScale**2 * parsevalMean(_power(psf), shape)
     return ZogyTransfer(science, template, psf, float(fluxScale), float(scoreFlux), shape)
 
