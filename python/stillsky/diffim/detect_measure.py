@@ -201,6 +201,17 @@ class _Job:
         yield
         self.timings[name] = time.perf_counter() - start
 
+    def _measure(self, footprints, flags, forcedPsf):
+        return measureAll(self, footprints, flags, forcedPsf)
+
+    def _find(self, seed):
+        """Footprints of sources and sky positions, and a record of flags for each."""
+        with self.stage("detect"):
+            footprints, negative, positive = self._detect()
+            sky = self._skySources(seed)
+        footprints, flags = self._withSky(footprints, positive, negative, sky)
+        return self._withoutBadPeaks(footprints, flags)
+
     def run(self, kernelStars, stars, ids, seed, sciencePsf):
         config = self.config
         for exposure in filter(None, (self.difference, self.score)):
@@ -211,14 +222,10 @@ class _Job:
         with self.stage("cosmicRays"):
             if config.doFindCosmicRays:
                 self._findCosmicRays()
-        with self.stage("detect"):
-            footprints, negative, positive = self._detect()
-            sky = self._skySources(seed)
-        footprints, flags = self._withSky(footprints, positive, negative, sky)
-        footprints, flags = self._withoutBadPeaks(footprints, flags)
+        footprints, flags = self._find(seed)
         with self.stage("measure"):
             forcedPsf = sciencePsf or getattr(self.science, "psf", None) or self.psf
-            table = measureAll(self, footprints, flags, forcedPsf)
+            table = self._measure(footprints, flags, forcedPsf)
             table, footprints = self._withoutBadFlags(table, footprints)
         with self.stage("candidates"):
             table = self._judge(table, footprints, kernelStars, stars)

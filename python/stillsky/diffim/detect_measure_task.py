@@ -14,7 +14,7 @@ from . import detect_errors
 from .detect_measure import checkResult, checkSourceFlags, detectAndMeasure
 from .detect_measure_config import DetectAndMeasureAlgorithmConfig
 from .detect_measure_connections import DetectAndMeasureConnections, DetectAndMeasureScoreConnections
-from .ids import sourceIdLayout
+from .ids import layoutOfDataId
 from .source_schema import sourceSchema
 
 __all__ = [
@@ -89,7 +89,7 @@ class DetectAndMeasureTask(SchemaVerbs, pipeBase.PipelineTask):
     def runQuantum(self, butlerQC, inputRefs, outputRefs):
         """Read, run, write. Outputs that exist when the sources fail a test are written before the failure is raised."""
         inputs = butlerQC.get(inputRefs)
-        generator = self._idGenerator(butlerQC.quantum.dataId)
+        generator = layoutOfDataId(butlerQC.quantum.dataId, self.config.idGenerator)
         measured = pipeBase.Struct()
         with contextlib.nullcontext() if os.environ.get("STILLSKY_NUM_THREADS") else numThreads(1):
             try:
@@ -99,23 +99,6 @@ class DetectAndMeasureTask(SchemaVerbs, pipeBase.PipelineTask):
                 butlerQC.put(measured, outputRefs)
                 raise failure from error
         butlerQC.put(measured, outputRefs)
-
-    def _idGenerator(self, dataId):
-        """Ids of the detector and visit; without the instrument's numbers those of the configuration are needed."""
-        config = self.config.idGenerator
-        record = dataId.records["instrument"] if dataId.hasRecords() else None
-        nDetectors = config.n_detectors or getattr(record, "detector_max", None)
-        nObservations = config.n_observations or getattr(record, "visit_max", None)
-        if nDetectors is None or nObservations is None:
-            raise DomainError("idGenerator: wanted n_detectors and n_observations, which the data id does not tell")
-        return sourceIdLayout(
-            dataId["visit"],
-            dataId["detector"],
-            nDetectors=nDetectors,
-            nObservations=nObservations,
-            releaseId=config.release_id,
-            nReleases=config.n_releases,
-        )
 
     @timeMethod
     def run(self, science, matchedTemplate, difference, kernelSources=None, idFactory=None, measurementResults=None):

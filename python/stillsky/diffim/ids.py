@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import DomainError, IdOverflowError
 
-__all__ = ["IdFactory", "IdGenerator", "makeIdFactory", "sourceIdLayout"]
+__all__ = ["IdFactory", "IdGenerator", "layoutOfDataId", "makeIdFactory", "sourceIdLayout"]
 
 _ID_BITS = 63  # bit 63 stays 0: ids fit a signed 64-bit integer
 
@@ -214,3 +214,36 @@ def sourceIdLayout(visit, detector, *, nDetectors, nObservations, releaseId=0, n
         raise DomainError(f"visit: wanted 0 to {nObservations - 1}, got {visit}")
     maxBits = (nObservations * nDetectors - 1).bit_length()
     return IdGenerator(int(detector + nDetectors * visit), maxBits, releaseId, nReleases, int(nDetectors))
+
+
+def layoutOfDataId(dataId, config):
+    """The current layout for a data id with visit and detector.
+
+    Parameters
+    ----------
+    dataId : `lsst.daf.butler.DataCoordinate`
+        Its instrument record gives the numbers of detectors and visits that the configuration leaves open.
+    config : `stillsky.diffim.detect_measure_config.IdGeneratorConfig`
+
+    Returns
+    -------
+    generator : `IdGenerator`
+
+    Raises
+    ------
+    DomainError
+        Neither knows these numbers, or visit or detector exceed them.
+    """
+    record = dataId.records["instrument"] if dataId.hasRecords() else None
+    nDetectors = config.n_detectors or getattr(record, "detector_max", None)
+    nObservations = config.n_observations or getattr(record, "visit_max", None)
+    if nDetectors is None or nObservations is None:
+        raise DomainError("idGenerator: wanted n_detectors and n_observations, which the data id does not tell")
+    return sourceIdLayout(
+        dataId["visit"],
+        dataId["detector"],
+        nDetectors=nDetectors,
+        nObservations=nObservations,
+        releaseId=config.release_id,
+        nReleases=config.n_releases,
+    )

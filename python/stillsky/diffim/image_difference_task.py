@@ -1,0 +1,598 @@
+"""ImageDifferenceTask: template, registration, subtraction, decorrelation, detection and measurement in one task."""
+
+import contextlib
+import os
+
+import lsst.pipe.base as pipeBase
+import numpy as np
+from lsst.pex.config import ConfigurableField
+from lsst.utils.timer import timeMethod
+
+from ..background.scale_variance_task import ScaleVarianceTask
+from ..errors import DomainError, InvalidPsfError
+from ..image import Exposure, MaskedImage
+from ..measure.task import DipoleFitTask, ForcedMeasurementTask
+from ..psfmatch.image_psf_match import subtractAlgorithmRegistry
+from ..task_base import SchemaVerbs, assignMetadata
+from ..threads import numThreads
+from . import image_difference_run as steps
+from . import zogy_task  # noqa: F401 (registers "zogy")
+from .decorrelate_task import DecorrelateALKernelSpatialTask
+from .ids import layoutOfDataId, makeIdFactory
+from .image_difference_config import ImageDifferenceFields
+from .image_difference_connections import (
+    ImageDifferenceConnections,
+    ImageDifferenceFromTemplateConnections,
+    coaddNameOf,
+)
+from .image_difference_sources import SourceFinder
+from .match_sources import matchIds, matchOnPixels
+from .reference import ReferenceLoader
+from .reference_task import DirectMatchTask
+from .register_task import RegisterTask
+from .source_finding_task import ApplyApCorrTask, SkyObjectsTask, SourceDetectionTask
+from .source_schema import sourceSchema
+from .star_selector_task import ObjectSizeStarSelectorTask
+from .template_task import GetCoaddAsTemplateTask
+
+__all__ = [
+    "ImageDifferenceConfig",
+    "ImageDifferenceFromTemplateConfig",
+    "ImageDifferenceFromTemplateTask",
+    "ImageDifferenceTask",
+]
+
+
+class ImageDifferenceConfig(
+    ImageDifferenceFields, pipeBase.PipelineTaskConfig, pipelineConnections=ImageDifferenceConnections
+):
+    """Configuration of `ImageDifferenceTask`."""
+
+    astrometer = ConfigurableField(target=DirectMatchTask, doc="Matches sources to reference objects; fits no WCS.")
+    sourceSelector = ConfigurableField(target=ObjectSizeStarSelectorTask, doc="Chooses the kernel stars.")
+    subtract = subtractAlgorithmRegistry.makeField("Subtraction: Alard-Lupton or proper.", default="al")
+    decorrelate = ConfigurableField(target=DecorrelateALKernelSpatialTask, doc="Whitens the difference (al only).")
+    detection = ConfigurableField(target=SourceDetectionTask, doc="Finds sources of both signs.")
+    measurement = ConfigurableField(
+        target=DipoleFitTask,
+        doc="Dipole fit: its configuration. The other algorithms are in detectAndMeasure.measurement.plugins.",
+    )
+    applyApCorr = ConfigurableField(target=ApplyApCorrTask, doc="Applies aperture corrections.")
+    forcedMeasurement = ConfigurableField(target=ForcedMeasurementTask, doc="Forced fluxes at the sources.")
+    getTemplate = ConfigurableField(target=GetCoaddAsTemplateTask, doc="Makes the template in pipelines.")
+    scaleVariance = ConfigurableField(target=ScaleVarianceTask, doc="Scales variance planes.")
+    register = ConfigurableField(target=RegisterTask, doc="Relative astrometry of the template.")
+    skySources = ConfigurableField(target=SkyObjectsTask, doc="Empty positions.")
+
+    def setDefaults(self):
+        super().setDefaults()
+        kernel = self.subtract["al"].kernel
+        kernel.name = "AL"
+        kernel.active.fitForBackground = True
+        kernel.active.spatialKernelOrder = 1
+        kernel.active.spatialBgOrder = 2
+        self.detection.thresholdPolarity = "both"
+        self.detection.thresholdValue = 5.0
+        self.detection.thresholdType = "pixel_stdev"
+        self.detection.reEstimateBackground = False
+
+    def validate(self):
+        super().validate()
+        try:
+            coaddNameOf(self)
+        except DomainError as error:
+            self._refuse("coaddName", str(error))
+
+
+class ImageDifferenceFromTemplateConfig(
+    ImageDifferenceConfig, pipelineConnections=ImageDifferenceFromTemplateConnections
+):
+    """Configuration of `ImageDifferenceFromTemplateTask`."""
+
+    def setDefaults(self):
+        super().setDefaults()
+        self.coaddName = "goodSeeing"
+
+
+class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
+    """Subtract a template from a science image, and find and measure what differs.
+
+    Parameters
+    ----------
+    butler : optional
+        Accepted for callers of old, not used.
+    refObjLoader : `stillsky.diffim.reference.ReferenceLoader`, optional
+        Reference objects; default: as ``config.refObjLoader`` says.
+    **kwargs
+        Of `lsst.pipe.base.PipelineTask`.
+
+    Attributes
+    ----------
+    schema, outputSchema : `astropy.table.Table`
+        Empty, with the columns of the sources.
+    algMetadata : `dict`
+        Names of the algorithms that measure the sources.
+    detected : `stillsky.diffim.DetectAndMeasureResult` or None
+        Everything about the last search: footprints, counts, seconds.
+    debug : `dict`
+        Switches of `runDebug`: display, showSubtracted, showPixelResiduals, showDiaSources, showDipoles,
+        maskTransparency, path.
+    figures : `dict`
+        What `runDebug` drew last.
+
+    Notes
+    -----
+    Metadata are assigned: a second run replaces them. Those of the subtasks are in theirs (`getFullMetadata`).
+
+    Raises
+    ------
+    ValueError
+        doMatchSources or kernelSourcesFromRef without reference objects.
+    """
+
+    ConfigClass = ImageDifferenceConfig
+    _DefaultName = "imageDifference"
+
+    def __init__(self, butler=None, *, refObjLoader=None, **kwargs):
+        super().__init__(**kwargs)
+        config = self.config
+        self.makeSubtask("getTemplate")
+        self.makeSubtask("subtract")
+        if config.decorrelates:
+            self.makeSubtask("decorrelate")
+        if config.doScaleTemplateVariance or config.doScaleDiffimVariance:
+            self.makeSubtask("scaleVariance")
+        if config.doUseRegister:
+            self.makeSubtask("register")
+        self.schema = self.outputSchema = sourceSchema()
+        self.algMetadata = {"plugins": list(config.detectAndMeasure.measurement.plugins)}
+        if config.doSelectSources:
+            self.makeSubtask("sourceSelector")
+        if config.doMatchSources or (config.doSelectSources and config.kernelSourcesFromRef):
+            self.makeSubtask("astrometer", refObjLoader=self._loader(refObjLoader))
+        if config.doDetection:
+            self.makeSubtask("detection")
+        for name, wanted in (("measurement", "doMeasurement"), ("applyApCorr", "doApCorr"),
+                             ("forcedMeasurement", "doForcedMeasurement"), ("skySources", "doSkySources")):  # fmt: skip
+            if getattr(config, wanted):
+                self.makeSubtask(name)
+        self.detected, self.debug, self.figures = None, {}, {}
+
+    def _loader(self, given):
+        """Reference objects; None when pipelines will give them."""
+        settings = self.config.refObjLoader
+        if given is not None:
+            return given
+        if settings.path:
+            return ReferenceLoader(settings.path, settings)
+        if settings.fromButler:
+            return None
+        raise DomainError(
+            "doMatchSources and kernelSourcesFromRef need reference objects: set refObjLoader.path or "
+            "refObjLoader.fromButler, or give a refObjLoader"
+        )
+
+    def getSchemaCatalogs(self):
+        """The empty table of sources, by its dataset type."""
+        return {f"{self.config.coaddName}Diff_diaSrc": self.outputSchema}
+
+    # ------------------------------------------------------------------ pipelines
+
+    def runQuantum(self, butlerQC, inputRefs, outputRefs):
+        """Read, make the template, run, write. One thread unless the environment says otherwise."""
+        with contextlib.nullcontext() if os.environ.get("STILLSKY_NUM_THREADS") else numThreads(1):
+            inputs = butlerQC.get(inputRefs)
+            exposure = self.prepareCalibratedExposure(inputs["exposure"], inputs.get("finalizedPsfApCorrCatalog"))
+            refs = getattr(inputRefs, "dcrCoadds" if self.config.coaddName == "dcr" else "coaddExposures")
+            if self.config.coaddName == "dcr" and not getattr(self.getTemplate, "takesSubfilters", False):
+                raise DomainError(
+                    "coaddName='dcr': getTemplate cannot combine models of sub-bands", remedy="retarget getTemplate"
+                )
+            found = self.getTemplate.runQuantum(exposure, butlerQC, inputRefs.skyMap, refs)
+            inputs.setdefault("templateSources", found.sources)
+            self._finishQuantum(butlerQC, outputRefs, inputs, exposure, found.exposure)
+
+    def _finishQuantum(self, butlerQC, outputRefs, inputs, exposure, template):
+        """From template to written outputs."""
+        if template is None:
+            raise pipeBase.NoWorkFound("There is no template for the science image.")
+        self.checkTemplateIsSufficient(template)
+        if inputs.get("referenceCatalog") is not None:
+            self.astrometer.refObjLoader = ReferenceLoader(inputs["referenceCatalog"], self.config.refObjLoader)
+        outputs = self.run(
+            exposure,
+            selectSources=inputs.get("selectSources"),
+            templateExposure=template,
+            templateSources=inputs.get("templateSources"),
+            idFactory=self._ids(butlerQC.quantum.dataId),
+            calexpBackgroundExposure=inputs.get("calexpBackground"),
+            overwrite=True,  # what was read belongs to this quantum alone
+        )
+        if outputs.diaSources is None:
+            del outputs.diaSources
+        butlerQC.put(outputs, outputRefs)
+
+    def _ids(self, dataId):
+        """Ids of the detector and visit, of the current layout."""
+        layout = layoutOfDataId(dataId, self.config.idGenerator)
+        factory = self.makeIdFactory(layout.upper, layout.releaseBits + layout.maxBits)
+        factory.meta = layout.meta  # how to unpack them goes into the table
+        return factory
+
+    @staticmethod
+    def makeIdFactory(expId, expBits):
+        """Ids of the sources of one exposure: the exposure's number above a counter; see `stillsky.diffim.makeIdFactory`.
+
+        Parameters
+        ----------
+        expId : `int`
+        expBits : `int`
+            Bits that numbers of exposures may have.
+
+        Returns
+        -------
+        idFactory : `stillsky.diffim.ids.IdFactory`
+
+        Raises
+        ------
+        IdOverflowError
+            The number does not fit (a RuntimeError).
+        """
+        return makeIdFactory(expId, expBits)
+
+    # ------------------------------------------------------------------ inputs
+
+    def prepareCalibratedExposure(self, exposure, finalizedPsfApCorrCatalog=None):
+        """Give an exposure the final PSF and aperture corrections of its detector.
+
+        Parameters
+        ----------
+        exposure : `stillsky.image.Exposure`
+            Changed in place.
+        finalizedPsfApCorrCatalog : `astropy.table.Table` with id, psf and apCorrMap, or mapping of ids to records
+            None: nothing happens. Without a row for the detector, or when the row lacks either, both are kept, with a
+            warning.
+
+        Returns
+        -------
+        exposure : `stillsky.image.Exposure`
+            The same.
+
+        Raises
+        ------
+        ValueError
+            The exposure does not know its detector.
+        """
+        if finalizedPsfApCorrCatalog is None:
+            return exposure
+        detector = getattr(exposure.detector, "id", None)
+        if detector is None:
+            raise DomainError("exposure: final calibrations need an exposure that knows its detector")
+        row = _summaryRow(finalizedPsfApCorrCatalog, detector)
+        if row is None:
+            self.log.warning("Detector %s is not in the visit summary: PSF and aperture corrections are kept", detector)
+            return exposure
+        found = {n: row[n] if hasattr(row, "__getitem__") else getattr(row, n) for n in ("psf", "apCorrMap")}
+        missing = [name for name, value in found.items() if value is None]
+        if missing:
+            self.log.warning("Detector %s has no %s in the visit summary: PSF and aperture corrections are kept",
+                             detector, " and no ".join(missing))  # fmt: skip
+            return exposure
+        exposure.psf, exposure.info.apCorrMap = found["psf"], found["apCorrMap"]
+        return exposure
+
+    def checkTemplateIsSufficient(self, templateExposure):
+        """Raise when too little of a template has data.
+
+        Parameters
+        ----------
+        templateExposure : `stillsky.image.Exposure`
+
+        Returns
+        -------
+        fraction : `float`
+            Of its pixels those without NO_DATA whose value and variance are finite.
+
+        Raises
+        ------
+        lsst.pipe.base.NoWorkFound
+            It is below ``requiredTemplateFraction``, or there is no template.
+        """
+        if templateExposure is None:
+            raise pipeBase.NoWorkFound("There is no template for the science image.")
+        fraction = _coveredFraction(templateExposure)
+        self.log.info("The template has %.1f percent of its pixels", 100 * fraction)
+        required = self.config.requiredTemplateFraction
+        if fraction < required:
+            raise pipeBase.NoWorkFound(
+                f"Insufficient template coverage: {100 * fraction:.1f} % < {100 * required:.1f} % required. To go on all "
+                "the same, set requiredTemplateFraction=0."
+            )
+        return fraction
+
+    def fitAstrometry(self, templateSources, templateExposure, selectSources):
+        """Refit the WCS of the template so that its sources fall on those of the science image.
+
+        Parameters
+        ----------
+        templateSources : `astropy.table.Table`
+        templateExposure : `stillsky.image.Exposure`
+        selectSources : `astropy.table.Table`
+            Of the science image.
+
+        Returns
+        -------
+        results : `lsst.pipe.base.Struct`
+            ``matches`` and ``wcs``; see `RegisterTask.run`.
+        """
+        return self.register.run(templateSources, templateExposure.wcs, templateExposure.bbox, selectSources)
+
+    # ------------------------------------------------------------------ run
+
+    @timeMethod
+    def run(
+        self,
+        exposure=None,
+        selectSources=None,
+        templateExposure=None,
+        templateSources=None,
+        idFactory=None,
+        calexpBackgroundExposure=None,
+        subtractedExposure=None,
+        *,
+        overwrite=False,
+    ):
+        """Match PSFs, subtract, detect and measure.
+
+        Parameters
+        ----------
+        exposure : `stillsky.image.Exposure`, optional
+            Science image, with a PSF. May be None with ``doSubtract=False``: then only the difference is measured.
+        selectSources : `astropy.table.Table`, optional
+            Sources of the science image; detected when needed and not given.
+        templateExposure : `stillsky.image.Exposure`, optional
+            Is warped onto the science grid if it lies on another one.
+        templateSources : `astropy.table.Table`, optional
+            Sources of the template.
+        idFactory : `IdFactory` or `IdGenerator`, optional
+            Default: 1, 2, ...
+        calexpBackgroundExposure : `stillsky.image.Image` or Exposure, optional
+            Wanted with ``doAddCalexpBackground``.
+        subtractedExposure : `stillsky.image.Exposure`, optional
+            Wanted with ``doSubtract=False``: sources are searched on it.
+        overwrite : `bool`
+            Let the exposures given change, which saves copies. Otherwise none of them does.
+
+        Returns
+        -------
+        results : `lsst.pipe.base.Struct`
+            subtractedExposure (None with an Alard-Lupton score image), scoreExposure, warpedExposure, matchedExposure
+            (None for zogy), subtractRes, diaSources (None without detection), selectSources.
+
+        Raises
+        ------
+        lsst.pipe.base.TaskError
+            The science image has no PSF.
+        ValueError
+            An input that the configuration needs is missing; a table lacks columns; no photometric calibration and not
+            ``assumeCalibrated``.
+        RuntimeError
+            No overlap, nothing to match, no kernel stars, too many sources for the ids (`IdOverflowError`).
+        NoDataError
+            An image without a single finite pixel.
+        """
+        config = self.config
+        if config.doSubtract:
+            self._requireInputs(exposure, templateExposure)
+        elif subtractedExposure is None:
+            raise DomainError("doSubtract=False: wanted subtractedExposure, got None")
+        if config.doAddCalexpBackground and exposure is not None:
+            exposure = steps.withBackground(exposure, calexpBackgroundExposure, overwrite)
+        made, choice, residuals = steps.DifferenceProducts(difference=subtractedExposure), None, None
+        science = exposure
+        if config.doSubtract:
+            science = steps.prepared(exposure, "science image")
+            made, science, choice, selectSources, residuals = self._subtract(
+                science, steps.prepared(templateExposure, "template"), selectSources, templateSources, overwrite
+            )
+        elif config.doDetection and not overwrite:
+            made.difference = subtractedExposure.copy()
+        diaSources = self._findSources(made, science, selectSources, idFactory) if config.doDetection else None
+        self._note(made)
+        if config.doAddMetrics and choice is not None:
+            self.quality.aggregate(selectSources, residuals, diaSources)
+        kernelSources = None if choice is None else choice.kernelSources
+        self.runDebug(exposure, made.result, selectSources, kernelSources, diaSources, difference=made.difference)
+        hidden = config.doSubtract and config.useScoreImageDetection and not config.isZogy
+        return pipeBase.Struct(
+            subtractedExposure=None if hidden else made.difference,
+            scoreExposure=made.score,
+            warpedExposure=made.warped,
+            matchedExposure=made.matched,
+            subtractRes=made.result,
+            diaSources=diaSources,
+            selectSources=selectSources,
+        )
+
+    def _requireInputs(self, exposure, template):
+        for name, given in (("exposure", exposure), ("templateExposure", template)):
+            if given is None:
+                raise DomainError(f"{name}: wanted an exposure with doSubtract=True, got None")
+        if exposure.psf is None:
+            raise pipeBase.TaskError("Exposure has no psf")
+        if template.psf is None:
+            raise DomainError("templateExposure: wanted an exposure with a PSF")
+        if not self.config.assumeCalibrated:
+            for name, given in (("exposure", exposure), ("templateExposure", template)):
+                if given.photoCalib is None:
+                    raise DomainError(f"{name}: wanted a photometric calibration", remedy="set assumeCalibrated")
+
+    # ------------------------------------------------------------------ subtraction
+
+    def _subtract(self, science, template, selectSources, templateSources, overwrite):
+        """(products, science image in the units of the difference, choice of kernel stars, selectSources, residuals)."""
+        config = self.config
+        if config.doScaleTemplateVariance:
+            template = self._scaledVariance(template, "scaleTemplateVarianceFactor", overwrite)
+        assignMetadata(self.metadata, {"psfMatchingAlgorithm": config.subtract.name})
+        self._notePsfs(science, template)
+        if config.isZogy:
+            made, science = steps.properDifference(self, science, template)
+            return made, science, None, selectSources, None
+        choice, residuals, kernelSources = None, None, None
+        if config.doSelectSources:
+            if selectSources is None:
+                self.log.warning("No sources of the science image are given: they are detected")
+                selectSources = self.subtract.getSelectSources(science, sigma=steps.psfSigma(science))
+            if config.doAddMetrics:
+                self.quality = steps.KernelQuality(self, science, template)
+                selectSources = self.quality.withColumns(selectSources)
+            choice = steps.KernelStarChoice(self, science, selectSources, templateSources)
+            kernelSources = choice.kernelSources
+            assignMetadata(self.metadata, {"nKernelSources": len(choice.stars.kernel),
+                                           "nControlSources": len(choice.stars.control)})  # fmt: skip
+        if config.doUseRegister:
+            template, residuals = self._registered(science, template, selectSources, templateSources, choice)
+        made = steps.AlardLupton(self, science, template, kernelSources, not config.doUseRegister).run()
+        if config.doAddMetrics and choice is not None:
+            self.quality.fill(choice, made, science)
+        return made, science, choice, selectSources, residuals
+
+    def _registered(self, science, template, selectSources, templateSources, choice):
+        if templateSources is None:
+            templateSources = self.subtract.getSelectSources(template, sigma=steps.psfSigma(template))
+        found = self.fitAstrometry(templateSources, template, selectSources)
+        residuals = None
+        if self.config.doDebugRegister:
+            residuals = steps.registrationResiduals(self, choice, templateSources, selectSources)
+        return self.register.warpExposure(template, found.wcs, science.wcs, science.bbox), residuals
+
+    def _scaledVariance(self, exposure, key, overwrite):
+        if not overwrite:
+            own = exposure.maskedImage
+            exposure = Exposure(MaskedImage(own.image, own.mask, own.variance.copy()), exposure.info)
+        assignMetadata(self.metadata, {key: self.scaleVariance.run(exposure.maskedImage)})
+        return exposure
+
+    # ------------------------------------------------------------------ sources
+
+    def _findSources(self, made, science, selectSources, idFactory):
+        config = self.config
+        score = made.score if config.useScoreImageDetection else None
+        if score is not None and made.difference is None:
+            made.difference = score  # sources are not measured
+        if config.doScaleDiffimVariance:
+            searched = made.difference if score is None else score
+            self._scaledVariance(searched, "scaleDiffimVarianceFactor", True)
+            if score is not None and made.difference is not score:
+                self.scaleVariance.run(made.difference.maskedImage)
+        try:
+            finder = SourceFinder(science, made.template, made.difference, config, self, score, made.psfMode)
+        except InvalidPsfError as error:
+            raise pipeBase.UpstreamFailureNoWorkFound(str(error)) from error
+        seed = int(getattr(made.difference, "id", None) or 0)
+        if config.doMeasurement:
+            self.detected = finder.measured(steps.usedStars(self.subtract), idFactory, seed)
+        else:
+            self.detected = finder.detected(idFactory, seed)
+        assignMetadata(self.metadata, self.detected.metadata)
+        sources = self.detected.sources
+        if config.doMatchSources:
+            self._matchSources(sources, made.difference, selectSources)
+        return sources
+
+    def _matchSources(self, sources, difference, selectSources):
+        """Fill srcMatchId and refMatchId."""
+        radius = self.config.diaSourceMatchRadius
+        if selectSources is None:
+            self.log.warning("No sources of the science image are given: srcMatchId stays 0")
+        elif len(selectSources):
+            pixels = radius * np.radians(1 / 3600) / float(difference.wcs.pixelScale())
+            rows, partners = matchOnPixels(sources, selectSources, pixels)
+            sources["srcMatchId"][:] = matchIds(len(sources), rows, partners, selectSources["id"])
+        found = self.astrometer.loadAndMatch(difference, sources, radius)
+        sources["refMatchId"][:] = matchIds(len(sources), found.rows, found.partners, found.refCat["id"])
+
+    # ------------------------------------------------------------------ figures of merit
+
+    def _notePsfs(self, science, template):
+        sizes = {name: steps.FWHM_PER_SIGMA * steps.psfSigma(exposure)
+                 for name, exposure in (("sciencePsfSize", science), ("templatePsfSize", template))}  # fmt: skip
+        if self.config.useScoreImageDetection and not self.config.isZogy:
+            sizes["preconvolvedSciencePsfSize"] = 2**0.5 * sizes["sciencePsfSize"]
+        assignMetadata(self.metadata, sizes)
+
+    def _note(self, made):
+        values = {}
+        if made.warped is not None:
+            values["templateCoveragePercent"] = 100 * _coveredFraction(made.warped)
+        if made.result is not None and not self.config.isZogy:
+            values["convolvedExposure"] = "Template" if self.config.convolveTemplate else "Science"
+            if self.config.useScoreImageDetection:
+                values["convolvedExposure"] = "Preconvolution"
+            values["nPsfSources"] = len(steps.usedStars(self.subtract))
+        if self.config.isZogy and made.result is not None:
+            for name in ("zogyBeta", "zogyGamma"):
+                values[name] = self.subtract.zogyTask.metadata.get(name)
+        values.update(steps.decorrelationFigures(self))
+        values.update(steps.depths(made))
+        assignMetadata(self.metadata, values)
+
+    def runDebug(self, exposure, subtractRes, selectSources, kernelSources, diaSources, difference=None):
+        """Draw what ``debug`` asks for; without a switch nothing is done.
+
+        Parameters
+        ----------
+        exposure : `stillsky.image.Exposure`
+        subtractRes : `lsst.pipe.base.Struct`
+        selectSources : `astropy.table.Table`
+        kernelSources : `list` of rows
+        diaSources : `astropy.table.Table`
+        difference : `stillsky.image.Exposure`, optional
+            Default: that of ``subtractRes``.
+
+        Returns
+        -------
+        figures : `dict` [`str`, `matplotlib.figure.Figure`]
+            By switch; also in the attribute ``figures``.
+        """
+        from .image_difference_figures import debugFigures, debugSwitches
+
+        switches = debugSwitches(self.debug)
+        self.figures = {}
+        if switches["display"]:
+            if difference is None:
+                difference = getattr(subtractRes, "subtractedExposure", None)
+            self.figures = debugFigures(switches, difference, exposure, selectSources, kernelSources, diaSources)
+        return self.figures
+
+
+class ImageDifferenceFromTemplateTask(ImageDifferenceTask):
+    """As `ImageDifferenceTask`, with a template that exists already."""
+
+    ConfigClass = ImageDifferenceFromTemplateConfig
+    _DefaultName = "imageDifference"
+
+    def runQuantum(self, butlerQC, inputRefs, outputRefs):
+        """Read, check the template, run, write. One thread unless the environment says otherwise."""
+        with contextlib.nullcontext() if os.environ.get("STILLSKY_NUM_THREADS") else numThreads(1):
+            inputs = butlerQC.get(inputRefs)
+            self.checkTemplateIsSufficient(inputs["inputTemplate"])
+            exposure = self.prepareCalibratedExposure(inputs["exposure"], inputs.get("finalizedPsfApCorrCatalog"))
+            self._finishQuantum(butlerQC, outputRefs, inputs, exposure, inputs["inputTemplate"])
+
+
+def _summaryRow(catalog, detector):
+    """Record of a detector in a summary of a visit, or None."""
+    if hasattr(catalog, "colnames"):
+        found = np.flatnonzero(np.asarray(catalog["id"]) == detector)
+        return catalog[int(found[0])] if len(found) else None
+    return catalog.get(detector)
+
+
+def _coveredFraction(exposure):
+    """Pixels with data over all pixels."""
+    good = ~exposure.mask.isSet("NO_DATA")
+    good &= np.isfinite(exposure.image.array)
+    good &= np.isfinite(exposure.variance.array)
+    return float(np.count_nonzero(good) / good.size)

@@ -1,0 +1,63 @@
+"""Which sources the kernel is fitted to, and which are kept aside to judge it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import DomainError
+
+__all__ = ["KernelStars", "addControl", "splitControl"]
+
+
+@dataclass(frozen=True)
+class KernelStars:
+    """Rows of a catalogue of sources.
+
+    Attributes
+    ----------
+    kernel, control : `numpy.ndarray` of int
+        Stars of the fit, and those kept aside; no row is in both.
+    """
+
+    kernel: np.ndarray
+    control: np.ndarray
+
+
+def splitControl(selected, step, seed):
+    """Keep every so many-th star aside, in a random order that the seed fixes.
+
+    Parameters
+    ----------
+    selected : array of bool, or of int
+        Stars: a mask, or rows.
+    step : `int`
+        1 or more: the 1st, the (1 + step)th, ... are kept aside.
+    seed : `int`
+
+    Returns
+    -------
+    stars : `KernelStars`
+        A star alone stays in the fit.
+    """
+    if step < 1:
+        raise DomainError(f"step: wanted 1 or more, got {step}")
+    selected = np.asarray(selected)
+    rows = np.flatnonzero(selected) if selected.dtype == bool else np.unique(selected)
+    rows = np.random.default_rng(seed).permutation(rows)
+    if len(rows) < 2:
+        return KernelStars(rows, rows[:0])
+    control = np.zeros(len(rows), bool)
+    control[::step] = True
+    return KernelStars(rows[~control], rows[control])
+
+
+def addControl(stars, *more):
+    """Further rows kept aside, once each, without those of the fit."""
+    control = list(stars.control)
+    taken = set(stars.kernel.tolist()) | set(control)
+    for rows in more:
+        for row in np.asarray(rows, int).tolist():
+            if row not in taken:
+                taken.add(row)
+                control.append(row)
+    return KernelStars(stars.kernel, np.array(control, int))

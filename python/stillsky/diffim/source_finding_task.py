@@ -1,0 +1,128 @@
+"""Detection, empty positions and aperture corrections as subtasks of tasks that find sources."""
+
+import lsst.pipe.base as pipeBase
+from lsst.pex.config import Config, ListField
+
+from ..detection import detectSources, skySources
+from ..detection.config import SourceDetectionConfig, detectionKeywords
+from ..errors import DomainError
+from ..task_base import SchemaVerbs, assignMetadata
+from .detect_measure_config import SkyObjectsConfig
+from .source_measure import applyApertureCorrections
+
+__all__ = [
+    "ApplyApCorrConfig",
+    "ApplyApCorrTask",
+    "SkyObjectsConfig",
+    "SkyObjectsTask",
+    "SourceDetectionConfig",
+    "SourceDetectionTask",
+]
+
+
+class SourceDetectionTask(SchemaVerbs, pipeBase.Task):
+    """Find the sources of an image; see `stillsky.detection.detectSources`."""
+
+    ConfigClass = SourceDetectionConfig
+    _DefaultName = "sourceDetection"
+
+    def run(self, table, exposure, doSmooth=True, sigma=None, clearMask=True):
+        """Detect.
+
+        Parameters
+        ----------
+        table : `astropy.table.Table` or None
+            Schema of the sources; with ``is_negative`` where both polarities are sought.
+        exposure : `stillsky.image.Exposure`
+            Its mask gets DETECTED and DETECTED_NEGATIVE, and EDGE where it cannot be smoothed.
+        doSmooth : `bool`
+        sigma : `float`, optional
+            Width of the smoothing, pixels; default: the PSF's.
+        clearMask : `bool`
+            Clear the planes of the detection first.
+
+        Returns
+        -------
+        struct : `lsst.pipe.base.Struct`
+            ``sources`` (table, negative ones first), ``positive``, ``negative`` (`FootprintSet`), ``numPos``,
+            ``numNeg``, ``numPosPeaks``, ``numNegPeaks``, ``factor``, ``background``, ``metadata``.
+
+        Raises
+        ------
+        ValueError
+            Negative sources are sought and the table has no column for them.
+        """
+        if table is not None and self.config.thresholdPolarity != "positive" and "is_negative" not in table.colnames:
+            raise DomainError("table: wanted a column is_negative, as sources of both polarities are sought")
+        found = detectSources(
+            exposure, doSmooth=doSmooth, sigma=sigma, clearMask=clearMask, **detectionKeywords(self.config)
+        )
+        assignMetadata(self.metadata, found.metadata)
+        return pipeBase.Struct(
+            sources=found.sources(), positive=found.positive, negative=found.negative, numPos=found.numPos,
+            numNeg=found.numNeg, numPosPeaks=found.numPosPeaks, numNegPeaks=found.numNegPeaks, factor=found.factor,
+            background=found.background, metadata=found.metadata,
+        )  # fmt: skip
+
+
+class SkyObjectsTask(SchemaVerbs, pipeBase.Task):
+    """Find empty positions of an image; see `stillsky.detection.skySources`."""
+
+    ConfigClass = SkyObjectsConfig
+    _DefaultName = "skySources"
+
+    def run(self, exposure, seed):
+        """Choose the positions.
+
+        Parameters
+        ----------
+        exposure : `stillsky.image.Exposure`
+            Only its mask is read.
+        seed : `int`
+
+        Returns
+        -------
+        footprints : `stillsky.detection.FootprintSet`
+            Discs, with one peak each.
+        """
+        config = self.config
+        found = skySources(
+            exposure, seed, config.nSources, radius=config.sourceRadius, avoidPlanes=tuple(config.avoidMask),
+            growMask=config.growMask, nTrials=config.trials,
+        )  # fmt: skip
+        assignMetadata(self.metadata, {"sky_footprint_count": len(found)})
+        return found
+
+
+class ApplyApCorrConfig(Config):
+    """Which flux corrections may fail quietly."""
+
+    ignoreList = ListField(dtype=str, doc="Fluxes that are not corrected, e.g. base_GaussianFlux.", default=[])
+
+
+class ApplyApCorrTask(SchemaVerbs, pipeBase.Task):
+    """Multiply fluxes by their aperture corrections; see `stillsky.diffim.source_measure.applyApertureCorrections`."""
+
+    ConfigClass = ApplyApCorrConfig
+    _DefaultName = "applyApCorr"
+
+    def run(self, catalog, apCorrMap):
+        """Correct fluxes in place and fill the columns that say so.
+
+        Parameters
+        ----------
+        catalog : `astropy.table.Table`
+        apCorrMap : `stillsky.photom.ApCorrMap` or None
+            None: no map belongs to the PSF that the fluxes were measured with. They stay, and ``X_flag_apCorr`` is set.
+        """
+        ignored = {f"{name}_instFlux{suffix}" for name in self.config.ignoreList for suffix in ("", "Err")}
+        fields = None if apCorrMap is None else {n: f for n, f in apCorrMap.items() if n not in ignored}
+        columns = applyApertureCorrections(catalog, fields)
+        for name in columns.colnames:
+            values = columns[name]
+            if apCorrMap is None and name.endswith("_flag_apCorr"):
+                values = True
+            if name in catalog.colnames:
+                catalog[name][:] = values
+            else:
+                catalog[name] = values

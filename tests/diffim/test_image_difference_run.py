@@ -1,0 +1,201 @@
+"""ImageDifferenceTask.run on small simulated pairs: what it returns, leaves alone, refuses."""
+
+import lsst.pipe.base as pipeBase
+import numpy as np
+import pytest
+from lsst.pipe.base import NoWorkFound
+
+from stillsky import (
+    GaussianPsf,
+    ImageDifferenceConfig,
+    ImageDifferenceTask,
+    PhotoCalib,
+    makeCdMatrix,
+    makeExposure,
+    makeTanWcs,
+)
+from stillsky.diffim.source_schema import sourceSchema
+
+SIZE = 320
+WCS = makeTanWcs((SIZE / 2, SIZE / 2), np.radians((45.0, 10.0)), makeCdMatrix(np.radians(0.2 / 3600)))
+CALIB = PhotoCalib(2.0)
+SCIENCE_SIGMA, TEMPLATE_SIGMA, NOISE = 2.0, 1.6, 5.0
+CHANGES = np.array([(80.3, 90.6, 3000.0), (240.7, 70.2, 3000.0), (161.1, 250.4, -3000.0)])
+
+
+def draw(image, x, y, flux, sigma):
+    half = int(6 * sigma) + 1
+    i, j = int(round(x)), int(round(y))
+    rows, columns = np.mgrid[max(j - half, 0) : j + half + 1, max(i - half, 0) : i + half + 1]
+    rows, columns = rows[: image.shape[0] - rows[0, 0]], columns[: image.shape[0] - rows[0, 0]]
+    stamp = flux * np.exp(-0.5 * ((columns - x) ** 2 + (rows - y) ** 2) / sigma**2) / (2 * np.pi * sigma**2)
+    cut = (slice(rows[0, 0], rows[0, 0] + stamp.shape[0]), slice(columns[0, 0], columns[0, 0] + stamp.shape[1]))
+    image[cut] += stamp[:, : image[cut].shape[1]]
+
+
+def exposureOf(image, sigma, noise=NOISE, wcs=WCS):
+    return makeExposure(
+        image.astype(np.float32), variance=np.full(image.shape, noise**2, np.float32), psf=GaussianPsf(25, 25, sigma),
+        wcs=wcs, photoCalib=CALIB,
+    )  # fmt: skip
+
+
+def stars(size=SIZE, step=40):
+    grid = np.arange(25, size - 20, step)
+    return np.array([(x + 0.3 * (k % 3 - 1), y - 0.2 * (k % 5 - 2), 2e4 + 1000 * (k % 7))
+                     for k, (x, y) in enumerate((x, y) for y in grid for x in grid)])  # fmt: skip
+
+
+def pair(changes=CHANGES, seed=1, size=SIZE, step=40, sigmas=(SCIENCE_SIGMA, TEMPLATE_SIGMA), noise=NOISE):
+    """Science image and template of the same stars; changes are added to the science image, negative ones to the
+    template."""
+    rng = np.random.default_rng(seed)
+    images = [rng.normal(0, noise, (size, size)) for _ in range(2)]
+    for x, y, flux in stars(size, step):
+        for image, sigma in zip(images, sigmas):
+            draw(image, x, y, flux, sigma)
+    for x, y, flux in changes:
+        k = int(flux < 0)
+        draw(images[k], x, y, abs(flux), sigmas[k])
+    wcs = makeTanWcs((size / 2, size / 2), np.radians((45.0, 10.0)), makeCdMatrix(np.radians(0.2 / 3600)))
+    return [exposureOf(image, sigma, noise, wcs) for image, sigma in zip(images, sigmas)]
+
+
+def configOf(**values):
+    config = ImageDifferenceConfig()
+    for name, value in values.items():
+        if name == "subtract":
+            config.subtract.name = value
+        else:
+            setattr(config, name, value)
+    config.validate()
+    return config
+
+
+def taskOf(**values):
+    return ImageDifferenceTask(config=configOf(**values))
+
+
+def found(table, changes=CHANGES, radius=1.5):
+    """Rows of a table by the change that they are, -1 for none."""
+    x, y = (np.asarray(table[f"base_SdssCentroid_{c}"]) for c in "xy")
+    distance = np.hypot(x[:, None] - changes[:, 0], y[:, None] - changes[:, 1])
+    return np.array([int(np.argmin(d)) if np.min(d) < radius else -1 for d in distance])
+
+
+@pytest.fixture(scope="module")
+def images():
+    return pair()
+
+
+@pytest.fixture(scope="module")
+def plain(images):
+    """The default run, and copies of what went in."""
+    science, template = images
+    before = [e.maskedImage.copy() for e in images]
+    task = taskOf(doSkySources=True)
+    return task, task.run(science, templateExposure=template), before
+
+
+def test_theResultHasAllItsMembers(plain, images):
+    task, result, _ = plain
+    assert set(result.getDict()) == {
+        "subtractedExposure", "scoreExposure", "warpedExposure", "matchedExposure", "subtractRes", "diaSources",
+        "selectSources",
+    }  # fmt: skip
+    science = images[0]
+    assert result.scoreExposure is None and result.selectSources is None
+    for exposure in (result.subtractedExposure, result.matchedExposure, result.warpedExposure):
+        assert exposure.bbox == science.bbox and exposure.wcs == science.wcs
+    assert result.subtractedExposure.photoCalib == CALIB
+    assert result.subtractRes.psfMatchingKernel.sumAt(160, 160) == pytest.approx(1, abs=0.01)
+    assert result.diaSources.colnames == sourceSchema().colnames
+
+
+def test_changesAreFoundWithTheirFluxes(plain):
+    _, result, _ = plain
+    table = result.diaSources
+    real = table[~table["sky_source"]]
+    which = found(real)
+    assert sorted(which[which >= 0]) == [0, 1, 2] and len(real) <= 5
+    for row, k in zip(real, which):
+        if k >= 0:
+            flux = CHANGES[k, 2]
+            assert row["base_PsfFlux_instFlux"] == pytest.approx(flux, abs=4 * row["base_PsfFlux_instFluxErr"])
+            assert row["is_negative"] == (flux < 0)
+            # F + 0 on the science image, 0 + F on the template
+            own = "ip_diffim_forced_PsfFlux_" if flux > 0 else "ip_diffim_forced_template_PsfFlux_"
+            assert row[own + "instFlux"] == pytest.approx(abs(flux), abs=4 * row[own + "instFluxErr"])
+            assert not row["ip_diffim_forced_PsfFlux_flag"] and not row["ip_diffim_DipoleFit_classification"]
+
+
+def test_metadataSayWhatWasDone(plain):
+    metadata = plain[0].metadata
+    assert metadata["psfMatchingAlgorithm"] == "al" and metadata["convolvedExposure"] == "Template"
+    assert metadata["sciencePsfSize"] == pytest.approx(2.3548 * SCIENCE_SIGMA, rel=0.01)
+    assert metadata["templatePsfSize"] == pytest.approx(2.3548 * TEMPLATE_SIGMA, rel=0.01)
+    assert metadata["scaleDiffimVarianceFactor"] == pytest.approx(1, abs=0.05)
+    assert metadata["templateCoveragePercent"] == 100 and metadata["nPsfSources"] > 20
+    assert metadata["decorrelationVarianceRatio"] == pytest.approx(1)
+    assert metadata["decorrelationKernelSum"] == pytest.approx(1, abs=0.01)
+    assert metadata["decorrelationTiles"] == 1 and metadata["noiseWhiteness"] < 0.02
+    assert metadata["nMergedDiaSources"] >= 3 and metadata["doSmooth"] and metadata["nGrow"] > 0
+    assert metadata["n_skySources"] == metadata["sky_footprint_count"] > 20
+    # 5 sqrt(var / sum P^2) of the decorrelated PSF, in nJy: between that of the science PSF alone and twice its flux
+    floor = 31.4 - 2.5 * np.log10(5 * CALIB.mean * NOISE * np.sqrt(2 * 4 * np.pi * SCIENCE_SIGMA**2))
+    assert floor < metadata["fiveSigmaDifferenceMagnitude"] < floor + 0.8
+
+
+def test_runLeavesItsInputsAsTheyWere(plain, images):
+    for exposure, before in zip(images, plain[2]):
+        assert exposure.maskedImage == before
+
+
+def test_theSameInputsGiveTheSameBytes(plain, images):
+    _, first, _ = plain
+    again = taskOf(doSkySources=True).run(images[0], templateExposure=images[1])
+    for name in ("image", "mask", "variance"):
+        a, b = (getattr(r.subtractedExposure, name).array for r in (first, again))
+        assert a.tobytes() == b.tobytes()
+    for name in first.diaSources.colnames:
+        assert first.diaSources[name].tobytes() == again.diaSources[name].tobytes(), name
+
+
+def test_skySourcesHaveAllColumns(plain):
+    table = plain[1].diaSources
+    sky = table[table["sky_source"]]
+    assert len(sky) > 20 and not sky["is_negative"].any()
+    assert not (sky["merge_footprint_positive"] | sky["merge_footprint_negative"]).any()
+    assert (sky["detectSignificance"] == 0).all()
+    flux, error = (np.asarray(sky[f"base_PsfFlux_{n}"]) for n in ("instFlux", "instFluxErr"))
+    assert abs(flux.mean()) < 3 * error.mean() / np.sqrt(len(sky))
+
+
+def test_idsAreThoseOfTheFactory(images):
+    factory = ImageDifferenceTask.makeIdFactory(0x1234, 24)
+    result = taskOf().run(images[0], templateExposure=images[1], idFactory=factory)
+    assert result.diaSources["id"][0] == 2561862092718081
+    with pytest.raises(OverflowError):
+        taskOf().run(images[0], templateExposure=images[1], idFactory=ImageDifferenceTask.makeIdFactory(1, 62))
+
+
+def test_withoutAPsfNothingIsSubtracted(images):
+    science = images[0].copy()
+    science.psf = None
+    with pytest.raises(pipeBase.TaskError, match="Exposure has no psf"):
+        taskOf().run(science, templateExposure=images[1])
+
+
+def test_tooLittleTemplateIsNoWork(images):
+    task = taskOf()
+    template = images[1].copy()
+    template.mask.array[: int(0.99 * SIZE)] |= template.mask.bitmask("NO_DATA")
+    with pytest.raises(NoWorkFound, match=r"1\.2 % < 10\.0 %.*requiredTemplateFraction=0"):
+        task.checkTemplateIsSufficient(template)
+    template = images[1].copy()
+    template.image.array[: int(0.99 * SIZE)] = np.nan  # NaN without a mask bit is no data either
+    with pytest.raises(NoWorkFound):
+        task.checkTemplateIsSufficient(template)
+    with pytest.raises(NoWorkFound, match="no template"):
+        task.checkTemplateIsSufficient(None)
+    assert taskOf(requiredTemplateFraction=0.0).checkTemplateIsSufficient(template) == pytest.approx(0.0125, abs=0.001)
