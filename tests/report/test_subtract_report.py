@@ -97,7 +97,14 @@ def full(result):
 def rendered(full):
     """(text of the page, summary)."""
     numbers, entries = qualityOf(full)
-    role = {"path": f"/x/{HOSTILE}.fits", "ext": None, "width": 400, "height": 400, "xy0": [0, 0], "provenance": [HOSTILE]}
+    role = {
+        "path": f"/x/{HOSTILE}.fits",
+        "ext": None,
+        "width": 400,
+        "height": 400,
+        "xy0": [0, 0],
+        "provenance": [HOSTILE],
+    }
     summary = {
         "inputs": {"science": role, "template": role}, "metadata": {"skyChi": 1.0}, "command": ["stillsky", HOSTILE],
         "config": {"values": {"a": HOSTILE}, "origins": {"a": "-c"}}, "timings": {"fit": 0.5}, **entries,
@@ -152,10 +159,10 @@ def test_differenceWithoutAnyPixelStillHasAReport(rng):
 def test_sectionsAppearWithWhatTheyShow(rendered, rng):
     text, _ = rendered
     titles = re.findall(r"<h2>(.*?)</h2>", text)
-    assert titles == ["Verdict", "Inputs", "Look", "Kernel", "Noise", "Sources", "Run"]
+    assert titles == ["Verdict", "Inputs", "Look", "Kernel", "Noise", "Candidates", "Run"]
     assert len(re.findall('<figure class="cut', text)) == 12 + 60
     bare = noiseResult(rng)
-    assert "<h2>Sources</h2>" not in subtractReport(bare, {}).render()
+    assert "<h2>Candidates</h2>" not in subtractReport(bare, {}).render()
     bare.sources = sourceTable()[:0]
     assert "No source stands out." in subtractReport(bare, {}).render()
 
@@ -191,7 +198,7 @@ def test_sourcesAtTheBorderAndWithoutPositionsAreShown(full):
     made.sources = Table({"x": [-50.0, 0.0, np.nan, 399.0], "y": [10.0, 0.0, 5.0, 399.0], "snr": [9.0, 8.0, 7.0, 6.0]})
     assert subtractReport(made, {}).render().count('<figure class="cut') == 12 + 3
     made.sources = Table({"snr": [9.0, 8.0]})
-    assert "<h2>Sources</h2>" in subtractReport(made, {}).render()
+    assert "<h2>Candidates</h2>" in subtractReport(made, {}).render()
 
 
 @pytest.mark.slow

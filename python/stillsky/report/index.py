@@ -7,7 +7,12 @@ from .page import Page
 __all__ = ["indexPage"]
 
 _FIGURES = {
-    "subtract": {"skyChi": "sky chi", "spatialKernelSum": "kernel sum", "looRmsMedian": "chi of stars", "nSources": "sources"},
+    "subtract": {
+        "skyChi": "sky chi",
+        "spatialKernelSum": "kernel sum",
+        "looRmsMedian": "chi of stars",
+        "nSources": "sources",
+    },
     "ptc": {"gain": "gain", "noise": "noise", "amplifiers": "amplifiers"},
 }
 

@@ -19,6 +19,7 @@ from .style import SCRIPT, STYLE
 __all__ = ["Page", "Section", "formatNumber"]
 
 _STATES = ("green", "amber", "red")
+_MARKS = 'class="marks" aria-hidden="true"'
 
 
 def formatNumber(value, form=None):
@@ -67,7 +68,8 @@ def _pictureData(picture, form, dpi):
         from matplotlib import rc_context
 
         with rc_context({"svg.hashsalt": "stillsky"}):
-            picture.savefig(stream, format=form, dpi=dpi, metadata=metadata)
+            options = {"pil_kwargs": {"compress_level": 3}} if form == "png" else {}
+            picture.savefig(stream, format=form, dpi=dpi, metadata=metadata, **options)
         picture = stream.getvalue()
     kind = "image/png" if picture.startswith(b"\x89PNG") else "image/svg+xml"
     return f"data:{kind};base64,{base64.b64encode(picture).decode('ascii')}"
@@ -106,8 +108,10 @@ class Section:
         """A coloured bar: ``state`` is green, amber or red."""
         if state not in _STATES:
             raise ValueError(f"state: one of {', '.join(_STATES)} wanted, {state!r} given")
-        word = {"green": "good", "amber": "look", "red": "bad"}[state]
-        self._parts.append(f'<div class="verdict {state}" role="status">{word}: {escape(text)}</div>')
+        word, sign = {"green": ("Good", "\u2713"), "amber": ("Look twice", "!"), "red": ("Bad", "\u2717")}[state]
+        self._parts.append(
+            f'<div class="verdict {state}" role="status"><b>{sign}</b><span>{word}: {escape(text)}</span></div>'
+        )
         return self
 
     def heading(self, text):
@@ -162,7 +166,7 @@ class Section:
         sortable : `bool`
             A click on a heading sorts (only with scripts).
         links : `dict` [`str`, sequence of `str`], optional
-            Relative addresses that the cells of a column lead to.
+            Relative addresses that the cells of a column lead to, or "#" and the name of an element; None: no link.
         """
         units, forms = units or {}, forms or {}
         values = {name: list(v) for name, v in columns.items()}
@@ -180,7 +184,9 @@ class Section:
         for i in range(lengths.pop() if lengths else 0):
             state = states[i] if states is not None else None
             to = {name: addresses[i] for name, addresses in (links or {}).items()}
-            cells = "".join(self._cell(values[name][i], numeric[name], forms.get(name), to.get(name)) for name in values)
+            cells = "".join(
+                self._cell(values[name][i], numeric[name], forms.get(name), to.get(name)) for name in values
+            )
             rows.append(f"<tr{f' class={state}' if state in _STATES else ''}>{cells}</tr>")
         kind = " class=sortable" if sortable and len(rows) > 1 else ""
         self._parts.append(
@@ -202,7 +208,8 @@ class Section:
         sort = f' data-value="{key}"' if key is not None else ""
         text = escape(formatNumber(value, form))
         if link is not None:  # "./" and quoting: a file name is never taken for another scheme
-            text = f'<a href="./{escape(quote(link))}">{text}</a>'
+            address = f"#{quote(link[1:])}" if link.startswith("#") else f"./{quote(link)}"
+            text = f'<a href="{escape(address)}">{text}</a>'
         return f"<td class={'number' if numeric else 'text'}{sort}>{text}</td>"
 
     def figure(self, picture, alt, caption=None, *, data=None, name="figure", form="png", dpi=100):
@@ -249,6 +256,25 @@ class Section:
         self._parts.append(f'<figure class="blink">{images}<figcaption>{escape(first)}</figcaption></figure>')
         return self
 
+    def row(self, entries, link=None):
+        """Pictures in one row that share its width, each a link to a place of the page.
+
+        Parameters
+        ----------
+        entries : sequence of (`bytes`, `str`, `str`, `Drawing` or None)
+            Picture, alternative text, caption, marks.
+        link : `str`, optional
+            Name of the element that a click leads to.
+        """
+        inner = ""
+        for picture, alt, caption, drawing in entries:
+            image = f'<img alt="{escape(alt)}" src="{_pictureData(picture, "png", 100)}">'
+            image = f'<div class="sheet">{image}{drawing.render(_MARKS) if drawing else ""}</div>'
+            image = f'<a href="#{escape(link)}">{image}</a>' if link else image
+            inner += f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+        self._parts.append(f'<div class="row">{inner}</div>')
+        return self
+
     def look(self, pictures, overlays=()):
         """Pictures of one size in one place, as `blink`, to be enlarged, moved and stretched, with masks to lay over.
 
@@ -256,39 +282,61 @@ class Section:
         ----------
         pictures : sequence of (figure or `bytes`, `str`)
             Picture and alternative text.
-        overlays : sequence of (`bytes`, `str`, `str`)
-            Transparent picture of the same size, name, and its colour in CSS. Shown on demand, with scripts only.
+        overlays : sequence of (`bytes` or `Drawing`, `str`, `str`)
+            Transparent picture of the same size or marks on it, name, and its colour in CSS. With scripts only; pictures
+            are shown on demand, marks from the start unless their colour ends with "?".
         """
         images = "".join(
             f'<img{" class=shown" if i == 0 else ""} alt="{escape(alt)}" src="{_pictureData(picture, "png", 100)}">'
             for i, (picture, alt) in enumerate(pictures)
         )
-        images += "".join(
-            f'<img class="overlay" alt="pixels of {escape(name)}" data-name="{escape(name)}" '
-            f'data-colour="{escape(colour)}" src="{_pictureData(picture, "png", 100)}">'
-            for picture, name, colour in overlays
-        )
+        images += "".join(self._overlay(*overlay) for overlay in overlays)
         self._parts.append(
             f'<figure class="blink look"><div class="stage"><div class="sheet">{images}</div></div>'
             f"<figcaption>{escape(pictures[0][1])}</figcaption></figure>"
         )
         return self
 
-    def cuts(self, entries):
+    @staticmethod
+    def _overlay(picture, name, colour):
+        facts = f'data-name="{escape(name)}" data-colour="{escape(colour.rstrip("?"))}"'
+        if hasattr(picture, "render"):
+            shown = "" if colour.endswith("?") else " shown"
+            return picture.render(f'class="overlay marks{shown}" role="img" aria-label="{escape(name)}" {facts}')
+        source = _pictureData(picture, "png", 100)
+        return f'<img class="overlay" alt="pixels of {escape(name)}" {facts} src="{source}">'
+
+    def cuts(self, entries, wide=False):
         """Cut-outs side by side, drawn three times as large, pixels visible.
 
         Parameters
         ----------
-        entries : sequence of (`bytes`, `str`, `str`, `str` or None)
-            Picture, alternative text, caption, and colour: green, amber, red or None.
+        entries : sequence of `dict`
+            picture (`bytes`), alt, caption (`str`; the first line is the headline), state (green, amber, red or None),
+            drawing (`Drawing` or None), anchor (name of the element, `str` or None).
+        wide : `bool`
+            Two in a row instead of three.
         """
-        inner = "".join(
-            f'<figure class="cut{f" {state}" if state in _STATES else ""}" tabindex="0">'
-            f'<img alt="{escape(alt)}" src="{_pictureData(picture, "png", 100)}">'
-            f"<figcaption>{escape(caption)}</figcaption></figure>"
-            for picture, alt, caption, state in entries
+        inner = "".join(_cutHtml(**entry) for entry in entries)
+        self._parts.append(f'<div class="cuts{" wide" if wide else ""}">{inner}</div>')
+        return self
+
+    def bars(self, values, unit=""):
+        """Numbers as bars, from a `dict` of name to positive number, with the share of their sum."""
+        total, largest = sum(values.values()) or 1.0, max(values.values(), default=0.0) or 1.0
+        lines = "".join(
+            f"<tr><th scope=row>{escape(str(name))}</th><td class=number>{value:.2f} {escape(unit)}</td>"
+            f"<td class=number>{100 * value / total:.0f} %</td>"
+            f'<td class=bar><i style="width:{100 * value / largest:.1f}%"></i></td></tr>'
+            for name, value in values.items()
         )
-        self._parts.append(f'<div class="cuts">{inner}</div>')
+        self._parts.append(f'<table class="bars"><tbody>{lines}</tbody></table>')
+        return self
+
+    def links(self, addresses):
+        """Links to files beside the page: a `dict` of words to relative addresses."""
+        inner = " · ".join(f'<a href="./{escape(quote(a))}">{escape(words)}</a>' for words, a in addresses.items())
+        self._parts.append(f"<p>{inner}</p>")
         return self
 
     def details(self, summary, text):
@@ -300,6 +348,18 @@ class Section:
         """The section as HTML."""
         body = "\n".join(self._parts)
         return f'<section id="{escape(self.name)}"><h2>{escape(self.title)}</h2>\n{body}\n</section>'
+
+
+def _cutHtml(picture, alt, caption, state=None, drawing=None, anchor=None):
+    first, *others = caption.split("\n")
+    words = "<br>".join([f"<b>{escape(first)}</b>", *(escape(line) for line in others)])
+    marks = drawing.render(_MARKS) if drawing is not None else ""
+    name = f' id="{escape(anchor)}"' if anchor else ""
+    return (
+        f'<figure class="cut{f" {state}" if state in _STATES else ""}" tabindex="0"{name}>'
+        f'<div class="sheet"><img alt="{escape(alt)}" src="{_pictureData(picture, "png", 100)}">{marks}</div>'
+        f"<figcaption>{words}</figcaption></figure>"
+    )
 
 
 def _csvLink(name, columns):

@@ -74,13 +74,13 @@ def robustScale(values):
     return median, float(1.4826 * np.median(np.abs(values - median)))
 
 
-def asinhStretch(values, sky, sigma):
+def asinhStretch(values, sky, sigma, top=1000.0):
     """Values for a display between 0 and 1: linear around the sky, logarithmic for bright pixels.
 
-    Zero is two sigma below the sky; one is where a pixel is 1000 sigma above it (Lupton et al. 1999, AJ 118, 1406).
+    Zero is two sigma below the sky; one is where a pixel is ``top`` sigma above it (Lupton et al. 1999, AJ 118, 1406).
     """
     sigma = sigma if np.isfinite(sigma) and sigma > 0 else 1.0
-    low, high = np.arcsinh(-2.0 / 3.0), np.arcsinh(1000.0 / 3.0)
+    low, high = np.arcsinh(-2.0 / 3.0), np.arcsinh(top / 3.0)
     return (np.arcsinh((values - sky) / (3.0 * sigma)) - low) / (high - low)
 
 

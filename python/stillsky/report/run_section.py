@@ -16,9 +16,15 @@ def runSection(section, summary):
         changed = {k: f"{values[k]!r} ({origins[k]})" for k in values if origins.get(k, "default") != "default"}
         section.heading("Configuration that was set").facts(changed or {"nothing": "all defaults"})
         section.details("all keys", json.dumps(values, indent=1))
-    section.heading("Time").facts({k: f"{v:.2f} s" for k, v in summary.get("timings", {}).items()})
+    timings = {k: float(v) for k, v in summary.get("timings", {}).items() if isinstance(v, (int, float))}
+    total = timings.pop("total", None)
+    section.heading("Time by stage").bars(timings, "s")
+    if total is not None:
+        section.paragraph(f"Whole run: {total:.2f} s of wall clock.")
     facts = {"stillsky": summary.get("version", "")}
     facts |= {k: str(v) for k, v in summary.get("versions", {}).items()}
     if summary.get("peakMemoryMB"):
         facts["peak memory"] = f"{summary['peakMemoryMB']:.0f} MB"
-    section.heading("Versions").facts(facts)
+    if summary.get("seed") is not None:
+        facts["seed"] = str(summary["seed"])
+    section.heading("Versions and memory").facts(facts)

@@ -24,7 +24,10 @@ section { margin: 12px 0 38px; scroll-margin-top: 56px; }
 h2 { font-size: 19px; margin: 0 0 12px; }
 h3 { font-size: 15px; margin: 22px 0 8px; }
 p { margin: 0 0 10px; max-width: 82ch; overflow-wrap: anywhere; }
-.verdict { border-radius: 10px; padding: 14px 18px; margin: 0 0 16px; font-weight: 600; background: var(--wash); }
+.verdict { border-radius: 10px; padding: 14px 18px; margin: 0 0 16px; font-weight: 600; background: var(--wash);
+  display: flex; gap: 12px; align-items: baseline; font-size: 16px; }
+.verdict b { font-size: 20px; line-height: 1; }
+.verdict span { overflow-wrap: anywhere; }
 .verdict.green { background: var(--greenWash); color: var(--green); }
 .verdict.amber { background: var(--amberWash); color: var(--amber); }
 .verdict.red { background: var(--redWash); color: var(--red); }
@@ -33,14 +36,15 @@ p { margin: 0 0 10px; max-width: 82ch; overflow-wrap: anywhere; }
 .card b { display: block; font-size: 22px; font-weight: 600; font-variant-numeric: tabular-nums; line-height: 1.25;
   overflow-wrap: anywhere; }
 .card span { color: var(--soft); font-size: 13px; }
-.scroll { overflow: auto; max-height: 640px; border: 1px solid var(--line); border-radius: 10px; margin: 0 0 8px; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 13.5px; }
+.scroll { overflow: auto; max-height: 460px; border: 1px solid var(--line); border-radius: 10px; margin: 0 0 8px;
+  width: fit-content; max-width: 100%; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13.5px; }
 th { position: sticky; top: 0; background: var(--wash); text-align: left; font-weight: 600; white-space: nowrap; }
 th small { display: block; font-weight: 400; color: var(--soft); }
 th, td { padding: 6px 12px; border-bottom: 1px solid var(--line); }
 tbody tr:last-child td { border-bottom: 0; }
 td.number, th.number { text-align: right; white-space: nowrap; }
-td.text { overflow-wrap: anywhere; }
+td.text { overflow-wrap: anywhere; min-width: 5.5em; }
 th button { all: unset; cursor: pointer; }
 th button:focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; }
 tr.green td:first-child { border-left: 4px solid var(--green); }
@@ -50,7 +54,21 @@ figure { margin: 0 0 22px; }
 figure img { display: block; max-width: 100%; height: auto; background: #ffffff; border: 1px solid var(--line);
   border-radius: 10px; }
 figcaption { color: var(--soft); font-size: 13.5px; margin-top: 6px; max-width: 100ch; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 0 22px; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 0 22px; }
+.figures figure { max-width: 700px; }
+.figures img { width: 100%; }
+.row { display: grid; grid-template-columns: repeat(3, 1fr); gap: 0 12px; margin: 0 0 4px; }
+.row img { width: 100%; border-radius: 6px; background: none; }
+.row a, .row a:hover { text-decoration: none; }
+.sheet { position: relative; }
+.marks { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; overflow: hidden; }
+.marks circle, .marks line { stroke-width: calc(1.6px / var(--zoom, 1)); vector-effect: non-scaling-stroke; }
+.marks a { pointer-events: auto; }
+.bars { margin: 0 0 14px; font-size: 13.5px; width: 100%; max-width: 640px; }
+.bars th { background: none; font-weight: 400; position: static; color: var(--soft); padding-left: 0; }
+.bars th, .bars td { padding: 2px 12px 2px 0; border: 0; }
+.bars .bar { width: 55%; }
+.bars i { display: block; height: 9px; border-radius: 3px; background: var(--accent); min-width: 1px; }
 dl { display: grid; grid-template-columns: minmax(120px, max-content) 1fr; gap: 4px 20px; margin: 0 0 14px; }
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
@@ -66,8 +84,9 @@ footer { color: var(--soft); font-size: 13px; padding-bottom: 40px; }
 .look .stage { overflow: hidden; border: 1px solid var(--line); border-radius: 10px; background: #3b2f4f; }
 .look .sheet { position: relative; transform-origin: 0 0; }
 .look img { width: 100%; max-width: none; border: 0; border-radius: 0; background: none; image-rendering: pixelated; }
-.look img.overlay { display: none; position: absolute; inset: 0; }
-html:not(.noscript) .look img.overlay.shown { display: block; }
+.look .overlay { display: none; position: absolute; inset: 0; }
+html:not(.noscript) .look .overlay.shown { display: block; }
+.noscript .look img.overlay, .noscript .look svg.overlay { display: none; }
 .tools { display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: center; margin: 0 0 8px; font-size: 13.5px; }
 .tools button, input[type=search] { font: inherit; color: inherit; background: var(--wash); border: 1px solid var(--line);
   border-radius: 7px; padding: 4px 11px; }
@@ -76,14 +95,25 @@ html:not(.noscript) .look img.overlay.shown { display: block; }
 .tools i { width: 11px; height: 11px; border-radius: 3px; display: inline-block; }
 .cuts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); gap: 16px 18px;
   margin: 0 0 18px; }
+.cuts.wide { grid-template-columns: repeat(auto-fill, minmax(min(100%, 500px), 1fr)); }
+.cut figcaption { line-height: 1.4; }
+.cut figcaption b { color: var(--ink); font-weight: 600; }
+.cut:target { outline: 3px solid var(--accent); }
+.cut { scroll-margin-top: 70px; }
 .cut { margin: 0; padding: 8px; border-radius: 10px; background: var(--wash); border-left: 4px solid var(--line); }
 .cut.green { border-left-color: var(--green); }
 .cut.amber { border-left-color: var(--amber); }
 .cut.red { border-left-color: var(--red); }
 .cut:focus-visible { outline: 2px solid var(--accent); }
 .cut img { width: 100%; border: 0; border-radius: 4px; image-rendering: pixelated; background: none; }
-@media print { nav { display: none; } .scroll { max-height: none; overflow: visible; } section { break-inside: auto; }
-  figure { break-inside: avoid; } }
+@media (max-width: 620px) { main, header, nav, footer { padding: 0 14px; } header { padding-top: 18px; }
+  nav div { flex-wrap: nowrap; overflow-x: auto; } h1 { font-size: 22px; } dl { grid-template-columns: 1fr; gap: 0; }
+  dd { margin: 0 0 6px; } .cards { grid-template-columns: 1fr 1fr; gap: 8px; } .row { gap: 0 5px; }
+  .row figcaption { font-size: 11.5px; line-height: 1.3; } th, td { padding: 5px 9px; } }
+@media print { :root { --paper: #ffffff; --ink: #000000; --soft: #444444; --line: #bbbbbb; --wash: #f4f6f8; }
+  nav, main .tools { display: none; } .scroll { max-height: none; overflow: visible; }
+  section { break-inside: auto; } figure, .card, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  * { print-color-adjust: exact; } }
 """
 
 # Sorting of tables and blinking of pictures; without scripts the page shows everything in the order of the file.
@@ -134,6 +164,7 @@ for (const frame of document.querySelectorAll(".look")) {
     x = Math.min(0, Math.max(x, stage.clientWidth * (1 - zoom)));
     y = Math.min(0, Math.max(y, stage.clientHeight * (1 - zoom)));
     sheet.style.transform = `translate(${x}px, ${y}px) scale(${zoom})`;
+    sheet.style.setProperty("--zoom", zoom);
     stage.style.cursor = zoom > 1 ? "grab" : "pointer";
   };
   const scale = (by, cx = stage.clientWidth / 2, cy = stage.clientHeight / 2) => {
@@ -144,6 +175,7 @@ for (const frame of document.querySelectorAll(".look")) {
     place();
   };
   stage.addEventListener("pointerdown", event => {
+    if (event.target.closest("a")) return;
     held = {x: event.clientX - x, y: event.clientY - y, moved: false};
     event.preventDefault();
   });
@@ -189,9 +221,10 @@ for (const frame of document.querySelectorAll(".look")) {
     image.style.filter = `contrast(${stretch.value})`;
   }));
   label("contrast ", stretch);
-  frame.querySelectorAll("img.overlay").forEach(image => {
+  frame.querySelectorAll(".overlay").forEach(image => {
     const box = document.createElement("input");
     box.type = "checkbox";
+    box.checked = image.classList.contains("shown");
     box.addEventListener("change", () => image.classList.toggle("shown", box.checked));
     const made = label("", box), patch = document.createElement("i");
     patch.style.background = image.dataset.colour;

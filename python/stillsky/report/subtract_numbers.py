@@ -8,12 +8,14 @@ import scipy.fft
 
 from .kernel_figures import kernelImages
 from .pixels import chiValues, goodPixels, robustScale
+from .star_residuals import starResiduals, summarizeResiduals
 
 __all__ = ["DifferenceNumbers", "measureDifference", "verdictRules"]
 
 _STATES = ("green", "amber", "red")
 _GRID = 5  # kernels are looked at on so many positions each way
 _MAX_LAG = 5
+_SPREAD = 32  # largest lag of the correlation before decorrelation, pixels
 
 
 @dataclass
@@ -42,6 +44,13 @@ class DifferenceNumbers:
         Scatter of the kernel sums of single stars beyond their formal errors, over their median.
     kernelTransformMax : `float`
         Largest value of the transform of the central kernel, over its sum: above 1 the kernel sharpens.
+    correlationBefore, aperturesBefore : `numpy.ndarray` (6, 11) and `dict`, or None
+        What the correlation and the noise of squares (columns side, predicted) were without decorrelation, from the kernel
+        and the noise of the inputs; None where nothing was decorrelated.
+    starResiduals, starFigures : `dict` or None
+        Of `starResiduals` and `summarizeResiduals`; None without stars of the fit.
+    skyPulls : `numpy.ndarray` (n,)
+        PSF fluxes at random empty positions over their errors.
     """
 
     chi: Any
@@ -56,6 +65,11 @@ class DifferenceNumbers:
     kernelImages: Any
     kernelSumScatter: float
     kernelTransformMax: float
+    correlationBefore: Any = None
+    aperturesBefore: Any = None
+    starResiduals: Any = None
+    starFigures: Any = None
+    skyPulls: Any = ()
 
 
 def measureDifference(result):
@@ -76,6 +90,8 @@ def measureDifference(result):
     images = kernelImages(result.kernel, difference.bbox, _GRID)
     middle = images[_GRID // 2, _GRID // 2]
     onSource = _sourcePixels(result, good, middle.sum())
+    stars = _starResiduals(result, middle.sum())
+    before = correlationBefore(result, middle)
     sky = _sample(chi, good & ~onSource)
     source = _sample(chi, good & onSource)
     return DifferenceNumbers(
@@ -91,7 +107,66 @@ def measureDifference(result):
         kernelImages=images,
         kernelSumScatter=_kernelSumScatter(getattr(result, "candidates", None)),
         kernelTransformMax=_transformMax(middle),
+        correlationBefore=None
+        if before is None
+        else before[_SPREAD:, _SPREAD - _MAX_LAG :][: _MAX_LAG + 1, : 2 * _MAX_LAG + 1],
+        aperturesBefore=None if before is None else _predictedSquares(before),
+        starResiduals=stars,
+        starFigures=None if stars is None else summarizeResiduals(stars),
+        skyPulls=skyPulls(getattr(result, "sources", None)),
     )
+
+
+def _starResiduals(result, kernelSum):
+    candidates = getattr(result, "candidates", None)
+    if candidates is None or not len(candidates):
+        return None
+    return starResiduals(result, templateScale(result, kernelSum))
+
+
+def correlationBefore(result, kernel):
+    """Correlation of the noise before decorrelation at the lags -32..32 (indices dx + 32, dy + 32), or None.
+
+    The noise of one image is white, that of the other was convolved by K: its covariance is its variance times the
+    autocorrelation of K. The variances are those of the sky, which the decorrelation used.
+    """
+    found = result.metadata.get("decorrelation") or {}
+    white, coloured = found.get("scienceVariance"), found.get("templateVariance")
+    if white is None or coloured is None:
+        return None
+    if result.convolved == "science":
+        white, coloured = coloured, white
+    n = 2 * _SPREAD + 1
+    power = np.abs(scipy.fft.rfft2(kernel, (2 * n, 2 * n))) ** 2
+    spread = scipy.fft.fftshift(scipy.fft.irfft2(power, (2 * n, 2 * n)))[
+        n - _SPREAD : n + _SPREAD + 1, n - _SPREAD : n + _SPREAD + 1
+    ]
+    covariance = coloured * spread.T
+    covariance[_SPREAD, _SPREAD] += white
+    total = covariance[_SPREAD, _SPREAD]
+    return covariance / total if total > 0 else None
+
+
+def _predictedSquares(correlation):
+    """Noise of sums over squares, over what independent pixels of the same variance have."""
+    table = {"side": [], "predicted": []}
+    for side in range(1, 13):
+        overlap = np.maximum(side - np.abs(np.arange(-_SPREAD, _SPREAD + 1)), 0)
+        table["side"].append(side)
+        table["predicted"].append(float(np.sqrt(max(overlap @ correlation @ overlap, 0.0)) / side))
+    return table
+
+
+def skyPulls(sources):
+    """PSF fluxes at sky positions over their errors; empty without any."""
+    needed = ("sky_source", "base_PsfFlux_instFlux", "base_PsfFlux_instFluxErr")
+    if sources is None or any(name not in sources.colnames for name in needed):
+        return np.array([])
+    rows = sources[np.asarray(sources["sky_source"], bool)]
+    flux, error = (np.asarray(rows[name], float) for name in needed[1:])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pulls = flux / error
+    return pulls[np.isfinite(pulls)]
 
 
 def templateScale(result, kernelSum):
@@ -242,18 +317,32 @@ def verdictRules(result, numbers):
     sources = getattr(result, "sources", None)
     if sources is not None:
         rules.append(_polarityRule(sources))
+        if len(numbers.skyPulls) >= 20:
+            rules.append(
+                _between("pulls of empty apertures", robustScale(numbers.skyPulls)[1], (0.85, 1.15), (0.7, 1.4))
+            )
     return rules
 
 
 def _polarityRule(sources):
     """Negative over positive sources: both kinds are alike when the noise makes them, so that only many tell."""
-    negative = (
-        int(np.count_nonzero(np.asarray(sources["is_negative"], bool))) if "is_negative" in sources.colnames else 0
-    )
-    positive = len(sources) - negative
+    judged = candidateRows(sources)
+    negative = int(np.count_nonzero(judged & flagColumn(sources, "is_negative")))
+    positive = int(np.count_nonzero(judged)) - negative
     ratio = negative / positive if positive else float("nan")
-    few = len(sources) < 20
-    return _between("negative over positive sources", ratio, (0.2, 5.0), (0.05, 20.0), judged=not few)
+    return _between("negative over positive sources", ratio, (0.2, 5.0), (0.05, 20.0), judged=negative + positive >= 20)
+
+
+def flagColumn(sources, name):
+    """A column of flags as an array of `bool`; all False without it."""
+    if name not in sources.colnames:
+        return np.zeros(len(sources), bool)
+    return np.asarray(np.ma.filled(sources[name], False), bool)
+
+
+def candidateRows(sources):
+    """True for rows that are neither empty sky positions nor flagged as artefacts."""
+    return ~flagColumn(sources, "sky_source") & ~flagColumn(sources, "candidate_flag")
 
 
 def _rule(name, value, good, state, judged):
@@ -281,7 +370,18 @@ def _above(name, value, green, amber):
 
 
 def overallState(rules):
-    """The worst colour of the rules, and a sentence that names what is not green."""
+    """The worst colour of the rules, and a sentence: what is not green, or the figures that make it so."""
     worst = max((_STATES.index(r["state"]) for r in rules if r["state"]), default=1)
-    wrong = [f"{r['name']} {r['value']:.3g}" for r in rules if r["state"] in _STATES[1:]]
-    return _STATES[worst], "; ".join(wrong) if wrong else "every figure is within its limits"
+    wrong = [f"{r['name']} {r['value']:.3g} (good: {r['good']})" for r in rules if r["state"] in _STATES[1:]]
+    if wrong:
+        return _STATES[worst], "; ".join(wrong)
+    if worst:
+        return _STATES[worst], "nothing could be judged"
+    figures = {r["name"]: r["value"] for r in rules if r["state"]}
+    words = ["the noise is what the variance plane says" * ("noise of the sky over its prediction" in figures)]
+    words += [
+        "stars leave no more than noise"
+        * any(n.startswith("chi of stars") or n == "the same on sources" for n in figures)
+    ]
+    words += ["neighbouring pixels are independent" * ("correlation of neighbouring sky pixels" in figures)]
+    return _STATES[worst], ", ".join(w for w in words if w) or "every figure is within its limits"

@@ -1,32 +1,32 @@
 """The report of a subtraction: one HTML file with everything that tells whether to believe the difference."""
 
+import os
+
 import numpy as np
 
+from .drawing import Drawing
+from .kernel_section import kernelSection, psfProfiles, psfSection, starSection
+from .noise_section import noiseSection
 from .page import Page
 from .pixels import blockMean
 from .previews import chiPng, cutout, greyPng, localScale, overlayPng, tripletPng
+from .remedies import remedyOf, warningText
 from .run_section import runSection
-from .source_section import sourceSection
-from .subtract_figures import (
-    chiHistogram,
-    chiMapFigure,
-    chiMaps,
-    kernelFieldFigure,
-    kernelFigure,
-    kernelShapes,
-    noiseFigure,
-    psfFigure,
-    stackedProfile,
-    starFigure,
+from .source_section import significanceOf, sourcePositions, sourceSection
+from .subtract_numbers import (
+    candidateRows,
+    flagColumn,
+    measureDifference,
+    overallState,
+    templateScale,
+    verdictRules,
 )
-from .subtract_numbers import kernelPower, measureDifference, overallState, templateScale, verdictRules
 
 __all__ = ["finishReport", "qualityOf", "subtractReport"]
 
 _PREVIEW = 1024  # pixels
-_STAMPS = 24
-_STAMP_HALF = 20
-_DPI = 80
+_THUMB = 372
+_POSITIVE, _NEGATIVE = "#e66100", "#1a85ff"  # seen on black, white and grey, and told apart by everybody
 # Columns of the kernel stars that P.json keeps, so that the report can be made again.
 _STAR_COLUMNS = (
     "id", "x", "y", "rating", "status", "rejection", "rejectionText", "usedInFit", "kernelSum", "kernelSumError",
@@ -50,19 +50,21 @@ def qualityOf(result):
     -------
     numbers : `DifferenceNumbers`
     entries : `dict`
-        ``verdict`` (state, sentence, rules) and ``kernelStars`` (columns of the stars of the fit), for P.json.
+        For P.json, so that the report can be made again: ``verdict`` (state, sentence, rules), ``kernelStars`` (columns
+        of the stars of the fit), ``starFigures``, ``psfs`` (profiles) and ``masks`` (shares of planes).
     """
     numbers = measureDifference(result)
     rules = verdictRules(result, numbers)
     state, sentence = overallState(rules)
     entries = {"verdict": {"state": state, "sentence": sentence, "rules": rules}}
+    entries |= {"starFigures": numbers.starFigures, "psfs": psfProfiles(result), "masks": _maskShares(result)}
     candidates = getattr(result, "candidates", None)
     if candidates is not None:
         entries["kernelStars"] = {n: candidates[n].tolist() for n in _STAR_COLUMNS if n in candidates.colnames}
     return numbers, entries
 
 
-def subtractReport(result, summary, quality=None):
+def subtractReport(result, summary, quality=None, folder="."):
     """The report as a `Page`, below 5 MB whatever the size of the image; `finishReport` ends it.
 
     Parameters
@@ -73,25 +75,30 @@ def subtractReport(result, summary, quality=None):
         What P.json holds; timings may still be missing.
     quality : (`DifferenceNumbers`, `dict`), optional
         Of `qualityOf`, when it is known already.
+    folder : `str`
+        Of the products, as seen from the page.
 
     Returns
     -------
     page : `Page`
     """
     numbers, entries = qualityOf(result) if quality is None else quality
+    # what the run itself found comes first: the files hold the science image less exactly
+    entries = entries | {k: summary[k] for k in ("verdict", "psfs", "masks") if summary.get(k)}
     difference = result.difference
     inputs = summary.get("inputs", {})
     names = [inputs.get(role, {}).get("path", "") for role in ("science", "template")]
     title = " minus ".join(n.replace("\\", "/").rsplit("/", 1)[-1] for n in names if n) or "Science minus template"
     page = Page(f"Subtraction: {title}", f"{difference.width} x {difference.height} px; {_summaryLine(result)}")
     scales = _Scales(result, numbers)
-    _verdict(page.section("Verdict"), result, entries["verdict"])
-    _inputs(page.section("Inputs"), result, summary)
-    _look(page.section("Look"), result, numbers, scales)
-    _kernel(page.section("Kernel"), result, numbers, scales)
-    _noise(page.section("Noise"), result, numbers)
+    shown = _Previews(result, numbers, scales)
+    _verdict(page.section("Verdict"), result, numbers, entries["verdict"], shown)
+    _inputs(page.section("Inputs"), summary, entries["masks"])
+    _look(page.section("Look"), result, shown, _cellOf(summary))
+    _kernel(page.section("Kernel"), result, numbers, scales, entries["psfs"], _cellOf(summary))
+    noiseSection(page.section("Noise"), result, numbers)
     if getattr(result, "sources", None) is not None:
-        sourceSection(page.section("Sources"), result, numbers, scales)
+        sourceSection(page.section("Candidates"), result, numbers, scales, _tables(summary, folder))
     return page
 
 
@@ -128,73 +135,206 @@ def _summaryLine(result):
         parts.append("noise decorrelated")
     parts += [f"sky chi {metadata['skyChi']:.3f}"] if metadata.get("skyChi") is not None else []
     sources = getattr(result, "sources", None)
-    parts += [f"{len(sources)} sources"] if sources is not None else []
+    parts += [_counted(np.count_nonzero(candidateRows(sources)), "candidate")] if sources is not None else []
     return "; ".join(parts)
 
 
-def _verdict(section, result, verdict):
-    section.verdict(verdict["state"], verdict["sentence"])
-    metadata = result.metadata
-    cards = {"convolved": result.convolved}
-    for key, label in (
-        ("skyChi", "sky noise / predicted"), ("spatialKernelSum", "kernel sum"), ("nGoodCandidates", "stars in the fit"),
-        ("looRmsMedian", "chi of stars, left out"), ("sciencePsfSize", "science FWHM, px"),
-        ("templatePsfSize", "template FWHM, px"), ("templateCoveragePercent", "template coverage, %"),
-    ):  # fmt: skip
-        if metadata.get(key) is not None:
-            cards[label] = metadata[key]
+def _counted(n, word):
+    return f"{n} {word}" + ("" if n == 1 else "s")
+
+
+def _tables(summary, folder):
+    """Files of sources beside the page: words to relative addresses."""
+    words = {".reg": "regions for ds9", ".ecsv": "table (ECSV)", ".parquet": "table (Parquet)", ".fits": "table (FITS)"}
+    found = {}
+    for name in summary.get("products", []):
+        base = str(name).replace("\\", "/").rsplit("/", 1)[-1]
+        stem, suffix = os.path.splitext(base)
+        if stem.endswith(".sources") and suffix in words:
+            found[words[suffix]] = base if folder in ("", ".") else f"{folder}/{base}"
+    return found
+
+
+class _Previews:
+    """Science, template and difference over noise, at most 1024 pixels wide, as pictures with captions."""
+
+    def __init__(self, result, numbers, scales):
+        self.box = result.difference.bbox
+        self.science, self.factor = blockMean(result.science.image.array, maxSide=_PREVIEW)
+        self.template = blockMean(result.matchedTemplate.image.array, maxSide=_PREVIEW)[0] * scales.factor
+        self.chi, _ = blockMean(numbers.chi, maxSide=_PREVIEW)
+        self.chi *= np.float32(self.factor)
+        self.words = [
+            "science",
+            "template" if result.convolved == "science" else "matched template",
+            "difference / noise",
+        ]
+        self.sources = getattr(result, "sources", None)
+
+    def pictures(self, maxSide=_PREVIEW):
+        """PNGs of the three; smaller ones are means of blocks."""
+        (science, n), (template, _), (chi, _) = (
+            blockMean(a, maxSide=maxSide) for a in (self.science, self.template, self.chi)
+        )
+        level, sigma = localScale(science)
+        sky, _ = localScale(template)
+        return greyPng(science, level, sigma, 400.0), greyPng(template, sky, sigma, 400.0), chiPng(chi * np.float32(n))
+
+    def marks(self, minRadius):
+        """Circles around candidates, red for positive ones and blue for negative ones; None without any."""
+        positions = sourcePositions(self.sources) if self.sources is not None and len(self.sources) else None
+        if positions is None:
+            return None
+        drawing = self._drawing()
+        negative, significance = flagColumn(self.sources, "is_negative"), significanceOf(self.sources)
+        for i in np.flatnonzero(candidateRows(self.sources)):
+            colour = _NEGATIVE if negative[i] else _POSITIVE
+            x, y = positions[0][i] - self.box.minX, positions[1][i] - self.box.minY
+            words = f"{significance[i]:.1f} sigma at {positions[0][i]:.1f}, {positions[1][i]:.1f}"
+            drawing.circle(x, y, minRadius * self.box.width, colour, words, f"source{i}")
+        return drawing
+
+    def _drawing(self):
+        height, width = self.chi.shape
+        return Drawing(width * self.factor, height * self.factor)
+
+    def cells(self, sides):
+        """Lines between the cells of the kernel's stars."""
+        drawing = self._drawing()
+        for x in range(sides[0], int(drawing.width), sides[0]):
+            drawing.line(x - 0.5, 0, x - 0.5, drawing.height, "#8fd0ff")
+        for y in range(sides[1], int(drawing.height), sides[1]):
+            drawing.line(0, y - 0.5, drawing.width, y - 0.5, "#8fd0ff")
+        return drawing
+
+    def stars(self, candidates):
+        """Circles around the stars of the fit; rejected ones are crossed."""
+        drawing = self._drawing()
+        radius = 0.009 * self.box.width
+        for row in candidates:
+            x, y = float(row["x"]) - self.box.minX, float(row["y"]) - self.box.minY
+            if row["usedInFit"]:
+                drawing.circle(x, y, radius, "#f0e442", f"star {row['id']}, S/N {row['rating']:.0f}")
+            elif row["status"] == "BAD":
+                drawing.cross(x, y, 0, radius, "#f0e442")
+        return drawing
+
+
+def _verdict(section, result, numbers, verdict, shown):
     sources = getattr(result, "sources", None)
-    if sources is not None:
-        cards["sources"] = len(sources)
-    section.cards(cards)
+    count = "" if sources is None else f"; {_counted(int(np.count_nonzero(candidateRows(sources))), 'candidate')}"
+    section.verdict(verdict["state"], verdict["sentence"] + count)
+    marks = shown.marks(0.016)
+    words = shown.words[2] + ", -5 (blue) to 5 (red)" + ("; circles: candidates" if marks is not None else "")
+    pictures = shown.pictures(_THUMB)
+    captions = [*(w[0].upper() + w[1:] for w in shown.words[:2]), words[0].upper() + words[1:]]
+    section.row([(p, c, c, marks if i == 2 else None) for i, (p, c) in enumerate(zip(pictures, captions))], link="s3")
+    section.cards(_cards(result, numbers))
     rules = verdict["rules"]
-    section.table(
-        {
-            "rule": [r["name"] for r in rules],
-            "found": [r["value"] for r in rules],
-            "good": [r["good"] for r in rules],
-            "judged": [r["state"] or "not judged" for r in rules],
-        },
-        states=[r["state"] for r in rules],
-        sortable=False,
-    )
+    signs = {"green": "\u2713 green", "amber": "! amber", "red": "\u2717 red", None: "not judged"}
+    columns = {
+        "rule": [r["name"] for r in rules],
+        "found": [r["value"] for r in rules],
+        "good": [r["good"] for r in rules],
+        "judged": [signs[r["state"]] for r in rules],
+    }
+    if any(r["state"] in ("amber", "red") for r in rules):
+        columns["what helps"] = [remedyOf(r["name"]) if r["state"] in ("amber", "red") else "" for r in rules]
+    section.table(columns, forms={"found": ".3f"}, states=[r["state"] for r in rules], sortable=False)
     if result.warnings:
-        section.heading("Warnings").items(f"{code}: {sentence}" for code, sentence in result.warnings)
+        section.heading("Warnings").items(warningText(code, sentence) for code, sentence in result.warnings)
+    _method(section, result.metadata)
     section.heading("Decisions").items(result.decisions)
 
 
-def _inputs(section, result, summary):
+def _cards(result, numbers):
+    metadata, cards = result.metadata, {"was convolved": result.convolved}
+    for key, label, form in (
+        ("skyChi", "sky noise / predicted", ".3f"), ("looRmsMedian", "chi of stars, left out", ".3f"),
+        ("nGoodCandidates", "stars in the fit", "d"), ("spatialKernelSum", "kernel sum: flux ratio", ".4f"),
+        ("sciencePsfSize", "science FWHM, px", ".2f"), ("templatePsfSize", "template FWHM, px", ".2f"),
+        ("templateCoveragePercent", "template coverage, %", ".1f"),
+    ):  # fmt: skip
+        if metadata.get(key) is not None:
+            cards[label] = format(metadata[key], form)
+    if numbers.starFigures is not None and numbers.starFigures["n"]:
+        figures = numbers.starFigures
+        offset = f"{1000 * np.hypot(figures['dx'], figures['dy']):.1f} ± {1000 * figures['error']:.1f}"
+        cards["offset of stars, 0.001 px"] = offset
+    depth = (metadata.get("expectedDepth") or {}).get(result.convolved) or {}
+    if depth.get("fluxError"):
+        cards["5 sigma point source, counts"] = f"{5 * depth['fluxError']:.0f}"
+    if getattr(result, "sources", None) is not None:
+        cards["candidates"] = str(int(np.count_nonzero(candidateRows(result.sources))))
+    return cards
+
+
+def _method(section, metadata):
+    """Which method served the pair best, where several were compared."""
+    found = metadata.get("methodComparison")
+    if not isinstance(found, dict):
+        return
+    section.heading("Which method serves this pair best")
+    plain = {k: v for k, v in found.items() if isinstance(v, (str, int, float, bool)) or v is None}
+    sentence = next((plain.pop(k) for k in ("sentence", "why", "reason") if isinstance(plain.get(k), str)), None)
+    if sentence:
+        section.paragraph(sentence)
+    section.facts(plain)
+    methods = {k: v for k, v in found.items() if isinstance(v, dict)}
+    names = list(dict.fromkeys(n for v in methods.values() for n in v if not isinstance(v[n], (dict, list))))
+    if names:
+        section.table(
+            {"method": list(methods), **{n: [v.get(n) for v in methods.values()] for n in names}}, sortable=False
+        )
+
+
+def _maskShares(result):
+    """Shares of the planes that are set anywhere, by image: image -> plane -> fraction."""
+    images = {
+        "science": result.science,
+        "template as subtracted": result.matchedTemplate,
+        "difference": result.difference,
+    }
+    shares = {name: exposure.mask.fractions() for name, exposure in images.items()}
+    planes = [
+        p for p in dict.fromkeys(p for s in shares.values() for p in s) if any(s.get(p, 0) > 0 for s in shares.values())
+    ]
+    return {name: {p: float(share.get(p, 0.0)) for p in planes} for name, share in shares.items()}
+
+
+def _inputs(section, summary, masks):
     for role, facts in summary.get("inputs", {}).items():
         section.heading(role.capitalize())
         shown = {k: facts[k] for k in ("path", "ext", "sha256") if facts.get(k)}
         shown["size"] = f"{facts.get('width')} x {facts.get('height')} px from {facts.get('xy0')}"
         section.facts(shown).items(facts.get("provenance", []))
     section.heading("Masks")
-    images = {"science": result.science, "template as subtracted": result.matchedTemplate, "difference": result.difference}
-    shares = {name: exposure.mask.fractions() for name, exposure in images.items()}
-    planes = [p for p in dict.fromkeys(p for s in shares.values() for p in s) if any(s.get(p, 0) > 0 for s in shares.values())]
+    planes = list(dict.fromkeys(p for share in masks.values() for p in share))
     columns = {"plane": planes}
-    for name, share in shares.items():
+    for name, share in masks.items():
         columns[f"{name}, %"] = [100.0 * share.get(p, 0.0) for p in planes]
     section.table(columns, forms={k: ".3f" for k in columns}, csvName="masks")
 
 
-def _look(section, result, numbers, scales):
-    difference = result.difference
-    science, factor = blockMean(result.science.image.array, maxSide=_PREVIEW)
-    template, _ = blockMean(result.matchedTemplate.image.array, maxSide=_PREVIEW)
-    chi, _ = blockMean(numbers.chi, maxSide=_PREVIEW)
-    chi = chi * np.float32(factor)
-    _, sigma = localScale(science)
-    sky, _ = localScale(template * scales.factor)
-    words = "template" if result.convolved == "science" else "matched template"
+def _look(section, result, shown, cell):
+    difference, factor = result.difference, shown.factor
     means = f", means of {factor} x {factor} px" if factor > 1 else ""
+    science, template, chi = shown.pictures()
     pictures = [
-        (greyPng(science, scales.science, sigma), f"science{means}"),
-        (greyPng(template * scales.factor, sky, sigma), f"{words}, on the same stretch{means}"),
-        (chiPng(chi), f"difference over its noise, -5 (blue) to 5 (red); grey: masked{means}"),
+        (science, f"science{means}"),
+        (template, f"{shown.words[1]}, on the same stretch{means}"),
+        (chi, f"difference over its noise, -5 (blue) to 5 (red); grey: masked{means}"),
     ]
-    section.look(pictures, _overlays(difference, factor))
+    overlays = _overlays(difference, factor)
+    marks = shown.marks(0.011)
+    candidates = getattr(result, "candidates", None)
+    if marks is not None:
+        overlays.insert(0, (marks, "candidates", _POSITIVE))
+    if candidates is not None and len(candidates):
+        overlays.append((shown.stars(candidates), "stars of the fit", "#f0e442?"))
+    if cell is not None:
+        overlays.append((shown.cells(cell), "cells", "#8fd0ff?"))
+    section.look(pictures, overlays)
     hints = ["Click or space: next picture. Enlarge with the buttons or ctrl and wheel, move by dragging."]
     if difference.wcs is not None:
         hints.append(_orientation(difference))
@@ -233,136 +373,16 @@ def _orientation(exposure):
     return f"North is {names[0]}, east {names[1]}; {scale:.3g} arcsec per pixel; {centre}."
 
 
-def _kernel(section, result, numbers, scales):
-    images, box = numbers.kernelImages, result.difference.bbox
-    frequency, alongX, alongY = kernelPower(images[len(images) // 2, len(images) // 2])
-    section.figure(
-        kernelFigure(images), f"Matching kernel on a grid of 5 x 5 positions, its profile and its transform; "
-        f"it was applied to the {result.convolved}",
-        "The mosaic is linear below 3 % of the peak, logarithmic above.",
-        data={"cyclesPerPixel": frequency, "alongX": alongX, "alongY": alongY}, name="kernel_transform", dpi=_DPI,
-    )  # fmt: skip
-    total, dx, dy, width = kernelShapes(images)
-    section.figure(
-        kernelFieldFigure(images, box, result.background),
-        "Maps over the field of the kernel sum, its shift, its width, and the differential background",
-        data={"sum": total.ravel(), "dx": dx.ravel(), "dy": dy.ravel(), "rmsWidth": width.ravel()},
-        name="kernel_field", dpi=_DPI,
-    )  # fmt: skip
-    _psfs(section, result, scales)
+def _kernel(section, result, numbers, scales, psfs, cell):
+    kernelSection(section, result, numbers)
+    psfSection(section, psfs)
     candidates = getattr(result, "candidates", None)
     if candidates is not None and len(candidates):
-        _stars(section, result, numbers, scales, candidates)
+        starSection(section, result, numbers, scales, cell)
 
 
-def _psfs(section, result, scales):
-    """Profiles of models and of the stars themselves."""
-    box = result.difference.bbox
-    profiles = {}
-    radius = 10
-    for name, exposure in (("PSF of the science image", result.science), ("PSF of the difference", result.difference)):
-        if exposure.psf is not None:
-            try:
-                profiles[name] = (*_ringMeans(exposure.psf.computeKernelImage(box.center).array), "line")
-                radius = max(radius, int(2.5 * exposure.psf.fwhm(box.center)))
-            except ValueError:
-                continue  # a PSF that is not defined at the centre
-    candidates = getattr(result, "candidates", None)
-    if candidates is not None and len(candidates):
-        used = np.asarray(candidates["usedInFit"], bool)
-        best = np.flatnonzero(used)[np.argsort(-np.asarray(candidates["rating"], float)[used])][:30]
-        x, y = np.asarray(candidates["x"])[best] - box.minX, np.asarray(candidates["y"])[best] - box.minY
-        before = "stars, before the convolution: " if result.convolved == "science" else "stars, "
-        for name, image in ((before + "science", result.science), ("stars, template as subtracted", result.matchedTemplate)):
-            r, values = stackedProfile(image.image.array, x, y, min(radius, 30))
-            if r.size:
-                profiles[name] = (r, values, "points")
-    if not profiles:
-        return
-    data = {}
-    for name, (r, values, _) in profiles.items():
-        data |= {f"radius ({name})": r, name: values}
-    section.heading("PSFs")
-    section.figure(
-        psfFigure(profiles, radius), "Radial profiles of PSF models and of stacked stars, linear and logarithmic",
-        "Points: medians over the brightest stars of the fit. After matching the image that was not convolved and the "
-        "convolved one have the same profile.", data=data, name="psf_profiles", dpi=_DPI,
-    )  # fmt: skip
-
-
-def _ringMeans(image):
-    h, w = image.shape
-    y, x = np.mgrid[0:h, 0:w].astype(float)
-    r = np.hypot(x - (w - 1) / 2, y - (h - 1) / 2).ravel()
-    index = np.rint(2.0 * r).astype(int)
-    count = np.bincount(index)
-    filled = np.flatnonzero(count)
-    radius, profile = (np.bincount(index, weights=v)[filled] / count[filled] for v in (r, image.ravel()))
-    return radius, profile / profile[0]
-
-
-def _stars(section, result, numbers, scales, candidates):
-    section.heading("Stars of the fit")
-    names = [n for n in ("x", "y", "rating", "kernelSum", "spatialRms", "looRms") if n in candidates.colnames]
-    section.figure(
-        starFigure(candidates, result.difference.bbox),
-        "Residuals of stars against their signal-to-noise ratio and over the field",
-        "A star left out of the fit is predicted by the others: the honest figure.",
-        data={n: candidates[n].tolist() for n in names}, name="stars", dpi=_DPI,
-    )  # fmt: skip
-    worst = _mostTelling(candidates)
-    section.heading("The worst of them, and those that were rejected")
-    section.paragraph("Science, template as subtracted, difference over its noise from -5 (blue) to 5 (red).")
-    entries = []
-    for i in worst:
-        row = candidates[int(i)]
-        used = bool(row["usedInFit"])
-        why = "" if used else f", {row['rejectionText'] or row['status']}"
-        loo = float(row["looRms"]) if used else float(row["spatialRms"])
-        chi = f"; chi {loo:.2f}" if np.isfinite(loo) else ""
-        caption = f"star {row['id']} at {row['x']:.0f}, {row['y']:.0f}; S/N {row['rating']:.0f}{chi}{why}"
-        state = ("green" if loo < 1.3 else "amber") if used else None
-        picture = scales.triplet(result, numbers, row["x"], row["y"], _STAMP_HALF)
-        entries.append((picture, f"cut-outs of star {row['id']}", caption, state))
-    section.cuts(entries)
-    _starTable(section, candidates)
-
-
-def _mostTelling(candidates):
-    """Rows to show: rejected stars, then those of the largest residuals when left out."""
-    used = np.asarray(candidates["usedInFit"], bool)
-    rejected = np.flatnonzero(~used & (np.asarray(candidates["status"]) == "BAD"))[: _STAMPS // 2]
-    loo = np.nan_to_num(np.asarray(candidates["looRms"], float), nan=-1.0)
-    order = np.argsort(-np.where(used, loo, -2.0), kind="stable")
-    return [*order[: min(_STAMPS - len(rejected), int(used.sum()))], *rejected]
-
-
-def _starTable(section, candidates):
-    shown = {
-        "id": "star", "x": "x", "y": "y", "rating": "S/N", "status": "status", "kernelSum": "kernel sum",
-        "kernelSumError": "±", "spatialRms": "chi", "looRms": "chi, left out", "rejectionText": "reason",
-    }  # fmt: skip
-    columns = {label: candidates[name].tolist() for name, label in shown.items() if name in candidates.colnames}
-    forms = {"x": ".1f", "y": ".1f", "S/N": ".0f", "kernel sum": ".4f", "±": ".4f", "chi": ".3f", "chi, left out": ".3f"}
-    section.table(columns, units={"x": "px", "y": "px"}, forms=forms, csvName="kernel_stars")
-
-
-def _noise(section, result, numbers):
-    histogram = chiHistogram(numbers)
-    section.figure(
-        noiseFigure(numbers, histogram),
-        "Histogram of difference over noise, observed against predicted noise, correlation of neighbouring pixels, "
-        "noise of squares against their size",
-        "Without decorrelation the convolved noise of neighbouring pixels is correlated, and sums over apertures are "
-        "noisier than the variance plane says.", data=histogram, name="residuals", dpi=_DPI,
-    )  # fmt: skip
-    section.heading("Noise by prediction, and of squares of sky")
-    bins, squares = numbers.noiseBins, numbers.apertures
-    section.table(bins, forms={"predicted": ".4g", "observed": ".4g"}, sortable=False, csvName="noise_by_prediction")
-    section.table(squares, forms={"observed": ".3f"}, sortable=False, csvName="noise_of_squares")
-    maps = chiMaps(numbers.chi)
-    section.figure(
-        chiMapFigure(maps, result.difference.bbox), "Maps of the mean and the scatter of difference over noise",
-        data={"mean": maps[0].ravel(), "sigma": maps[1].ravel()}, name="chi_map", dpi=_DPI,
-    )  # fmt: skip
-
+def _cellOf(summary):
+    """Sides of the cells from which the stars of the fit are chosen, or None."""
+    values = summary.get("config", {}).get("values", {})
+    sides = [values.get(f"psfmatch.sizeCell{axis}") for axis in "XY"]
+    return sides if all(isinstance(v, int) and v > 0 for v in sides) else None

@@ -1,0 +1,116 @@
+"""Panels of the candidates of a difference image."""
+
+import numpy as np
+
+from .panels import BLUE, GREEN, GREY, ORANGE, legend, logAxis, panel, title
+from .pixels import robustScale
+
+__all__ = ["completenessPanel", "flagPanel", "magnitudePanel", "pullPanel", "significancePanel"]
+
+_COLOURS = {"positive": ORANGE, "negative": BLUE, "flagged": "#9aa3ad"}
+
+
+def _stacked(axes, values, kinds, edges):
+    """Histograms of the kinds, one on the other, so that each is seen."""
+    base = np.zeros(len(edges) - 1)
+    for name, chosen in kinds.items():
+        counts = np.histogram(values[chosen & np.isfinite(values)], edges)[0]
+        if counts.any():
+            hatch = "////" if name == "negative" else None
+            axes.stairs(base + counts, edges, baseline=base, fill=True, color=_COLOURS[name], label=f"{name}: {counts.sum()}",
+                        hatch=hatch, edgecolor="white" if hatch else None, linewidth=0.4)  # fmt: skip
+            base = base + counts
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.set_ylim(0, max(1.0, 1.35 * base.max()))
+    axes.set_ylabel("sources", fontsize=9)
+    legend(axes)
+
+
+def significancePanel(significance, kinds, threshold=None):
+    """Histogram of the significance by kind: a `dict` of name to rows."""
+    figure, axes = panel()
+    either = np.logical_or.reduce(list(kinds.values()))
+    values = significance[either & np.isfinite(significance)]
+    low = min(values.min(), threshold or np.inf)
+    edges = np.geomspace(max(low, 0.5) * 0.97, max(values.max(), 2.0 * low) * 1.03, 25)
+    _stacked(axes, significance, kinds, edges)
+    logAxis(axes, "x", edges[0], edges[-1])
+    if threshold:
+        axes.axvline(threshold, color="0.3", linestyle="--", linewidth=0.9)
+    axes.set_xlabel("significance [sigma]" + (f"; dashed: threshold {threshold:g}" if threshold else ""), fontsize=9)
+    title(axes, "significance of sources")
+    return figure
+
+
+def magnitudePanel(magnitudes, kinds):
+    """Histogram of magnitudes by kind."""
+    values, label = magnitudes
+    figure, axes = panel()
+    shown = values[np.logical_or.reduce(list(kinds.values())) & np.isfinite(values)]
+    low, high = np.floor(2 * shown.min()) / 2, np.ceil(2 * shown.max()) / 2 + 0.5
+    step = 0.25 if high - low <= 8 else 0.5
+    _stacked(axes, values, kinds, np.arange(low, high + 0.5 * step, step))
+    axes.set_xlim(high, low)  # bright to the right
+    axes.set_xlabel(label, fontsize=9)
+    title(axes, "magnitudes of sources")
+    return figure
+
+
+def pullPanel(pulls):
+    """Fluxes at empty positions over their errors."""
+    figure, axes = panel()
+    edges = np.linspace(-5.0, 5.0, 21 if len(pulls) < 200 else 41)
+    counts = np.histogram(np.clip(pulls, -5.0, 5.0), edges)[0]
+    axes.stairs(counts, edges, fill=True, color=BLUE, alpha=0.75, label=f"{len(pulls)} positions")
+    x = np.linspace(-5.0, 5.0, 201)
+    density = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi) * len(pulls) * (edges[1] - edges[0])
+    axes.plot(x, density, color="black", linestyle="--", linewidth=1, label="unit Gaussian")
+    middle, sigma = robustScale(pulls)
+    n = len(pulls)
+    axes.set_xlabel("PSF flux / its error", fontsize=9)
+    axes.set_ylabel("positions", fontsize=9)
+    title(axes, f"empty sky: median {middle:+.2f}, scatter {sigma:.2f} ± {1.17 * sigma / np.sqrt(2 * n):.2f}")
+    legend(axes, loc="upper left")
+    return figure
+
+
+def flagPanel(flags):
+    """Numbers of sources by flag."""
+    counts = {}
+    for words in flags:
+        for word in words.split():
+            counts[word] = counts.get(word, 0) + 1
+    figure, axes = panel()
+    names = sorted(counts, key=counts.get)[-12:]
+    axes.barh(names, [counts[n] for n in names], color=GREY)
+    for row, name in enumerate(names):
+        axes.text(counts[name], row, f" {counts[name]}", va="center", fontsize=8.5)
+    left = 0.25
+    axes.set_position([left, axes.get_position().y0, 0.965 - left, axes.get_position().height])
+    axes.set_xlim(0, 1.12 * max(counts.values()))
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("sources", fontsize=9)
+    title(axes, f"flags of {len(flags)} sources")
+    return figure
+
+
+def completenessPanel(signal, completeness, error=None, purity=None, threshold=None):
+    """Completeness of injected sources against their signal-to-noise ratio, with purity where it is known."""
+    figure, axes = panel()
+    axes.errorbar(signal, completeness, error, fmt="o-", color=BLUE, markersize=4, capsize=2, label="completeness")
+    if purity is not None:
+        axes.plot(signal, purity, "s--", color=GREEN, markersize=4, label="purity")
+    for level in (0.5, 0.99):
+        axes.axhline(level, color="0.6", linewidth=0.7, linestyle=":")
+    if threshold:
+        axes.axvline(threshold, color="0.3", linestyle="--", linewidth=0.9)
+    axes.set_ylim(-0.03, 1.06)
+    axes.set_xlabel(
+        "signal-to-noise ratio of the injected source" + ("; dashed: threshold" if threshold else ""), fontsize=9
+    )
+    axes.set_ylabel("share", fontsize=9)
+    title(axes, "injected sources that are found")
+    legend(axes, loc="lower right")
+    return figure
