@@ -80,6 +80,8 @@ def test_everyDiagnosticIsThere(result):
     zogy = result.metadata["zogy"]
     assert {"zogyBeta", "zogyGamma", "zogyFluxScale", "zogyScoreFlux", "growRadius", "nPsfFallbacks"} <= set(zogy)
     assert zogy["zogyBeta"] == pytest.approx(1 / 0.8, rel=0.02)
+    assert zogy["registrationStars"] >= 10 and zogy["registrationLimit"] < 0.1
+    assert max(zogy["astrometricSigma"]) < 0.05  # the images are registered; what is measured is that
     header = result.difference.metadata
     assert header["METHOD"] == "ZOGY" and header["DIFFSIGN"] == "SCI-TMPL"
     assert any(sentence.startswith("proper difference") for sentence in result.decisions)

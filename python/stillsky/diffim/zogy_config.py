@@ -93,7 +93,7 @@ class ZogySubtractConfig(Config):
     astrometricSigma = RangeField(
         dtype=float,
         doc="Standard deviation of the relative registration (pixels), for the significance of the score at bright "
-        "sources. 0: with psfRatio 'models' the scatter of the stars, else none.",
+        "sources. 0: measured at the stars, as what the matching kernel leaves or, with psfRatio 'models', their scatter.",
         default=0.0,
         min=0.0,
     )

@@ -11,6 +11,7 @@ from ..image import Exposure, Image, Mask, MaskedImage
 from ..stats import clippedStats
 from .zogy_exposures import zogyExposures
 from .zogy_nodes import KernelPair, PsfPair
+from .zogy_registration import registrationScatter
 from .zogy_scale import fitFluxRatio
 from .zogy_tiles import Background
 
@@ -40,8 +41,8 @@ def properDifference(science, template, psfs, fit, scienceConvolved, objects, co
     Returns
     -------
     result : `stillsky.diffim.ZogyResult`
-        With ``zogyGamma`` and what ``config.zogy.psfRatio`` brings in the metadata; the sky of the difference has the
-        median 0.
+        With ``zogyGamma``, the scatter of the registration that the corrected score allows for, and what
+        ``config.zogy.psfRatio`` brings in the metadata; the sky of the difference has the median 0.
     """
     settings = config.zogy
     sigma, extra = settings.astrometricSigma, {"psfRatio": settings.psfRatio}
@@ -52,6 +53,10 @@ def properDifference(science, template, psfs, fit, scienceConvolved, objects, co
         background = chebyshevBackground(fit.background, science.bbox, unit)
     if settings.psfRatio == "kernel":
         optics = KernelPair(psfs[0] if scienceConvolved else psfs[1], fit.kernel, scienceConvolved)
+        if not sigma:
+            left = _leftByKernel(science, template, psfs, fit, scienceConvolved, settings)
+            sigma = left.sigma
+            extra.update(registrationLimit=left.limit, registrationStars=left.nStars)
     else:
         stars = objects.isStar
         bits = [e.mask.bitmask(list(settings.holeMaskPlanes), ignoreMissing=True) for e in (science, template)]
@@ -74,6 +79,16 @@ def properDifference(science, template, psfs, fit, scienceConvolved, objects, co
     result.metadata.update(extra)
     _centre(result, config)
     return result
+
+
+def _leftByKernel(science, template, psfs, fit, scienceConvolved, settings):
+    """Registration that the matching kernel leaves, from the stars that it was fitted to."""
+    pair = (template, science) if scienceConvolved else (science, template)
+    bits = [e.mask.bitmask(list(settings.holeMaskPlanes), ignoreMissing=True) for e in pair]
+    stars = sorted((c for c in fit.candidates if c["usedInFit"]), key=lambda c: -c["rating"])
+    x, y = ([c[axis] for c in stars] for axis in "xy")
+    images = [e.maskedImage for e in pair]
+    return registrationScatter(*images, fit.kernel, fit.background, psfs[1 if scienceConvolved else 0], x, y, bits)
 
 
 def chebyshevBackground(function, bbox, unit=1.0):
