@@ -74,6 +74,7 @@ public:
             : images_(images), psfs_(psfs), start_(start), footprint_(footprint), control_(control) {
         const Box2I image({0, 0}, {images.difference->image.width, images.difference->image.height});
         box_ = footprint.bbox().clippedTo(image);
+        if (lobesKnown()) box_ = box_.clippedTo(aroundLobes());
         direct_ = images.science || images.reference;
         nImages_ = direct_ ? IMAGES : 1;
         nFluxes_ = control.separateFluxes ? 2 : 1;
@@ -112,10 +113,25 @@ public:
 private:
     size_t count() const { return static_cast<size_t>(box_.width()) * static_cast<size_t>(box_.height()); }
 
-    bool usable() const {
+    bool lobesKnown() const {
         for (double v : {start_.posX, start_.posY, start_.negX, start_.negY}) {
             if (!(std::fabs(v) < 1e9)) return false;
         }
+        return start_.maxShift > 0 && start_.maxShift < 1e9;
+    }
+
+    // As far as the lobes can go: the footprint of a dipole is smaller, one that others joined is not.
+    Box2I aroundLobes() const {
+        const double m = start_.maxShift;
+        const int x0 = static_cast<int>(std::floor(std::min(start_.posX, start_.negX) - m));
+        const int y0 = static_cast<int>(std::floor(std::min(start_.posY, start_.negY) - m));
+        const int x1 = static_cast<int>(std::ceil(std::max(start_.posX, start_.negX) + m));
+        const int y1 = static_cast<int>(std::ceil(std::max(start_.posY, start_.negY) + m));
+        return Box2I({x0, y0}, {x1 - x0 + 1, y1 - y0 + 1});
+    }
+
+    bool usable() const {
+        if (!lobesKnown()) return false;
         for (int k = 0; k < nImages_; ++k) {
             for (int j = 0; j < psfs_[k].height; ++j) {
                 for (int i = 0; i < psfs_[k].width; ++i) {
@@ -123,7 +139,7 @@ private:
                 }
             }
         }
-        return start_.maxShift > 0 && box_.width() > 0 && box_.height() > 0;
+        return box_.width() > 0 && box_.height() > 0;
     }
 
     void readPixels(DipoleFitResult& r) {

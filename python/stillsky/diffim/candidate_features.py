@@ -36,6 +36,7 @@ class CandidateCuts:
     maxMaskedFraction: float = 0.1
     haloRadii: float = 2.0
     dipoleRatio: float = 0.5
+    maxDipoleSeparation: float = 6.0
     minTrailLength: float = 3.0
 
 
@@ -330,10 +331,18 @@ def _center(table, plane):
 
 
 def _isDipole(table, cuts):
-    """Classified by the fit, or lobes of both signs of which the weaker has more than a fraction of the stronger."""
+    """Classified by the fit, or lobes of both signs of which the weaker has more than a fraction of the stronger.
+
+    The peaks of a star misplaced by little are 2 sqrt(2) sigma apart in the PSF-filtered image; two peaks far apart are
+    two changes that happen to touch.
+    """
     both = [np.nan_to_num(np.asarray(table[f"significance_{sign}"], float)) for sign in ("positive", "negative")]
     lobes = np.minimum(*both) > cuts.dipoleRatio * np.maximum(*both)
-    return np.asarray(table["ip_diffim_DipoleFit_classification"], bool) | (lobes & (np.minimum(*both) > 0))
+    xx, yy, xy = (np.asarray(table[f"base_SdssShape_psf_{c}"], float) for c in ("xx", "yy", "xy"))
+    width = np.maximum(xx * yy - xy**2, 0) ** 0.25
+    apart = np.asarray(table["candidate_dipoleSeparation"]) > cuts.maxDipoleSeparation * width
+    lobes &= (np.minimum(*both) > 0) & ~apart
+    return np.asarray(table["ip_diffim_DipoleFit_classification"], bool) | lobes
 
 
 def _isTrail(table, cuts):

@@ -99,6 +99,10 @@ class CandidateCutConfig(Config):
     dipoleRatio = RangeField(
         dtype=float, doc="Weaker over stronger lobe from which on a source is a dipole.", default=0.5, min=0.0
     )
+    maxDipoleSeparation = RangeField(
+        dtype=float, doc="Farthest the peaks of both signs of a dipole are apart, widths (sigma) of the PSF.", default=6.0,
+        min=0.0,
+    )  # fmt: skip
     minTrailLength = RangeField(
         dtype=float, doc="Trails at least this long may differ from the PSF.", default=3.0, min=0.0
     )

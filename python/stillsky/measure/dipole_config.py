@@ -14,9 +14,12 @@ class DipoleFitConfig(Config):
         dtype=bool, doc="Fit all sources, not only those whose peaks are of both signs.", default=False
     )
     maxSeparation = RangeField(
-        dtype=float, doc="Greatest distance of a lobe from its start, in widths (sigma) of the PSF.", default=5.0, min=0.0,
+        dtype=float,
+        doc="Farthest a lobe may go from its start, and the lobes of a dipole from each other, widths (sigma) of the PSF.",
+        default=5.0,
+        min=0.0,
         inclusiveMin=False,
-    )  # fmt: skip
+    )
     relWeight = RangeField(
         dtype=float, doc="Weight of the science and template images relative to the difference.", default=0.5, min=0.0
     )

@@ -83,7 +83,7 @@ def fitDipoles(
     table.meta.update(dipoleFitsTried=0, dipoleFitsSkipped=0)
     if n == 0:
         return table
-    starts, both = _starts(footprints, np.broadcast_to(isNegative, n))
+    starts, both = _starts(footprints, np.broadcast_to(isNegative, n), _reach(_psfOf(difference, psf), config))
     _copyCentroids(table, centroids, footprints)
     chosen = both | config.fitAllDiaSources
     tooLarge = chosen & (footprints.areas > config.maxFootprintArea) & (config.maxFootprintArea > 0)
@@ -104,7 +104,15 @@ def fitDipoles(
     return table
 
 
-def _starts(footprints, isNegative):
+def _reach(psf, config):
+    """Farthest that the peaks of one dipole are apart, pixels: those of a small shift are at 2 sqrt(2) sigma (14.4)."""
+    try:
+        return (config.maxSeparation + 8**0.5) * psf.determinantRadius()
+    except errors.DomainError:
+        return np.inf
+
+
+def _starts(footprints, isNegative, reach):
     """((n, 4) positions x+, y+, x-, y-, whether there are peaks of both signs)."""
     n = len(footprints)
     starts, both = np.full((n, 4), np.nan), np.zeros(n, bool)
@@ -114,15 +122,25 @@ def _starts(footprints, isNegative):
         if len(own) == 0:
             starts[i] = (*footprints[i].centroid,) * 2
             continue
-        high, low = own[np.argmax(own["peakValue"])], own[np.argmin(own["peakValue"])]
-        both[i] = high["peakValue"] > 0 > low["peakValue"]
+        best = own[np.argmax(np.abs(own["peakValue"]))]
+        others = own[own["peakValue"] * np.sign(best["peakValue"]) < 0]
+        both[i] = len(others) > 0
         if both[i]:
+            other = _partner(best, others, reach)
+            high, low = (best, other) if best["peakValue"] > 0 else (other, best)
             starts[i] = high["f_x"], high["f_y"], low["f_x"], low["f_y"]
             continue
         # A lone peak is one lobe; the footprint's middle stands for the other.
         lobe, middle = (own[0]["f_x"], own[0]["f_y"]), footprints[i].centroid
         starts[i] = (*middle, *lobe) if isNegative[i] else (*lobe, *middle)
     return starts, both
+
+
+def _partner(best, others, reach):
+    """The strongest of the peaks within reach, or the nearest: footprints that touch may hold more than one dipole."""
+    distance = np.hypot(others["f_x"] - best["f_x"], others["f_y"] - best["f_y"])
+    near = distance <= reach
+    return others[np.argmax(np.where(near, np.abs(others["peakValue"]), -1.0) if near.any() else -distance)]
 
 
 def _copyCentroids(table, centroids, footprints):
@@ -175,7 +193,7 @@ class _Fit:
             *self.planes, *stacks, limits, (spans, offsets), float(c.relWeight), float(c.tolerance), 250,
             int(c.fitBackground), 1, bool(c.fitSeparateNegParams),
         )  # fmt: skip
-        _store(table, rows, found, self.pixels, c)
+        _store(table, rows, found, self.pixels, c, limits[:, 4])
 
     def _stacks(self, positions):
         """Spline coefficients of the three PSFs at positions, and the width of the difference's."""
@@ -202,7 +220,7 @@ def splineCoefficients(kernels):
     return out / out.sum(axis=(1, 2), keepdims=True)
 
 
-def _store(table, rows, found, pixels, config):
+def _store(table, rows, found, pixels, config, maxSeparation):
     failed = (found["flagBits"] & 1 != 0) | (found["flagBits"] & 16 != 0) | ~(found["posFlux"] > 1.0)
     edge = found["flagBits"] & 2 != 0
     table[PREFIX + "classificationAttempted"][rows] = True
@@ -210,7 +228,7 @@ def _store(table, rows, found, pixels, config):
     table[PREFIX + "flag_edge"][rows] = edge
     table[PREFIX + "nData"][rows] = found["nData"]
     fitted = found["flagBits"] & 1 == 0
-    rows, found, failed = rows[fitted], found[fitted], failed[fitted]
+    rows, found, failed, maxSeparation = (v[fitted] for v in (rows, found, failed, maxSeparation))
     values = _lobes(found, pixels)
     with np.errstate(all="ignore"):
         positive, negative = found["posFlux"], found["negFlux"]
@@ -228,6 +246,8 @@ def _store(table, rows, found, pixels, config):
         table[PREFIX + name][rows] = column
     good = (signal > config.minSn) & (positive >= 1) & (negative >= 1) & ~failed
     good &= (np.maximum(share, 1 - share) < config.maxFluxRatio) & (values["deltaChi2"] > config.minDeltaChi2)
+    # Farther apart they are two sources.
+    good &= values["separation"] <= maxSeparation
     table[PREFIX + "classification"][rows] = good
     # What is no dipole stays at its centroid: a transient must not be measured between itself and a chance peak.
     for name in "xy":

@@ -65,7 +65,8 @@ struct DipolePsfs {
 // own image; weights 1/variance, times relWeight^2 for the direct images; bad pixels have weight 0. The fluxes and
 // backgrounds are linear: they are solved for at every trial of the four coordinates (variable projection, Golub &
 // Pereyra 1973, SIAM J. Numer. Anal. 10, 413, in Kaufman's form), which follow Levenberg-Marquardt steps with the
-// analytic Jacobian of the spline. Pixels: the bounding box of the footprint, clipped to the image.
+// analytic Jacobian of the spline. Pixels: the bounding box of the footprint, clipped to the image and to maxShift around
+// the starts.
 // Errors: inverse of the normal matrix between the covariance of the data, in which the noise of the difference is that
 // of the science image minus that of the template; not rescaled by chi-square.
 // ShapeError for sizes that do not fit. Sources run in parallel; about 0.3 ms each for 30 x 30 pixels.
