@@ -1,5 +1,6 @@
 """A small configuration and a fast stand-in for the subtraction: the command line is tested apart from the job."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -55,6 +56,7 @@ class SmallConfig(Config):
         dtype=str, doc="Which image.", default="auto", allowed={"auto": "a", "template": "t", "science": "s"}
     )
     psfmatch = ConfigField("The fit.", FitConfig)
+    doDetection = Field(dtype=bool, doc="Sources.", default=True)
     cells = ConfigDictField(doc="By name.", keytype=str, itemtype=BasisConfig, default={"one": BasisConfig()})
     none = ConfigDictField(doc="Nothing.", keytype=str, itemtype=BasisConfig, default={})
     comment = Field(dtype=str, doc="Text: any; even 'quoted' # text.", default=None, optional=True)
@@ -112,8 +114,13 @@ class FakeResult:
         self.warnings = [("W-DECONV", "the kernel sharpens")]
         self.timings = {"fit": 0.1}
 
-    def write(self, prefix, overwrite=False, compress="none", summary=True, picture=True, report=True):
+    def write(
+        self, prefix, overwrite=False, compress="none", sources=".ecsv", summary=True, picture=True, report=True
+    ):
         names = [prefix + s for s in (".diff.fits", ".matched.fits", ".kernel.fits")]
+        texts = [prefix + s for s in (f".sources{sources}", ".sources.reg")]
+        for name in texts:
+            Path(name).write_text("sources")
         for name in names[:2]:
             fits.PrimaryHDU(self.difference.image.array).writeto(name)
         writeKernel(self.kernel, names[2])
@@ -123,13 +130,16 @@ class FakeResult:
             if self.score is not None:
                 names.append(prefix + ".score.fits")
                 fits.PrimaryHDU(self.score.image.array).writeto(names[-1])
-        return names
+            texts.append(prefix + ".footprints.fits")
+            fits.PrimaryHDU(self.difference.mask.array).writeto(texts[-1])
+        return names + texts
 
 
 @pytest.fixture
 def fakeSubtract(smallConfig, monkeypatch):
     """A stand-in for `stillsky.diffim.subtract`: ``fake.error`` is raised, ``fake.calls`` remembers."""
     fake = types.ModuleType("stillsky.diffim")
+    fake.__path__ = importlib.import_module("stillsky.diffim").__path__  # its modules are the real ones
     fake.error, fake.calls = None, []
 
     def subtract(science, template, *, config=None, method="al", stars=None, progress=None, keepWarped=False):

@@ -64,7 +64,9 @@ def test_missingCompanionsAreRefused(products, run, tmp_path):
 def test_noReportWritesNone(products, run, tmp_path):
     argv = ["subtract", products / "sci.fits", products / "tmpl.fits", "-qq", "-o", tmp_path / "r"]
     assert run(*argv, "--no-report", "--no-picture")[0] == 0
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["r.diff.fits", "r.json", "r.kernel.fits", "r.matched.fits"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "r.diff.fits", "r.json", "r.kernel.fits", "r.matched.fits", "r.sources.ecsv", "r.sources.reg"
+    ]  # fmt: skip
 
 
 def test_cutoutsAreThePixelsOfTheProducts(products, run, tmp_path):

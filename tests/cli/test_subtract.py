@@ -13,7 +13,9 @@ from stillsky import errors
 from stillsky.cli.exits import codeOf, describe
 from stillsky.fits import readKernel
 
-_PRODUCTS = ["r.diff.fits", "r.html", "r.json", "r.kernel.fits", "r.matched.fits", "r.png"]
+_PRODUCTS = [
+    "r.diff.fits", "r.html", "r.json", "r.kernel.fits", "r.matched.fits", "r.png", "r.sources.ecsv", "r.sources.reg"
+]  # fmt: skip
 
 
 def _new(folder):
@@ -110,7 +112,7 @@ def test_psfmatch_writes_the_kernel_only(fakeSubtract, work, run):
 def test_keep_writes_the_warped_template_too(fakeSubtract, work, run):
     code, out, _ = run("subtract", "sci.fits", "tmpl.fits", "-o", "r", "--keep", "--json")
     assert code == 0 and fakeSubtract.calls[0]["keepWarped"] is True
-    assert _new(work) == sorted([*_PRODUCTS, "r.warped.fits"]) == json.loads(out)["products"]
+    assert _new(work) == sorted([*_PRODUCTS, "r.footprints.fits", "r.warped.fits"]) == json.loads(out)["products"]
     assert run("subtract", "sci.fits", "tmpl.fits", "-o", "s", "--keep", "--dry-run")[2].count("s.warped.fits") == 1
     os.rename("r.warped.fits", "t.warped.fits")
     assert run("subtract", "sci.fits", "tmpl.fits", "-o", "t", "--keep")[0] == 7

@@ -5,7 +5,7 @@ import pytest
 
 from stillsky.diffim.detect_errors import BadSubtractionError, NoDiaSourcesError
 from stillsky.diffim.detect_measure import checkResult, detectAndMeasure
-from stillsky.diffim.detect_measure_config import DetectAndMeasureAlgorithmConfig
+from stillsky.diffim.detect_measure_config import DetectAndMeasureTaskFields
 from stillsky.diffim.ids import IdFactory, IdGenerator, sourceIdLayout
 from stillsky.diffim.source_schema import sourceSchema
 from stillsky.errors import DomainError, IdOverflowError, InvalidPsfError, ShapeError
@@ -47,7 +47,7 @@ def pairOf(x, y, flux, seed=1, noise=1.0, xy0=(0, 0), level=0.0):
 
 
 def plainConfig(**values):
-    config = DetectAndMeasureAlgorithmConfig()
+    config = DetectAndMeasureTaskFields()
     config.doSubtractBackground = False
     for name, value in values.items():
         setattr(config, name, value)

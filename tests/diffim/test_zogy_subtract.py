@@ -105,7 +105,8 @@ def test_productsWithTheScore(pair, tmp_path):
     result = subtract(*exposures, method="zogy", keepWarped=True)
     names = result.write(tmp_path / "p", picture=False, report=False)
     assert {name.rsplit("/p")[-1] for name in names} == {
-        ".diff.fits", ".matched.fits", ".kernel.fits", ".warped.fits", ".score.fits", ".json"
+        ".diff.fits", ".matched.fits", ".kernel.fits", ".warped.fits", ".score.fits", ".json", ".sources.ecsv",
+        ".sources.reg", ".footprints.fits",
     }  # fmt: skip
     score = readExposure(tmp_path / "p.score.fits")[0]
     np.testing.assert_array_equal(score.image.array, result.score.image.array)

@@ -6,6 +6,7 @@ _RUBIN = {
     # Current Alard-Lupton subtraction of the Rubin pipelines, and the numerics of its kernel fit.
     "convolve": "template",
     "subtractBackground": False,
+    "detect.doSubtractBackground": True,
     "doCopyEdge": True,
     "minKernelSources": 3,
     "maxKernelSources": 1000,

@@ -85,6 +85,7 @@ def detectSources(
     includeThresholdMultiplier=1.0,
     nSigmaForKernel=7.0,
     excludeMaskPlanes=(),
+    missingMaskPlanes=(),
     statsMask=STATS_MASK,
     clearMask=True,
     doTempLocalBackground=True,
@@ -130,6 +131,9 @@ def detectSources(
         Full width of the smoothing kernel in units of sigma.
     excludeMaskPlanes : sequence of str
         Pixels that such a plane touches (after smoothing) count as 0.
+    missingMaskPlanes : sequence of str
+        Pixels of such a plane are missing, as those that are not finite: neither their values nor their noise enter the
+        smoothing, and nothing is detected on them. What lies beside them is found at its true significance.
     statsMask : sequence of str
         Planes left out of the clipped standard deviation.
     clearMask : bool
@@ -159,7 +163,8 @@ def detectSources(
     nGrow = int(nSigmaToGrow * sigma + 0.5)
     if clearMask:
         _clear(masked.mask)
-    smooth = _Smoothed(masked, sigma, nSigmaForKernel) if doSmooth else _Smoothed(masked, None, None)
+    missing = masked.mask.bitmask(list(missingMaskPlanes), ignoreMissing=True) if missingMaskPlanes else 0
+    smooth = _Smoothed(masked, sigma if doSmooth else None, nSigmaForKernel, missing)
     smooth.zero(masked.mask, excludeMaskPlanes)
     control = makeControl(threshold, minPixels, True, includeThresholdMultiplier, edgePeaks, plateau)
     level, noise = _level(thresholdType, threshold, smooth, masked.mask, statsMask)
@@ -187,7 +192,7 @@ def detectSources(
 class _Smoothed:
     """The image that is searched: pixels, variance, and where the searched part begins."""
 
-    def __init__(self, masked, sigma, nSigma):
+    def __init__(self, masked, sigma, nSigma, missing):
         image = asImageArray(masked.image)
         variance = asVarianceArray(masked.variance, image.shape)
         self.xy0 = tuple(int(v) for v in masked.xy0)
@@ -196,10 +201,13 @@ class _Smoothed:
             self.half, self.width = 0, 0
             self.image = np.array(image)
             self.variance = variance
+            if missing:
+                self.image[(asMaskArray(masked.mask, self.shape) & missing) != 0] = np.nan
         else:
             self.width = _core.gaussianKernelWidth(sigma, nSigma)
             self.half = self.width // 2
-            whole = _core.smoothGaussian(image, variance, None, 0, sigma, self.width)
+            mask = asMaskArray(masked.mask, self.shape) if missing else None
+            whole = _core.smoothGaussian(image, variance, mask, missing, sigma, self.width)
             inner = tuple(slice(self.half, max(self.half, n - self.half)) for n in image.shape)
             self.image, self.variance = (plane[inner] for plane in whole)
         self.origin = (self.xy0[0] + self.half, self.xy0[1] + self.half)
@@ -221,7 +229,8 @@ class _Smoothed:
             )
 
     def minus(self, background):
-        return self.image - background.imageArray(self.box, dtype=self.image.dtype)
+        pixels = background.imageArray(self.box, dtype=self.image.dtype)
+        return np.subtract(self.image, pixels, out=pixels)
 
     def significance(self, peaks, sign, noise):
         """Absolute peak values over their standard deviations; `noise` is one number, or None for the plane's."""

@@ -50,7 +50,7 @@ class MergedDetections:
         return len(self.footprints)
 
 
-def mergeDetections(positive, negative, grow=2):
+def mergeDetections(positive, negative, grow=2, maxSeparation=None):
     """Join every negative footprint with the positive ones that it overlaps; several of these become one.
 
     Parameters
@@ -59,6 +59,9 @@ def mergeDetections(positive, negative, grow=2):
         Of one image.
     grow : int
         Both are grown by a disc of this radius first, pixels; clipped to the region searched.
+    maxSeparation : float, optional
+        Only footprints with peaks of opposite sign within this distance are joined, pixels: grown footprints of two
+        sources overlap far beyond the size of a dipole. Default: overlap is enough.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def mergeDetections(positive, negative, grow=2):
     region = positive.region
     parts = [_grown(f, grow, region) for f in (*positive, *negative)]
     nPositive = len(positive)
-    groups = _groups(parts, nPositive)
+    groups = _groups(parts, nPositive, maxSeparation)
     merged = [_union(members, parts, nPositive, region) for members in groups]
     order = sorted(range(len(merged)), key=lambda i: _position(merged[i][0]))
     merged = [merged[i] for i in order]
@@ -100,14 +103,25 @@ def _grown(footprint, radius, region):
     return Footprint(spans, footprint.peaks, region)
 
 
-def _groups(parts, nPositive):
+def _groups(parts, nPositive, maxSeparation):
     """Lists of indices of the footprints that belong together."""
     a, b = _overlaps(parts, nPositive)
+    if maxSeparation is not None and len(a):
+        near = [_peakDistance(parts[i].peaks, parts[j].peaks) <= maxSeparation for i, j in zip(a, b, strict=True)]
+        a, b = a[near], b[near]
     n = len(parts)
     links = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(n, n))
     _, labels = connected_components(links, directed=False)
     order = np.argsort(labels, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if n else []
+
+
+def _peakDistance(some, others):
+    """Smallest distance of two lists of peaks, infinite when one is empty."""
+    if not len(some) or not len(others):
+        return np.inf
+    dx, dy = (some[name][:, None] - others[name] for name in ("f_x", "f_y"))
+    return np.hypot(dx, dy).min()
 
 
 def _overlaps(parts, nPositive):

@@ -30,6 +30,15 @@ __all__ = [
     "fitFluxRatio",
     "ZogyConfig",
     "ZogyImagePsfMatchConfig",
+    "DetectAndMeasureResult",
+    "GlintTrails",
+    "detectAndMeasure",
+    "readFootprints",
+    "readSources",
+    "sourceSchema",
+    "writeFootprints",
+    "writeRegions",
+    "writeSources",
 ]
 
 _MODULES = {
@@ -68,6 +77,15 @@ _MODULES = {
     "ZogyImagePsfMatchTask": "zogy_task",
     "ZogyMapper": "zogy_task",
     "ZogyTask": "zogy_task",
+    "DetectAndMeasureResult": "detect_measure",
+    "GlintTrails": "glints",
+    "detectAndMeasure": "detect_measure",
+    "readFootprints": "source_io",
+    "readSources": "source_io",
+    "sourceSchema": "source_schema",
+    "writeFootprints": "source_io",
+    "writeRegions": "source_io",
+    "writeSources": "source_io",
 }
 
 

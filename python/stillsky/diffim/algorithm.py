@@ -1,4 +1,4 @@
-"""Subtract two exposures: align, find stars, choose a direction, match, subtract.
+"""Subtract two exposures: align, find stars, choose a direction, match, subtract, detect and measure.
 
 The difference is always science minus template, in the flux units of the science image:
 
@@ -11,14 +11,13 @@ masks are OR-ed. By default the noise, which K correlates, is made white again (
 PSF of the difference change.
 """
 
-import copy
 import logging
 import time
 from contextlib import contextmanager
 
 import numpy as np
 
-from ..errors import DomainError, MismatchError, NoDataError
+from ..errors import DomainError, InvalidPsfError, MismatchError, NoDataError
 from ..image import Exposure, Image, MaskedImage
 from ..kernel import ConvolutionControl, convolve, subtractModel
 from ..psf import GaussianPsf
@@ -33,6 +32,7 @@ from .inputs import (
     alignTemplate,
     asExposure,
     checkCoverage,
+    describedLike,
     differentShapes,
     medianVariance,
     moveTemplate,
@@ -108,7 +108,7 @@ def subtract(science, template, *, config=None, method="al", stars=None, progres
     """
     if method not in ("al", "zogy"):
         raise DomainError(f"method: wanted 'al' or 'zogy', got {method!r}")
-    job = _Job(config, progress, "subtract", 8 if method == "al" else 6)
+    job = _Job(config, progress, "subtract", 9 if method == "al" else 7)
     run = job.run if method == "al" else job.runZogy
     return run(asExposure(science, "science"), asExposure(template, "template"), stars, keepWarped)
 
@@ -205,13 +205,18 @@ class _Job:
                 difference = self._decorrelate(difference, science, template, fit, scienceConvolved)
         with self.stage("assess"):
             _describe(difference.metadata, fit, scienceConvolved, "decorrelation" in self.metadata)
-            self._assess(difference, fit, objects[0])
+            self._assess(difference)
         if keepWarped and template.psf is None:
             template.psf = psfs[1]
+        matchedTemplate = self._matchedTemplate(science, template, matched, psfs, scienceConvolved)
+        mode = "decorrelated" if "decorrelation" in self.metadata else "science"
+        with self.stage("sources"):
+            found = self._findSources(science, matchedTemplate, difference, fit, objects[0], psfs[0], mode)
         return SubtractResult(
             difference=difference,
-            matchedTemplate=self._matchedTemplate(science, template, matched, psfs, scienceConvolved),
+            matchedTemplate=matchedTemplate,
             science=science,
+            **found,
             warpedTemplate=template if keepWarped else None,
             **self._found(fit, scienceConvolved),
         )
@@ -232,13 +237,19 @@ class _Job:
                 f"one-sigma flux of a point source {found.metadata['zogyScoreFlux'] ** -0.5:.4g}"
             )
             _describeProper(difference.metadata)
-            self._assess(difference, fit, objects[0])
+            self._assess(difference)
         if keepWarped and template.psf is None:
             template.psf = psfs[1]
+        matched = subtractedTemplate(science, template, difference, psfs[0], found.metadata["zogyBeta"])
+        with self.stage("sources"):
+            sources = self._findSources(
+                science, matched, difference, fit, objects[0], psfs[0], "zogy", score=found.score
+            )
         return SubtractResult(
             difference=difference,
-            matchedTemplate=subtractedTemplate(science, template, difference, psfs[0], found.metadata["zogyBeta"]),
+            matchedTemplate=matched,
             science=science,
+            **sources,
             warpedTemplate=template if keepWarped else None,
             score=found.score,
             scoreCorr=found.scoreCorr,
@@ -564,16 +575,7 @@ class _Job:
             self._centre(difference, fit, scienceConvolved)
         if scienceConvolved:
             difference /= fit.kernelSum
-        return Exposure(
-            difference,
-            wcs=science.wcs,
-            photoCalib=science.photoCalib,
-            filter=science.filter,
-            visitInfo=science.visitInfo,
-            detector=science.detector,
-            metadata=copy.deepcopy(science.metadata),
-            id=science.id,
-        )
+        return describedLike(science, difference)
 
     def _decorrelate(self, difference, science, template, fit, scienceConvolved):
         """Make the noise of the difference white, and give it the PSF that it has then."""
@@ -588,6 +590,7 @@ class _Job:
                 kernelSum=fit.kernelSum,
                 psf=difference.psf,
                 templateCorrelation=self._resampled,
+                copyMask=False,
             )
         except (DomainError, NoDataError) as error:  # a difference with correlated noise is better than none
             self.warn("W-CORRNOISE", f"not decorrelated, its noise remains correlated: {error}")
@@ -634,7 +637,26 @@ class _Job:
             psf=psfs[1] if scienceConvolved else psfs[0],
         )
 
-    def _assess(self, difference, fit, objects):
+    def _findSources(self, science, matchedTemplate, difference, fit, objects, sciencePsf, psfMode, score=None):
+        """Sources, footprints and glints of the difference, as the result holds them."""
+        if not self.config.doDetection:
+            return {}
+        from .subtract_sources import findSources, sourceCounts, sourceSentence
+
+        try:
+            found = findSources(
+                science, matchedTemplate, difference, config=self.config.detect, candidates=fit.candidates,
+                stars=objects, score=score, psfMode=psfMode, sciencePsf=sciencePsf,
+            )  # fmt: skip
+        except InvalidPsfError as error:  # an image without sources is better than none
+            self.warn("W-NOSOURCES", f"no sources were searched: {error}")
+            return {}
+        self.metadata.update(found.metadata, **sourceCounts(found.sources))
+        self.decide(sourceSentence(self.metadata))
+        _log.debug("sources: %s", ", ".join(f"{name} {seconds:.3f} s" for name, seconds in found.timings.items()))
+        return {"sources": found.sources, "footprints": found.footprints, "glints": found.glints}
+
+    def _assess(self, difference):
         """Noise of the difference against its variance plane, on sky and at the stars."""
         bad = difference.mask.bitmask(["NO_DATA", "BAD", "SAT", "EDGE", "CR"], ignoreMissing=True)
         step = max(1, int(np.sqrt(difference.image.array.size / 5e5)))

@@ -5,6 +5,7 @@ from lsst.pex.config import ChoiceField, Config, ConfigField, Field, ListField, 
 from ..psfmatch.config import AlardLuptonFields, DeltaFunctionFields
 from ..warp.config import WarperConfig
 from .decorrelate_config import DecorrelateConfig
+from .detect_measure_config import DetectAndMeasureAlgorithmConfig
 from .zogy_config import ZogySubtractConfig
 
 __all__ = ["KernelFitConfig", "PsfModelConfig", "StarConfig", "SubtractConfig"]
@@ -186,3 +187,11 @@ class SubtractConfig(Config):
         doc="Where the kernel does not fit: copy the convolved image and set EDGE, instead of NO_DATA.",
         default=False,
     )
+    doDetection = Field(dtype=bool, doc="Find and measure the sources of the difference.", default=True)
+    detect = ConfigField("Sources of the difference.", DetectAndMeasureAlgorithmConfig)
+
+    def setDefaults(self):
+        super().setDefaults()
+        # The fit has a background, and the sky of the difference is centred after it.
+        self.detect.doSubtractBackground = False
+        self.detect.doDeblend = True

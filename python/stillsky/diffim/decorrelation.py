@@ -78,6 +78,7 @@ def decorrelate(
     scienceVariance=None,
     templateVariance=None,
     templateCorrelation=None,
+    copyMask=True,
 ):
     """Make the noise of a difference white.
 
@@ -107,6 +108,8 @@ def decorrelate(
     templateCorrelation : `numpy.ndarray` or callable, optional
         Autocorrelation of the template's noise, [dy, dx] with 1 at its centre, or a function (x, y) that gives it;
         default: white noise. `ResamplingNoise` is that of a resampled image.
+    copyMask : `bool`
+        Give the result a mask of its own; False, for a difference that is not needed afterwards: it shares that one.
 
     Returns
     -------
@@ -131,7 +134,7 @@ def decorrelate(
     """
     job = _Job(difference, science, template, config, templateMatched)
     job.prepare(kernel, kernelSum, preConvKernel, position, scienceVariance, templateVariance, templateCorrelation)
-    return job.run(psf)
+    return job.run(psf, copyMask)
 
 
 def kernelImage(kernel, x, y):
@@ -357,7 +360,7 @@ class _Job:
 
     # ------------------------------------------------------------------ the filter
 
-    def run(self, psf):
+    def run(self, psf, copyMask):
         config, source = self.config, self.difference
         self._ignored = [
             p.mask.bitmask(config.ignoreMaskPlanes, ignoreMissing=True) for p in (self.science, self.template)
@@ -375,7 +378,7 @@ class _Job:
                 list(pool.map(lambda j: self._row(j, image, variance), range(first, ny, 2)))
         if not config.compat:
             variance[~np.isfinite(source.image.array)] = np.inf
-        mask = Mask(source.mask.array.copy(), xy0, source.mask.schema)
+        mask = Mask(source.mask.array.copy(), xy0, source.mask.schema) if copyMask else source.mask
         result = MaskedImage(Image(image, xy0), mask, Image(variance, xy0))
         return DecorrelateResult(result, self._psf(psf), self._metadata(result), self.warnings)
 

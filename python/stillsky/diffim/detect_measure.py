@@ -148,7 +148,7 @@ def checkSourceFlags(config, extraPlanes=()):
 
 
 def checkResult(result, config):
-    """Raise what the configuration wants a pipeline task to raise.
+    """Raise what the configuration (`DetectAndMeasureTaskFields`) wants a pipeline task to raise.
 
     Raises
     ------
@@ -298,6 +298,8 @@ class _Job:
     def _search(self, searched, clear):
         keywords = detectionKeywords(self.config.detection)
         keywords["polarity"] = "both"
+        if self.config.compat != "reference":
+            keywords["missingMaskPlanes"] = tuple(self.config.missingMaskPlanes)
         return detectSources(searched, doSmooth=self.score is None, sigma=self.sigma, clearMask=clear, **keywords)
 
     def _detect(self):
@@ -313,7 +315,8 @@ class _Job:
             negative, _ = deblendFootprints(negative, self.difference, threshold=level, negative=True)
         self.metadata["nUnmergedDiaSources"] = len(positive) + len(negative)
         if config.doMerge:
-            merged = mergeDetections(positive, negative, config.growFootprint)
+            reach = None if config.compat == "reference" else config.maxLobeSeparation * self.sigma
+            merged = mergeDetections(positive, negative, config.growFootprint, reach)
         else:
             merged = _unmerged(positive, negative)
         self.metadata["nMergedDiaSources"] = len(merged)
@@ -402,7 +405,7 @@ class _Job:
         table.meta.clear()
         table.meta.update(meta)
         flagCandidates(table, self.config.candidates)
-        self.metadata["nCandidates"] = int(np.count_nonzero(~table["candidate_flag"] & ~table["sky_source"]))
+        self.metadata["nGoodDiaSources"] = int(np.count_nonzero(~table["candidate_flag"] & ~table["sky_source"]))
         return table
 
     def _kernelUncertainty(self, kernelStars):

@@ -11,6 +11,7 @@ from .source_schema import EXTRA_PLANES, SOURCE_PLUGINS
 __all__ = [
     "CandidateCutConfig",
     "DetectAndMeasureAlgorithmConfig",
+    "DetectAndMeasureTaskFields",
     "FindCosmicRaysConfig",
     "IdGeneratorConfig",
     "MeasurementConfig",
@@ -86,7 +87,6 @@ class CandidateCutConfig(Config):
         dtype=float, doc="Least excess of that contrast, standard deviations.", default=5.0, min=0.0
     )
     minWidthRatio = RangeField(dtype=float, doc="Smallest width over that of the PSF.", default=0.6, min=0.0)
-    maxWidthRatio = RangeField(dtype=float, doc="Largest width over that of the PSF.", default=1.7, min=0.0)
     widthSigmas = RangeField(dtype=float, doc="Standard deviations of noise beyond these.", default=4.0, min=0.0)
     maxChi2 = RangeField(dtype=float, doc="Largest reduced chi squared of the PSF fit.", default=1.5, min=0.0)
     chi2FluxFraction = RangeField(
@@ -118,30 +118,32 @@ class DetectAndMeasureAlgorithmConfig(Config):
     doSubtractBackground = Field(
         dtype=bool, doc="Subtract a background of the difference before the detection, in two passes.", default=True
     )
-    doWriteBackground = Field(dtype=bool, doc="Write that background.", default=False)
     doCalculateResidualMetics = Field(dtype=bool, doc="Measure what is left at the kernel stars.", default=True)
     doFindCosmicRays = Field(dtype=bool, doc="Look for cosmic rays on the difference.", default=True)
     doApCorr = Field(dtype=bool, doc="Apply aperture corrections, if the difference has any.", default=True)
-    doMaskStreaks = Field(dtype=bool, doc="Kept for its name: streaks are not searched.", default=True)
     doRejectBadMaskPlaneDetections = Field(
         dtype=bool, doc="Drop sources whose first peak is on a pixel with badMaskPlanes.", default=True
     )
-    raiseOnBadSubtractionRatio = Field(
-        dtype=bool, doc="Tasks raise when the residuals of the kernel stars are too large.", default=True
-    )
-    raiseOnNoDiaSources = Field(dtype=bool, doc="Tasks raise when no source is found.", default=True)
     writeGlintInfo = Field(dtype=bool, doc="Look for sources in a row, and write their lines.", default=True)
-    doAddMetrics = Field(dtype=bool, doc="Kept for its name: the features are always written.", default=False)
     doDeblend = Field(dtype=bool, doc="Split footprints of several peaks.", default=False)
     doSkySources = Field(dtype=bool, doc="Add sources at empty positions.", default=False)
-    writeStreakInfo = Field(dtype=bool, doc="Kept for its name: streaks are not searched.", default=False)
     subtractInitialBackground = ConfigField("Background of the first pass.", SubtractBackgroundConfig)
     subtractFinalBackground = ConfigField("Background that is subtracted.", SubtractBackgroundConfig)
     cosmicray = ConfigField("Cosmic rays.", FindCosmicRaysConfig)
     detection = ConfigField("Detection.", SourceDetectionConfig)
+    missingMaskPlanes = ListField(
+        dtype=str,
+        doc="Pixels of these mask planes are missing to the detection: no source on them, none swallowed by them. Cosmic "
+        "rays are found and flagged.",
+        default=["NO_DATA", "BAD", "SAT"],
+    )
+    maxLobeSeparation = RangeField(
+        dtype=float,
+        doc="Peaks of opposite sign farther apart, in widths (sigma) of the PSF, are two sources.",
+        default=5.0,
+        min=0.0,
+    )
     growFootprint = RangeField(dtype=int, doc="Growth before merging, pixels.", default=2, min=0)
-    diaSourceMatchRadius = RangeField(dtype=float, doc="Match radius, arcsec.", default=0.5, min=0.0)
-    streakBinFactor = RangeField(dtype=int, doc="Kept for its name: streaks are not searched.", default=4, min=1)
     badSourceFlags = ListField(
         dtype=str,
         doc="Sources with one of these flags are dropped.",
@@ -161,16 +163,9 @@ class DetectAndMeasureAlgorithmConfig(Config):
     badMaskPlanes = ListField(
         dtype=str, doc="See doRejectBadMaskPlaneDetections.", default=["NO_DATA", "BAD", "SAT", "EDGE"]
     )
-    badSubtractionRatioThreshold = RangeField(
-        dtype=float, doc="Largest mean ratio of residuals to stars.", default=0.2, min=0.0
-    )
-    badSubtractionVariationThreshold = RangeField(
-        dtype=float, doc="Largest standard deviation of that ratio.", default=0.4, min=0.0
-    )
     measurement = ConfigField("Measurements.", MeasurementConfig)
     skySources = ConfigField("Sky sources.", SkyObjectsConfig)
     candidates = ConfigField("Flags of candidates.", CandidateCutConfig)
-    idGenerator = ConfigField("Source ids.", IdGeneratorConfig)
     compat = ChoiceField(
         dtype=str,
         optional=False,
@@ -194,3 +189,25 @@ class DetectAndMeasureAlgorithmConfig(Config):
         self.detection.thresholdValue = 5.0
         self.detection.thresholdType = "pixel_stdev"
         self.detection.reEstimateBackground = False
+
+
+class DetectAndMeasureTaskFields(DetectAndMeasureAlgorithmConfig):
+    """What the pipeline tasks add: when to give up, what to write, ids, and names that are kept."""
+
+    raiseOnBadSubtractionRatio = Field(
+        dtype=bool, doc="Tasks raise when the residuals of the kernel stars are too large.", default=True
+    )
+    raiseOnNoDiaSources = Field(dtype=bool, doc="Tasks raise when no source is found.", default=True)
+    badSubtractionRatioThreshold = RangeField(
+        dtype=float, doc="Largest mean ratio of residuals to stars.", default=0.2, min=0.0
+    )
+    badSubtractionVariationThreshold = RangeField(
+        dtype=float, doc="Largest standard deviation of that ratio.", default=0.4, min=0.0
+    )
+    doWriteBackground = Field(dtype=bool, doc="Write that background.", default=False)
+    doMaskStreaks = Field(dtype=bool, doc="Kept for its name: streaks are not searched.", default=True)
+    streakBinFactor = RangeField(dtype=int, doc="Kept for its name: streaks are not searched.", default=4, min=1)
+    writeStreakInfo = Field(dtype=bool, doc="Kept for its name: streaks are not searched.", default=False)
+    doAddMetrics = Field(dtype=bool, doc="Kept for its name: the features are always written.", default=False)
+    diaSourceMatchRadius = RangeField(dtype=float, doc="Match radius, arcsec.", default=0.5, min=0.0)
+    idGenerator = ConfigField("Source ids.", IdGeneratorConfig)

@@ -12,7 +12,7 @@ from ..task_base import ErrorMetadata, SchemaVerbs, assignMetadata
 from ..threads import numThreads
 from . import detect_errors
 from .detect_measure import checkResult, checkSourceFlags, detectAndMeasure
-from .detect_measure_config import DetectAndMeasureAlgorithmConfig
+from .detect_measure_config import DetectAndMeasureTaskFields
 from .detect_measure_connections import DetectAndMeasureConnections, DetectAndMeasureScoreConnections
 from .ids import layoutOfDataId
 from .source_schema import sourceSchema
@@ -36,13 +36,13 @@ class NoDiaSourcesError(ErrorMetadata, detect_errors.NoDiaSourcesError, pipeBase
 
 
 class DetectAndMeasureConfig(
-    DetectAndMeasureAlgorithmConfig, pipeBase.PipelineTaskConfig, pipelineConnections=DetectAndMeasureConnections
+    DetectAndMeasureTaskFields, pipeBase.PipelineTaskConfig, pipelineConnections=DetectAndMeasureConnections
 ):
     """Configuration of `DetectAndMeasureTask`."""
 
 
 class DetectAndMeasureScoreConfig(
-    DetectAndMeasureAlgorithmConfig, pipeBase.PipelineTaskConfig, pipelineConnections=DetectAndMeasureScoreConnections
+    DetectAndMeasureTaskFields, pipeBase.PipelineTaskConfig, pipelineConnections=DetectAndMeasureScoreConnections
 ):
     """Configuration of `DetectAndMeasureScoreTask`."""
 
@@ -60,7 +60,7 @@ class DetectAndMeasureTask(SchemaVerbs, pipeBase.PipelineTask):
     Notes
     -----
     Metadata: nUnmergedDiaSources, nMergedDiaSources, nRejectedBadMaskPlanes, nRemovedBadFlaggedSources, n_skySources,
-    sky_footprint_count, cosmic_ray_count, nGlintTrails, kernelUncertainty, nCandidates, counts of pixels and fractions
+    sky_footprint_count, cosmic_ray_count, nGlintTrails, kernelUncertainty, nGoodDiaSources, counts of pixels and fractions
     of mask planes, residualFootprintRatioMean and Stdev, differenceFootprintSkyRatioMean and Stdev. They are assigned:
     a second run of the same task replaces them.
 

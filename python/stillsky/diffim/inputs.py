@@ -1,5 +1,6 @@
 """What is done to the two exposures before anything is measured: one grid, one unit, NaN under the mask, coverage."""
 
+import copy
 import os
 
 import numpy as np
@@ -14,6 +15,7 @@ __all__ = [
     "alignTemplate",
     "asExposure",
     "checkCoverage",
+    "describedLike",
     "differentShapes",
     "medianVariance",
     "moveTemplate",
@@ -275,3 +277,18 @@ def medianVariance(exposure):
     variance = exposure.variance.array[::step, ::step]
     positive = variance[np.isfinite(variance) & (variance > 0)]
     return float(np.median(positive)) if positive.size else 0.0
+
+
+def describedLike(exposure, maskedImage, psf=None):
+    """An exposure of other pixels with the WCS, calibration, filter, visit, detector, header and id of this one."""
+    return Exposure(
+        maskedImage,
+        wcs=exposure.wcs,
+        psf=psf,
+        photoCalib=exposure.photoCalib,
+        filter=exposure.filter,
+        visitInfo=exposure.visitInfo,
+        detector=exposure.detector,
+        metadata=copy.deepcopy(exposure.metadata),
+        id=exposure.id,
+    )

@@ -107,6 +107,13 @@ class SubtractResult:
         Matched-filter image with its variance; only with the method "zogy".
     scoreCorr : `stillsky.image.Image` or `None`
         Significance of the score in standard deviations; only with the method "zogy".
+    sources : `astropy.table.Table` or `None`
+        What the difference shows, by increasing id; columns as `stillsky.diffim.sourceSchema` describes. None when no
+        detection was wanted.
+    footprints : `stillsky.detection.FootprintSet` or `None`
+        One for each row of the sources.
+    glints : `stillsky.diffim.GlintTrails` or `None`
+        Sources in a row.
     """
 
     difference: Any
@@ -123,28 +130,45 @@ class SubtractResult:
     warpedTemplate: Any = None
     score: Any = None
     scoreCorr: Any = None
+    sources: Any = None
+    footprints: Any = None
+    glints: Any = None
 
     def summary(self):
-        """One line: what was convolved, kernel sum, sky chi, time."""
+        """One line: what was convolved, kernel sum, sky chi, sources, time."""
+        sources = "" if self.sources is None else f"{self.metadata['nDiaSources']} candidates; "
         return (
             f"convolved {self.convolved}; kernel sum {self.metadata['spatialKernelSum']:.5g}; "
-            f"sky chi {self.metadata['skyChi']:.3f}; {self.metadata['nGoodCandidates']} stars; "
+            f"sky chi {self.metadata['skyChi']:.3f}; {self.metadata['nGoodCandidates']} stars; {sources}"
             f"{sum(self.timings.values()):.1f} s"
         )
 
-    def write(self, prefix, *, overwrite=False, compress="none", summary=True, picture=True, report=True):
+    def productSuffixes(self, tableSuffix=".ecsv"):
+        """Suffixes of the files that hold the result itself, in the order of writing."""
+        kept = self.warpedTemplate is not None
+        suffixes = [".diff.fits", ".matched.fits", ".kernel.fits"]
+        suffixes += [".sources" + tableSuffix, ".sources.reg"] * (self.sources is not None)
+        suffixes += [".warped.fits"] * kept + [".score.fits"] * (kept and self.score is not None)
+        return suffixes + [".footprints.fits"] * (kept and self.footprints is not None)
+
+    def write(
+        self, prefix, *, overwrite=False, compress="none", sources=".ecsv", summary=True, picture=True, report=True
+    ):
         """Write the files of the command line.
 
         Parameters
         ----------
         prefix : `str`
-            Files are ``prefix.diff.fits``, ``prefix.matched.fits``, ``prefix.kernel.fits``, ``prefix.json``,
-            ``prefix.png`` and ``prefix.html``; with a `warpedTemplate` also ``prefix.warped.fits`` and, of the method
-            "zogy", ``prefix.score.fits``. All of them appear, complete, or none.
+            Files are ``prefix.diff.fits``, ``prefix.matched.fits``, ``prefix.kernel.fits``, ``prefix.sources.ecsv``,
+            ``prefix.sources.reg`` (for ds9), ``prefix.json``, ``prefix.png`` and ``prefix.html``; with a
+            `warpedTemplate` also ``prefix.warped.fits``, ``prefix.footprints.fits`` and, of the method "zogy",
+            ``prefix.score.fits``. All of them appear, complete, or none.
         overwrite : `bool`
             Replace existing files; otherwise FileExistsError before anything is written.
         compress : {"none", "lossless", "lossy"}
-            Of the two exposures.
+            Of the exposures.
+        sources : {".ecsv", ".parquet", ".fits"}
+            Suffix, hence format, of the table of sources.
         summary, picture, report : `bool`
             Whether to write the JSON summary, the picture and the HTML report.
 
@@ -156,11 +180,14 @@ class SubtractResult:
         ------
         OSError
             A product exists already (FileExistsError), or cannot be written.
+        DomainError
+            Another suffix for the sources.
         """
+        from .source_io import sourceFormat
+
+        sourceFormat("x" + sources)
         prefix = os.fspath(prefix)
-        suffixes = [".diff.fits", ".matched.fits", ".kernel.fits"]
-        kept = self.warpedTemplate is not None
-        suffixes += [".warped.fits"] * kept + [".score.fits"] * (kept and self.score is not None)
+        suffixes = self.productSuffixes(sources)
         suffixes += [".json"] * summary + [".png"] * picture
         suffixes += [".html"] * report
         names = [prefix + suffix for suffix in suffixes]
@@ -188,12 +215,25 @@ class SubtractResult:
             writeExposure(self.warpedTemplate, f"{prefix}.warped.fits", compress=compress)
         if ".score.fits" in suffixes:
             writeExposure(self.score, f"{prefix}.score.fits", compress=compress)
+        self._writeSources(prefix, suffixes)
         if ".json" in suffixes or ".html" in suffixes:
             self._writeSummary(prefix, names, suffixes)
         if ".png" in suffixes:
             from ..report import savePng, subtractFigure
 
             savePng(subtractFigure(self), f"{prefix}.png")
+
+    def _writeSources(self, prefix, suffixes):
+        from .source_io import SOURCE_SUFFIXES, writeFootprints, writeRegions, writeSources
+
+        for suffix in suffixes:
+            stem, _, kind = suffix.rpartition(".")
+            if stem == ".sources" and f".{kind}" in SOURCE_SUFFIXES:
+                writeSources(self.sources, prefix + suffix)
+        if ".sources.reg" in suffixes:
+            writeRegions(self.sources, f"{prefix}.sources.reg", wcs=self.difference.wcs)
+        if ".footprints.fits" in suffixes:
+            writeFootprints(self.footprints, self.sources["id"], f"{prefix}.footprints.fits")
 
     def _writeSummary(self, prefix, products, suffixes):
         """The summary, and the report that holds the same."""

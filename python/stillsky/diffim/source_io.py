@@ -15,7 +15,15 @@ from ..detection.footprint import PEAK_DTYPE
 from ..errors import DomainError, FitsLayoutError
 from ..geom import Box2I
 
-__all__ = ["SOURCE_SUFFIXES", "readFootprints", "readSources", "writeFootprints", "writeRegions", "writeSources"]
+__all__ = [
+    "SOURCE_SUFFIXES",
+    "readFootprints",
+    "readSources",
+    "sourceFormat",
+    "writeFootprints",
+    "writeRegions",
+    "writeSources",
+]
 
 #: Suffix -> format of `writeSources`.
 SOURCE_SUFFIXES = {".ecsv": "ecsv", ".parquet": "parquet", ".parq": "parquet", ".fits": "fits"}
@@ -43,14 +51,14 @@ def writeSources(table, path, *, overwrite=False):
         The file exists or cannot be written.
     """
     path = os.fspath(path)
-    kind = _format(path)
+    kind = sourceFormat(path)
     _atomically(path, overwrite, lambda temporary: _WRITERS[kind](table, temporary))
 
 
 def readSources(path):
     """Read a table that `writeSources` wrote, or any ECSV, Parquet or FITS table."""
     path = os.fspath(path)
-    kind = _format(path)
+    kind = sourceFormat(path)
     if kind == "ecsv":
         return Table.read(path, format="ascii.ecsv")
     if kind == "parquet":
@@ -65,7 +73,8 @@ def readSources(path):
     return table
 
 
-def _format(path):
+def sourceFormat(path):
+    """Format of a table of sources by the suffix of its name; DomainError for another suffix."""
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in SOURCE_SUFFIXES:
         raise DomainError(f"sources: wanted a name ending with {', '.join(SOURCE_SUFFIXES)}, got {path!r}")

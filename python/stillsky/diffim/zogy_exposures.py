@@ -3,7 +3,6 @@
 Zackay, Ofek & Gal-Yam (2016, ApJ 830, 27); the formulas are at `stillsky.diffim.zogy_transfer`.
 """
 
-import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ from .. import _core
 from ..errors import InvalidPsfError, ShapeError
 from ..image import Exposure, Image, Mask, MaskedImage
 from ..psf import ImageGridPsf, KernelPsf
+from .inputs import describedLike
 from .zogy_arrays import scoreCorr
 from .zogy_nodes import PsfPair, makeNodes
 from .zogy_tiles import TiledZogy, tileEdges
@@ -303,17 +303,7 @@ def _significance(planes):
 
 
 def _exposure(science, image, mask, variance, psf):
-    return Exposure(
-        MaskedImage(Image(image, science.xy0), mask, Image(variance, science.xy0)),
-        wcs=science.wcs,
-        psf=psf,
-        photoCalib=science.photoCalib,
-        filter=science.filter,
-        visitInfo=science.visitInfo,
-        detector=science.detector,
-        metadata=copy.deepcopy(science.metadata),
-        id=science.id,
-    )
+    return describedLike(science, MaskedImage(Image(image, science.xy0), mask, Image(variance, science.xy0)), psf)
 
 
 def _differencePsf(nodes, halfSize):

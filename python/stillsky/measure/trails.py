@@ -5,12 +5,13 @@ from scipy import special
 
 from .. import _core
 from .algorithms import _pixels, _positions, _unitOf
-from .psf_stamps import PsfShapes, sigmaOf
+from .psf_stamps import PsfShapes
 from .schema import emptyTable
 
 #: Rounder sources, by b^2/a^2, have length 0.
 ROUND = 0.98
 _ROOT_PI = np.sqrt(np.pi)
+_ANY_ANGLE = np.pi / np.sqrt(12)  # standard deviation of an angle of which nothing is known
 
 
 def trailedSources(
@@ -67,10 +68,7 @@ def trailedSources(
     badShape = np.asarray(shapes["base_SdssShape_flag"]) | ~np.isfinite(moments).all(axis=0)
     length, lengthErr, angle, angleErr, isRound, ok = trailGeometry(moments, errors)
     psf = getattr(exposure, "psf", None) if psf is None else psf
-    if psfShapes is None and psf is not None:
-        psfShapes = PsfShapes(psf, x, y)
-    ofPsf = np.full((len(x), 3), np.nan) if psfShapes is None else psfShapes.moments
-    sigma, radius = np.sqrt(0.5 * (ofPsf[:, 0] + ofPsf[:, 1])), sigmaOf(ofPsf)
+    sigma, radius = _psfWidths(PsfShapes(psf, x, y) if psfShapes is None and psf is not None else psfShapes, len(x))
     usable = ok & ~badShape
     length, lengthErr, angle, angleErr = (np.where(usable, v, np.nan) for v in (length, lengthErr, angle, angleErr))
     middle = [np.zeros(len(x)) if e is None else np.asarray(e, float) for e in (xErr, yErr)]
@@ -135,7 +133,7 @@ def trailGeometry(moments, momentErrs=None):
         lengthErr = np.where(isRound, np.nan, np.sqrt(np.sum((gradient * errors) ** 2, axis=0)))
         angle = 0.5 * np.arctan2(2 * xy, xx - yy)
         turn = np.array([-xy, xy, xx - yy]) / difference**2
-        angleErr = np.sqrt(np.sum((turn * errors) ** 2, axis=0))
+        angleErr = np.minimum(np.sqrt(np.sum((turn * errors) ** 2, axis=0)), _ANY_ANGLE)
     return length, lengthErr, angle, np.where(difference > 0, angleErr, np.nan), isRound, ok
 
 
@@ -161,6 +159,14 @@ def _ratioDerivative(z):
     return (2 / _ROOT_PI + 2 * z * grown) / z - grown / z**2
 
 
+def _psfWidths(shapes, n):
+    """Trace and determinant radius of the PSF at n positions; NaN where it is not defined, or there is no PSF."""
+    if shapes is None:
+        return np.full((2, n), np.nan)
+    xx, yy, xy = shapes.of(shapes.moments).T
+    return np.sqrt(0.5 * (xx + yy)), np.maximum(xx * yy - xy**2, 0) ** 0.25
+
+
 def _fluxes(pixels, x, y, length, angle, sigma, errors):
     """Fluxes of the model; errors from the pixels and from the geometry by central differences."""
     geometry = [x - pixels.x0, y - pixels.y0, length, angle]
@@ -168,7 +174,7 @@ def _fluxes(pixels, x, y, length, angle, sigma, errors):
     found = _core.trailFlux(*pixels.planes, *finite, sigma)
     variance = found["fluxErr"] ** 2
     for k, (error, step) in enumerate(zip(errors, (0.05, 0.05, 0.05, 0.005), strict=True)):
-        error = np.nan_to_num(error)
+        error = np.nan_to_num(error, posinf=np.inf)
         if not error.any():
             continue
         sides = []
@@ -178,18 +184,21 @@ def _fluxes(pixels, x, y, length, angle, sigma, errors):
             if k == 2:
                 moved[k] = np.maximum(moved[k], 0.0)
             sides.append(_core.trailFlux(*pixels.planes, *moved, sigma)["flux"])
-        variance = variance + np.nan_to_num((sides[0] - sides[1]) / (2 * step) * error) ** 2
+        with np.errstate(invalid="ignore"):  # no dependence on what is not known at all
+            variance = variance + np.nan_to_num(((sides[0] - sides[1]) / (2 * step) * error) ** 2, posinf=np.inf)
     return found["flux"], np.sqrt(variance)
 
 
 def _ends(x, y, length, angle, middle, lengthErr, angleErr):
     c, s = np.cos(angle), np.sin(angle)
-    half, halfErr = 0.5 * length, 0.5 * np.nan_to_num(lengthErr)
+    half, halfErr = 0.5 * length, 0.5 * np.nan_to_num(lengthErr, posinf=np.inf)
     # A round source has no angle, and no length to turn.
     turn = half * np.nan_to_num(angleErr)
-    xErr, yErr = (
-        np.sqrt(e**2 + (a * halfErr) ** 2 + (b * turn) ** 2) for e, a, b in ((middle[0], c, s), (middle[1], s, c))
-    )
+    with np.errstate(invalid="ignore"):  # an unknown length across an axis that does not feel it
+        xErr, yErr = (
+            np.sqrt(e**2 + np.nan_to_num((a * halfErr) ** 2, posinf=np.inf) + (b * turn) ** 2)
+            for e, a, b in ((middle[0], c, s), (middle[1], s, c))
+        )
     return {
         "x0": x - half * c, "y0": y - half * s, "x1": x + half * c, "y1": y + half * s,
         "x0Err": xErr, "y0Err": yErr, "x1Err": xErr, "y1Err": yErr,

@@ -7,9 +7,9 @@ from ..run import runVerb
 
 __all__ = ["KEPT", "SUFFIXES", "subtract", "subtractFiles"]
 
-SUFFIXES = (".diff.fits", ".matched.fits", ".kernel.fits", ".json", ".png", ".html")
+SUFFIXES = (".diff.fits", ".matched.fits", ".kernel.fits", ".json", ".png", ".sources.ecsv", ".sources.reg", ".html")
 #: Further products of --keep.
-KEPT = (".warped.fits",)
+KEPT = (".warped.fits", ".footprints.fits")
 
 
 @click.command(cls=VerbCommand)
@@ -29,12 +29,18 @@ KEPT = (".warped.fits",)
 @click.option(
     "--register", is_flag=True, hidden=True, help="Find shift, rotation and scale of TEMPLATE from its objects."
 )
+@click.option("--threshold", type=click.FloatRange(min=0, min_open=True), metavar="SIGMA",
+              help="Detect sources of this significance [default: 5].")
+@click.option("--sources", "sourceTable", type=click.Choice(["ecsv", "parquet", "fits", "none"]), default="ecsv",
+              hidden=True, show_default=True, help="Format of the table of sources; none: no detection.")
+@click.option("--seed", type=click.IntRange(min=0), hidden=True, help="Of everything random: sky positions, injections.")
 @inputOptions()
 @click.option(
     "--keep",
     is_flag=True,
     hidden=True,
-    help="Also write PREFIX.warped.fits: the template on the science grid, unmatched; with --method zogy PREFIX.score.fits.",
+    help="Also write PREFIX.warped.fits (the template on the science grid, unmatched), PREFIX.footprints.fits and, with "
+    "--method zogy, PREFIX.score.fits.",
 )
 @gateOption()
 @click.option("--report/--no-report", default=True, hidden=True, help="Write PREFIX.html.")
@@ -45,8 +51,9 @@ def subtract(**options):
 
     Files are FITS, of any camera; FILE[EXT] picks an extension. Missing PSF, noise and mask are estimated, and every
     guess is printed. Products are PREFIX.diff.fits (image, mask, variance, PSF), PREFIX.matched.fits (the template as
-    it was subtracted), PREFIX.kernel.fits, PREFIX.json (all figures), PREFIX.png (the picture) and
-    PREFIX.html (the report: opens in a browser and tells whether to believe the difference).
+    it was subtracted), PREFIX.kernel.fits, PREFIX.sources.ecsv and .reg (what changed, measured), PREFIX.json (all
+    figures), PREFIX.png (the picture) and PREFIX.html (the report: opens in a browser and tells whether to believe the
+    difference).
 
     A new source is positive in the difference, whichever image was convolved.
     """
@@ -63,6 +70,10 @@ def resolveConfig(run):
     dedicated = {"convolve": (convolve, "--convolve")} if convolve else {}
     if register:
         dedicated["doRegister"] = (True, "--register")
+    if run.option("threshold") is not None:
+        dedicated["detect.detection.thresholdValue"] = (run.option("threshold"), "--threshold")
+    if run.option("sourceTable") == "none":
+        dedicated["doDetection"] = (False, "--sources")
     return resolveRun(run, dedicated)
 
 
@@ -92,11 +103,12 @@ def subtractFiles(run):
     resolved = resolveConfig(run)
     prefix = defaultPrefix(options["science"], run.verb, options["output"])
     optional = {".png": options.get("picture", True), ".html": options.get("report", True)}
-    suffixes = [s for s in SUFFIXES if optional.get(s, True)]
     keep = options.get("keep", False)
     method = options.get("method") or "al"
+    suffixes = SUFFIXES
     if keep:
         suffixes += KEPT + ((".score.fits",) if method == "zogy" else ())
+    suffixes = _withSources([s for s in suffixes if optional.get(s, True)], run, resolved.config.doDetection)
     if not options["dry_run"]:
         output = StagedProducts(prefix, suffixes, options["overwrite"])  # refuses before any work
     science, template = readPair(run, options["science"], options["template"])
@@ -122,6 +134,14 @@ def subtractFiles(run):
         writeProducts(run, result, output, suffixes)
     run.say(_resultLine(run, result, f"{prefix}.diff.fits"))
     return failOn(hits)
+
+
+def _withSources(suffixes, run, doDetection):
+    """The products with the table of sources in its format, or without anything of sources."""
+    if not doDetection:
+        return [s for s in suffixes if not s.startswith((".sources", ".footprints"))]
+    table = f".sources.{run.option('sourceTable') or 'ecsv'}"
+    return [table if s == ".sources.ecsv" else s for s in suffixes]
 
 
 def readGates(run):
@@ -171,7 +191,7 @@ def writeProducts(run, result, output, suffixes):
     with run.timed("write"):
         written = result.write(
             output.prefix, overwrite=True, compress=run.option("compress", "none"),
-            summary=False, picture=False, report=False,
+            sources=_tableSuffix(suffixes), summary=False, picture=False, report=False,
         )  # fmt: skip
         if ".png" in suffixes:
             from ...report import savePng, subtractFigure
@@ -181,6 +201,11 @@ def writeProducts(run, result, output, suffixes):
     names |= {str(output.finalName(output.path(s))) for s in (".json", ".png", ".html") if s in suffixes}
     run.summary["products"] = sorted(names)
     _writeSummary(run, result, output, ".html" in suffixes)
+
+
+def _tableSuffix(suffixes):
+    """Of the table of sources among the products."""
+    return next((s.removeprefix(".sources") for s in suffixes if s.startswith(".sources") and s != ".sources.reg"), ".ecsv")
 
 
 def _writeSummary(run, result, output, withReport):
@@ -228,5 +253,9 @@ def _resultLine(run, result, product):
         value = result.metadata.get(key)
         if value is not None:
             parts.append(f"{words} {value:{form}}")
+    if "nDiaSources" in result.metadata:
+        from stillsky.diffim.subtract_sources import sourceSentence
+
+        parts.append(sourceSentence(result.metadata))
     parts += [f"{run.seconds:.1f} s", product]
     return "result: " + "; ".join(parts)
