@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from stillsky.diffim import subtract
 from stillsky.diffim.resampling_noise import ResamplingNoise
 from stillsky.diffim.transfer import noiseSpectrum
 from stillsky.diffim.zogy_exposures import zogyExposures
@@ -11,6 +12,8 @@ from stillsky.diffim.zogy_transfer import parsevalMean, zogyTransfer
 from stillsky.geom import AffineTransform
 from stillsky.image import Image, makeExposure
 from stillsky.psf import ImageGridPsf, KernelPsf
+from stillsky.sim import simulatePair
+from stillsky.stats import robustSigma
 from stillsky.warp import WarpingControl, warpImage
 
 HALF_PIXEL = AffineTransform(((1, 0), (0, 1)), (0.5, 0.5))
@@ -115,3 +118,17 @@ def test_fluxesOnADifferenceWhosePsfIsCurvedAreUnbiased():
     assert np.mean(ratios) == pytest.approx(1, abs=5e-4)
     assert np.max(np.abs(np.array(ratios) - 1)) < 2e-3
     assert np.mean(scores) == pytest.approx(1, abs=2e-3)
+
+
+def test_subtractionOfAResampledTemplateHasTheRightSignificances():
+    """Half a pixel off: the score of blank sky scatters by one standard deviation as without resampling."""
+    scatter, depth = [], []
+    for offset in ((0.0, 0.0), (0.5, 0.5)):
+        pair = simulatePair(size=512, seed=3, templateDepth=1.0, defects=False, offset=offset)
+        result = subtract(pair.science.toExposure(psf=False), pair.template.toExposure(psf=False), method="zogy")
+        good = ~result.difference.mask.isSet(["NO_DATA", "SAT", "EDGE"])
+        scatter.append(robustSigma(np.ascontiguousarray(result.scoreCorr.array[good][None])))
+        depth.append(result.metadata["zogy"]["zogyScoreFlux"])
+    assert scatter[0] == pytest.approx(1, abs=0.05)
+    assert scatter[1] == pytest.approx(scatter[0], abs=0.03)
+    assert depth[1] == pytest.approx(depth[0], rel=0.1)  # resampling moves noise about; it neither adds nor removes any

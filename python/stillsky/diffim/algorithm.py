@@ -227,7 +227,8 @@ class _Job:
 
         science, template, psfs, fit, scienceConvolved, objects = self._match(science, template, stars)
         with self.stage("zogy"):
-            found = properDifference(science, template, psfs, fit, scienceConvolved, objects[0], self.config)
+            parts = (science, template, psfs, fit, scienceConvolved, objects[0])
+            found = properDifference(*parts, self.config, self._resampled)
         with self.stage("assess"):
             difference = found.difference
             self.metadata["zogy"] = found.metadata
