@@ -1,5 +1,6 @@
 #include "bindings.hpp"
 #include "numpy_view.hpp"
+#include "stillsky/warp/shift_stamps.hpp"
 #include "stillsky/warp/warp.hpp"
 
 namespace stillsky {
@@ -156,11 +157,33 @@ void bindMappings(py::module_& m) {
             .def_property_readonly("step", &GridMapping::step);
 }
 
+using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+// (n, height, width) from as many stamps, or from one that serves all.
+py::array_t<double> shiftedStamps(Doubles const& stamps, Doubles const& dx, Doubles const& dy) {
+    if (stamps.ndim() != 3 || dx.ndim() != 1 || dy.ndim() != 1 || dx.size() != dy.size() ||
+        (stamps.shape(0) != dx.size() && stamps.shape(0) != 1)) {
+        throw ShapeError("shiftStamps: wanted stamps (n, height, width) or (1, height, width), dx (n,) and dy (n,)");
+    }
+    const int n = static_cast<int>(dx.size());
+    const int height = static_cast<int>(stamps.shape(1)), width = static_cast<int>(stamps.shape(2));
+    py::array_t<double> out({n, height, width});
+    const long long stride = stamps.shape(0) == 1 ? 0 : static_cast<long long>(width) * height;
+    double const *from = stamps.data(), *x = dx.data(), *y = dy.data();
+    double* to = out.mutable_data();
+    {
+        py::gil_scoped_release release;
+        shiftStamps(from, stride, n, width, height, x, y, to);
+    }
+    return out;
+}
+
 }  // namespace
 
 void bindWarp(py::module_& m) {
     bindControl(m);
     bindMappings(m);
+    m.def("shiftStamps", &shiftedStamps, py::arg("stamps"), py::arg("dx"), py::arg("dy"));
     m.def("warpMaskedArrays",
           [](py::array const& image, py::array const& mask, py::array const& variance, XY xy0,
              py::array const& srcImage, py::array const& srcMask, py::array const& srcVariance, XY srcXY0,

@@ -111,26 +111,24 @@ class _Stamps:
         self.good = self.inside & np.isfinite(self.image) & np.isfinite(self.variance) & (self.variance > 0)
         dy, dx = (step[:, None] - (y - self.iy)[:, None, None]), (step - (x - self.ix)[:, None, None])
         self.radius = np.hypot(dy, dx)
-        self.model = self._psfStamps(psf, x, y)
+        self.model = self._psfStamps(psf, x, y, slice(None))
         between = np.isfinite(middle).all(1)
         self.middle = self.model.copy()  # the PSF between the lobes, where there are two
         if between.any():
-            cx, cy = (np.where(between, m, c) for m, c in zip(middle.T, (x, y), strict=True))
-            self.middle = self._psfStamps(psf, cx, cy)
+            self.middle[between] = self._psfStamps(psf, *middle[between].T, between)
         self.sign = np.where(np.asarray(table["base_PsfFlux_instFlux"]) < 0, -1.0, 1.0)
         self.flux = np.asarray(table["base_PsfFlux_instFlux"], float)
         self.fwhm = _SIGMA_TO_FWHM * np.sqrt(0.5 * (self._psfMoment(dx) + self._psfMoment(dy)))
 
-    def _psfStamps(self, psf, x, y):
-        """PSF images at the sub-pixel positions, on the pixels of the stamps."""
+    def _psfStamps(self, psf, x, y, which):
+        """PSF images at the sub-pixel positions, on the pixels of the stamps of the sources `which`."""
         stamps, sx, sy, _ = starImages(psf, x, y)
-        out = np.zeros((self.n, 2 * self.half + 1, 2 * self.half + 1))
         step = np.arange(-self.half, self.half + 1)
-        rows, columns = (self.iy - sy)[:, None, None] + step[:, None], (self.ix - sx)[:, None, None] + step
+        rows = (self.iy[which] - sy)[:, None, None] + step[:, None]
+        columns = (self.ix[which] - sx)[:, None, None] + step
         inside = (rows >= 0) & (rows < stamps.shape[1]) & (columns >= 0) & (columns < stamps.shape[2])
         rows, columns = np.clip(rows, 0, stamps.shape[1] - 1), np.clip(columns, 0, stamps.shape[2] - 1)
-        which = np.arange(self.n)[:, None, None]
-        return np.where(inside, stamps[which, rows, columns], out)
+        return np.where(inside, stamps[np.arange(len(stamps))[:, None, None], rows, columns], 0.0)
 
     def _psfMoment(self, offset):
         """Second moment with a Gaussian-like weight: the PSF itself, so twice the sum gives that of a Gaussian."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import _core, errors
 from ..detection.planes import asImageArray, asMaskArray, asVarianceArray
-from .psf_stamps import PsfShapes, chunks, starImages
+from .psf_stamps import PsfKernels, PsfShapes, chunks, starImages
 from .schema import PIXEL_FLAG_PLANES, emptyTable
 
 #: Mask planes whose pixels are not used, except with ``model="reference"``.
@@ -143,22 +143,22 @@ def sdssCentroid(
     table = emptyTable("base_SdssCentroid", len(x))
     if len(x) == 0:
         return table
-    if kernels is None:
-        shapes = PsfShapes(_psfOf(exposure, psf), x, y)
-        sigma = shapes.sigma if sigma is None else sigma
-    else:
+    psf = _psfOf(exposure, psf) if kernels is None else None
+    if kernels is not None:
         kernels = np.asarray(kernels, np.float64)
-        shapes = None
     start = [_startPixels(v, o) for v, o in ((x, pixels.x0), (y, pixels.y0))]
-    sigma = np.ascontiguousarray(np.broadcast_to(np.asarray(sigma, float), len(x)))
+    if sigma is not None:
+        sigma = np.broadcast_to(np.asarray(sigma, float), len(x))
     signs, packed = _signs(isNegative, len(x)), _packedFootprints(footprints, len(x), pixels)
     for part in chunks(len(x)):
         regions = None
         if packed is not None:
             regions = (packed[0], packed[1][part.start : part.stop + 1])
+        shapes = PsfKernels(psf, x[part], y[part]) if kernels is None else None
         stack = _kernelsOf(shapes, kernels, part)
+        width = np.ascontiguousarray(shapes.sigma if sigma is None else sigma[part])
         found = _core.sdssCentroid(
-            *pixels.planes, start[0][part], start[1][part], signs[part], stack, sigma[part], regions, int(binmax),
+            *pixels.planes, start[0][part], start[1][part], signs[part], stack, width, regions, int(binmax),
             float(wfac), float(peakMin), float(maxDistToPeak), bool(doFootprintCheck), pixels.reference,
         )  # fmt: skip
         _fillCentroids(table[part], found, x[part], y[part], pixels)
@@ -174,10 +174,12 @@ def _startPixels(values, origin):
 def _kernelsOf(shapes, kernels, part):
     if shapes is None:
         return kernels if len(kernels) == 1 else kernels[part]
-    index = shapes.index[part]
+    index = shapes.index
     if len(shapes.kernels) == 0:
         return np.full((1, 1, 1), np.nan)
     if len(shapes.kernels) == 1 and (index >= 0).all():
+        return shapes.kernels
+    if len(shapes.kernels) == len(index):
         return shapes.kernels
     stack = shapes.kernels[np.maximum(index, 0)]
     stack[index < 0] = np.nan
@@ -312,8 +314,7 @@ def sdssShape(
         psf = getattr(exposure, "psf", None) if psf is None else psf
         moments = np.full((len(x), 3), np.nan)
         if psf is not None or psfShapes is not None:
-            shapes = PsfShapes(psf, x, y) if psfShapes is None else psfShapes
-            moments = shapes.of(shapes.moments)
+            moments = (PsfShapes(psf, x, y) if psfShapes is None else psfShapes).moments
         for name, values in zip(("psf_xx", "psf_yy", "psf_xy"), moments.T, strict=True):
             table[prefix + name][:] = values
         table[prefix + "flag_psf"][:] = ~np.isfinite(moments).all(axis=1)

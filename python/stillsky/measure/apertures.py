@@ -140,7 +140,7 @@ def peakLikelihoodFlux(exposure, x, y, *, psf=None, area=None, psfShapes=None, m
     if len(x) == 0:
         return table
     if area is None:
-        area = _effectiveAreas(PsfShapes(_psfOf(exposure, psf), x, y) if psfShapes is None else psfShapes)
+        area = (PsfShapes(_psfOf(exposure, psf), x, y) if psfShapes is None else psfShapes).effectiveArea
     area = np.broadcast_to(area, len(x))
     known = np.isfinite(x) & np.isfinite(y) & np.isfinite(area)
     px, py = (np.where(known, v, -1e6) for v in (x, y))
@@ -165,11 +165,6 @@ def _lanczos(d, order):
     t = first[:, None] + np.arange(2 * order) - d[:, None]
     taps = np.sinc(t) * np.sinc(t / order) * (np.abs(t) < order)
     return taps / taps.sum(axis=1, keepdims=True), first
-
-
-def _effectiveAreas(shapes):
-    kernels = shapes.kernels
-    return shapes.of(kernels.sum(axis=(1, 2)) ** 2 / (kernels**2).sum(axis=(1, 2)))
 
 
 def naiveCentroid(exposure, x, y, *, background=0.0):

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from .. import _core, errors
 from .algorithms import BAD_PLANES, _packedFootprints, _pixels, _psfOf, _unitOf
-from .psf_stamps import PsfShapes
+from .psf_stamps import PsfKernels
 from .schema import emptyTable
 
 PREFIX = "ip_diffim_DipoleFit_"
@@ -201,7 +201,7 @@ class _Fit:
         for psf in self.psfs:
             if id(psf) in stacks:
                 continue
-            shapes = PsfShapes(psf, *positions.T)
+            shapes = PsfKernels(psf, *positions.T)
             width = shapes.sigma if width is None else width
             if len(shapes.kernels) == 0:
                 stacks[id(psf)] = np.full((1, 1, 1), np.nan)

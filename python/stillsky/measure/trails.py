@@ -5,7 +5,7 @@ from scipy import special
 
 from .. import _core
 from .algorithms import _pixels, _positions, _unitOf
-from .psf_stamps import PsfShapes
+from .psf_stamps import PsfShapes, sigmaOf
 from .schema import emptyTable
 
 #: Rounder sources, by b^2/a^2, have length 0.
@@ -68,7 +68,10 @@ def trailedSources(
     badShape = np.asarray(shapes["base_SdssShape_flag"]) | ~np.isfinite(moments).all(axis=0)
     length, lengthErr, angle, angleErr, isRound, ok = trailGeometry(moments, errors)
     psf = getattr(exposure, "psf", None) if psf is None else psf
-    sigma, radius = _psfWidths(PsfShapes(psf, x, y) if psfShapes is None and psf is not None else psfShapes, len(x))
+    if psfShapes is None and psf is not None:
+        psfShapes = PsfShapes(psf, x, y)
+    ofPsf = np.full((len(x), 3), np.nan) if psfShapes is None else psfShapes.moments
+    sigma, radius = np.sqrt(0.5 * (ofPsf[:, 0] + ofPsf[:, 1])), sigmaOf(ofPsf)
     usable = ok & ~badShape
     length, lengthErr, angle, angleErr = (np.where(usable, v, np.nan) for v in (length, lengthErr, angle, angleErr))
     middle = [np.zeros(len(x)) if e is None else np.asarray(e, float) for e in (xErr, yErr)]
@@ -157,14 +160,6 @@ def _ratioDerivative(z):
     """Derivative of erf(z) exp(z^2)/z."""
     grown = special.erf(z) * np.exp(z**2)
     return (2 / _ROOT_PI + 2 * z * grown) / z - grown / z**2
-
-
-def _psfWidths(shapes, n):
-    """Trace and determinant radius of the PSF at n positions; NaN where it is not defined, or there is no PSF."""
-    if shapes is None:
-        return np.full((2, n), np.nan)
-    xx, yy, xy = shapes.of(shapes.moments).T
-    return np.sqrt(0.5 * (xx + yy)), np.maximum(xx * yy - xy**2, 0) ** 0.25
 
 
 def _fluxes(pixels, x, y, length, angle, sigma, errors):

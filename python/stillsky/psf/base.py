@@ -8,10 +8,11 @@ from collections import OrderedDict
 
 import numpy as np
 
+from .. import _core
 from ..errors import DomainError, NotFoundError, StillskyError
 from ..geom import Box2I, Extent2I, Point2D, Point2I
 from ..image import Image
-from .moments import adaptiveImageMoments, circularFlux, shiftStamp
+from .moments import adaptiveImageMoments, circularFlux, kernelMoments, shiftStamp
 
 __all__ = ["Psf"]
 
@@ -64,6 +65,8 @@ class Psf(abc.ABC):
     """
 
     _classes = {}
+    #: Whether the kernel image depends on the position.
+    isSpatiallyVarying = True
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -197,10 +200,46 @@ class Psf(abc.ABC):
         images : `numpy.ndarray`, (m, height, width)
             StillskyError when the stamps differ in size.
         """
+        if np.size(xs) == 0:
+            return np.zeros((0, *self._dimensionsAt(*self._average)[::-1]))
         images = [self._kernel(*self._position(p)) for p in zip(np.ravel(xs), np.ravel(ys))]
         if len({image.shape for image in images}) > 1:
             raise StillskyError("computeKernelImages: the stamps at these positions differ in size")
         return np.array(images)
+
+    def computeImages(self, xs, ys):
+        """Stars at many positions, as they fall on the pixels.
+
+        Parameters
+        ----------
+        xs, ys : array_like, (m,)
+            Finite positions, parent coordinates.
+
+        Returns
+        -------
+        stamps : `numpy.ndarray`, (m, height, width)
+            The pixels of `computeImage` at each position.
+        x0, y0 : int32 arrays, (m,)
+            Parent coordinates of the first pixel of each stamp. StillskyError when the stamps differ in size.
+        """
+        xs, ys = (np.ravel(np.asarray(v, dtype=np.float64)) for v in (xs, ys))
+        ix, iy = (np.floor(v + 0.5) for v in (xs, ys))
+        stamps = self._shiftedArrays(xs, ys, xs - ix, ys - iy)
+        height, width = stamps.shape[1:]
+        return stamps, (ix - width // 2).astype(np.int32), (iy - height // 2).astype(np.int32)
+
+    def _shiftedArrays(self, xs, ys, dx, dy):
+        """`_shiftedArray` at many positions, (m, height, width)."""
+        if type(self)._shiftedArray is not Psf._shiftedArray and len(xs):
+            stamps = [self.computeImage(position).array for position in zip(xs, ys, strict=True)]
+            if len({stamp.shape for stamp in stamps}) > 1:
+                raise StillskyError("computeImages: the stamps at these positions differ in size")
+            return np.array(stamps)
+        if dx.any() or dy.any():
+            self._checkSampling()
+        varies = self.isSpatiallyVarying or not len(xs)
+        kernels = self.computeKernelImages(xs, ys) if varies else self._kernel(*self._average)[None]
+        return _core.shiftStamps(kernels, dx, dy)
 
     def computeBBox(self, position=None):
         """Box of `computeKernelImage`, without computing pixels."""
@@ -240,6 +279,30 @@ class Psf(abc.ABC):
             The moments do not converge.
         """
         return self._shape(*self._position(position))
+
+    def computeShapes(self, xs, ys):
+        """Second moments at many positions.
+
+        Parameters
+        ----------
+        xs, ys : array_like, (m,)
+
+        Returns
+        -------
+        moments : `numpy.ndarray`, (m, 3)
+            Ixx, Iyy, Ixy of `computeShape`; NaN where they do not converge.
+        """
+        xs, ys = (np.ravel(np.asarray(v, dtype=np.float64)) for v in (xs, ys))
+        if self.isSpatiallyVarying and type(self)._shape is Psf._shape:
+            return kernelMoments(self.computeKernelImages(xs, ys))
+        positions = zip(xs, ys, strict=True) if self.isSpatiallyVarying else [self._average] * min(1, len(xs))
+        out = np.full((len(xs) if self.isSpatiallyVarying else min(1, len(xs)), 3), np.nan)
+        for row, position in zip(out, positions, strict=True):
+            try:
+                row[:] = self.computeShape(position)
+            except DomainError:
+                continue
+        return np.broadcast_to(out, (len(xs), 3)).copy()
 
     def determinantRadius(self, position=None):
         """(Ixx Iyy - Ixy^2)^(1/4) in pixels: sigma of a Gaussian."""

