@@ -1,8 +1,7 @@
-// Measuring: dipoles and the features of candidates.
+// Measuring: dipoles.
 #include "bindings.hpp"
 #include "measure_views.hpp"
 #include "stillsky/measure/dipole_fit.hpp"
-#include "stillsky/measure/source_features.hpp"
 
 namespace stillsky {
 using namespace measure_views;
@@ -50,8 +49,6 @@ void bindMeasureDipoles(py::module_& m) {
     PYBIND11_NUMPY_DTYPE(DipoleFitResult, posX, posY, negX, negY, posFlux, negFlux, posXErr, posYErr, negXErr, negYErr,
                          posFluxErr, negFluxErr, xCov, yCov, fluxCov, chi2, chi2Difference, chi2Single, posNoise,
                          negNoise, nData, nParameters, nEvaluations, flagBits);
-    PYBIND11_NUMPY_DTYPE(SourceFeatures, psfChi2, sharpness, dipoleDeltaChi2, dipoleMoment, negativeFraction, asymmetry,
-                         nPixels, flagBits);
     m.def("dipoleFit", [](py::object const& difference, py::object const& science, py::object const& reference,
                           Array<double> const& psfDifference, Array<double> const& psfScience,
                           Array<double> const& psfReference, Array<double> const& starts, py::object const& footprints,
@@ -71,22 +68,6 @@ void bindMeasureDipoles(py::module_& m) {
         return tableOf(py::isinstance<py::array_t<double>>(image)
                                ? dipoleFitOf<double>(difference, science, reference, psfs, first, regions, control)
                                : dipoleFitOf<float>(difference, science, reference, psfs, first, regions, control));
-    });
-    m.def("sourceFeatures", [](py::array const& image, py::object const& variance, py::object const& mask,
-                               MaskPixel badBits, Array<double> const& stamps, Array<int> const& x0,
-                               Array<int> const& y0, Array<double> const& x, Array<double> const& y,
-                               Array<double> const& radius, Array<int> const& sign) {
-        const StampStack stack = stackOf(stamps);
-        const auto a = listOf(x0), b = listOf(y0), s = listOf(sign);
-        const auto xs = listOf(x), ys = listOf(y), r = listOf(radius);
-        return tableOf(withInput(image, variance, mask, badBits, [&](auto const& input) {
-            return sourceFeatures(input, stack, a, b, xs, ys, r, s);
-        }));
-    });
-    m.def("maskFractions", [](py::array const& mask, Array<double> const& x, Array<double> const& y, double radius,
-                              Array<MaskPixel> const& planes) {
-        const auto view = viewOf<const MaskPixel>(mask, "mask");
-        return tableOf(maskFractions(view, listOf(x), listOf(y), radius, listOf(planes)));
     });
 }
 

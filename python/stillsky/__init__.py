@@ -121,7 +121,7 @@ _LAZY = {
     "ForcedMeasurementConfig": "measure.task",
     "ForcedMeasurementTask": "measure.task",
     "MomentsFlag": "measure",
-    "candidateFeatures": "measure",
+    "candidateFeatures": "diffim.candidate_features",
     "circularApertureFlux": "measure",
     "fitDipoles": "measure",
     "forcedPhotometry": "measure",

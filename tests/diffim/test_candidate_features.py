@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from stillsky.diffim.candidate_columns import FEATURES
-from stillsky.diffim.candidate_features import flagCandidates, kernelUncertainty
+from stillsky.diffim.candidate_features import candidateFeatures, flagCandidates, kernelUncertainty
 from stillsky.diffim.detect_measure import detectAndMeasure
 from stillsky.diffim.detect_measure_config import DetectAndMeasureAlgorithmConfig
 from stillsky.image import makeExposure
+from stillsky.measure import measureSources
 from stillsky.psf import GaussianPsf
 
 SIZE, SIGMA = 200, 2.0
@@ -41,6 +42,82 @@ def test_pointSourceHasTheFeaturesOfThePsf():
     for name in ("bad", "saturated", "cosmicRay", "interpolated"):
         assert row[f"candidate_{name}Fraction"] == 0
     assert not row["candidate_flag"]
+
+
+@pytest.fixture(scope="module")
+def kinds():
+    """(features, kind): 36 each of stars, vanished stars, dipoles and single pixels of about S/N 30."""
+    rng = np.random.default_rng(4)
+    x, y = (g.ravel() for g in np.meshgrid(np.arange(36) * 40.0 + 40, np.arange(4) * 60.0 + 40))
+    x, y = x + rng.uniform(-0.5, 0.5, x.size), y + rng.uniform(-0.5, 0.5, x.size)
+    image, kind, flux = rng.normal(size=(280, 1480)), np.repeat(np.arange(4), 36), 30 * np.sqrt(4 * np.pi) * SIGMA
+
+    def add(px, py, f):
+        ix, iy = int(px), int(py)
+        rows, columns = np.mgrid[iy - 15 : iy + 16, ix - 15 : ix + 16]
+        star = np.exp(-((columns - px) ** 2 + (rows - py) ** 2) / (2 * SIGMA**2)) / (2 * np.pi * SIGMA**2)
+        image[iy - 15 : iy + 16, ix - 15 : ix + 16] += f * star
+
+    for a, b, k in zip(x, y, kind, strict=True):
+        if k < 2:
+            add(a, b, flux if k == 0 else -flux)
+        elif k == 2:
+            add(a + 0.7, b, 4 * flux)
+            add(a - 0.7, b, -4 * flux)
+        else:
+            image[int(b + 0.5), int(a + 0.5)] += flux / 5
+    exposure = makeExposure(image.astype(np.float32), variance=1.0, psf=PSF)
+    table = measureSources(exposure, np.stack([x, y], 1), ["PsfFlux", "SdssShape"], isNegative=kind == 1)
+    # At the planted places, wherever a centroid would go.
+    table["base_SdssCentroid_x"], table["base_SdssCentroid_y"] = x, y
+    return candidateFeatures(table, exposure, None, PSF), kind
+
+
+def test_featuresOfPointSourcesAreThoseOfTheNoise(kinds):
+    table, kind = kinds
+    for which in (0, 1):
+        stars = table[kind == which]
+        assert np.mean(stars["candidate_psfChi2"]) == pytest.approx(1, abs=0.08)
+        # The centre stands out of its neighbours by little more than the noise of a pixel: 0.9 each, 36 stars.
+        assert np.mean(stars["candidate_sharpness"]) == pytest.approx(1, abs=0.45)
+        assert np.std(stars["candidate_sharpnessSigma"]) == pytest.approx(1, abs=0.35)
+        # Two parameters of pure noise gain 2 +- 2.
+        assert np.mean(stars["candidate_dipoleDeltaChi2"]) == pytest.approx(2, abs=1.2)
+        assert np.mean(stars["candidate_negativeFraction"]) < 0.2
+        assert np.mean(stars["candidate_asymmetry"]) == pytest.approx(1, abs=0.1)
+        assert np.mean(stars["candidate_widthRatio"]) == pytest.approx(1, abs=0.03)
+
+
+def test_featuresTellArtefactsFromStars(kinds):
+    table, kind = kinds
+    stars, dipoles, rays = (table[kind == k] for k in (0, 2, 3))
+    assert np.min(dipoles["candidate_dipoleDeltaChi2"]) > 5 * np.max(stars["candidate_dipoleDeltaChi2"])
+    assert np.min(dipoles["candidate_negativeFraction"]) > np.max(stars["candidate_negativeFraction"])
+    assert np.min(dipoles["candidate_asymmetry"]) > np.max(stars["candidate_asymmetry"])
+    assert np.min(rays["candidate_sharpness"]) > 2 * np.max(stars["candidate_sharpness"])
+    assert np.min(rays["candidate_sharpnessSigma"]) > 10 > np.max(stars["candidate_sharpnessSigma"])
+    assert np.min(rays["candidate_psfChi2"]) > np.max(stars["candidate_psfChi2"])
+    assert np.nanmedian(rays["candidate_widthRatio"]) < 0.5
+
+
+def test_maskFractionsWithinFivePixelsAndDistances():
+    exposure = makeExposure(np.zeros((60, 60), np.float32), variance=1.0, psf=PSF, xy0=(100, 200))
+    exposure.mask.array[30:, :] |= 1 << exposure.mask.bit("SAT")
+    exposure.mask.array[20, 20] |= 1 << exposure.mask.bit("CR")
+    exposure.mask.array[20, 21:23] |= 1 << exposure.mask.bit("INTRP")
+    x, y = np.array([120.0, 130.0, 100.0]), np.array([220.0, 229.5, 210.0])
+    table = measureSources(exposure, np.stack([x, y], 1), ["PsfFlux", "SdssShape"])
+    table["base_SdssCentroid_x"], table["base_SdssCentroid_y"] = x, y
+    table = candidateFeatures(table, exposure, None, PSF, stars=np.array([[123.0, 224.0], [140.0, 230.0]]))
+    area = sum(i * i + j * j <= 25 for i in range(-5, 6) for j in range(-5, 6))
+    assert table["candidate_cosmicRayFraction"][0] == pytest.approx(1 / area)
+    assert table["candidate_interpolatedFraction"][0] == pytest.approx(2 / area)
+    assert table["candidate_saturatedFraction"][1] == pytest.approx(0.5)
+    # Pixels off the image are bad ones.
+    assert table["candidate_badFraction"][2] == pytest.approx((area - 11) / 2 / area)
+    assert table["candidate_badFraction"][0] == 0
+    np.testing.assert_allclose(table["candidate_starDistance"][:2], [5.0, np.hypot(7, 5.5)], rtol=1e-6)
+    assert np.isnan(table["candidate_templateFlux"]).all()
 
 
 def test_singlePixelIsACosmicRay():

@@ -12,7 +12,6 @@ from .algorithms import (
 )
 from .apertures import circularApertureFlux, localBackground, naiveCentroid, peakLikelihoodFlux
 from .dipoles import DipoleOptions, fitDipoles
-from .features import FEATURE_COLUMNS, MASK_FEATURES, candidateFeatures
 from .forced import addForcedPhotometry, forcedPhotometry, transformedPositions
 from .local_calibration import applyApCorr, localPhotoCalib, localWcs
 from .moments import MomentsFlag, adaptiveMoments
@@ -22,9 +21,7 @@ from .trails import trailedSources, trailGeometry
 
 __all__ = [
     "BAD_PLANES",
-    "FEATURE_COLUMNS",
     "FURTHER_PLUGINS",
-    "MASK_FEATURES",
     "PLUGINS",
     "DipoleOptions",
     "MomentsFlag",
@@ -32,7 +29,6 @@ __all__ = [
     "addForcedPhotometry",
     "aperturePrefix",
     "applyApCorr",
-    "candidateFeatures",
     "circularApertureFlux",
     "fitDipoles",
     "forcedPhotometry",
