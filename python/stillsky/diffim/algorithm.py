@@ -172,8 +172,9 @@ class _Job:
         self.decisions = []
         self.warnings = []
         self.timings = {}
+        self._covariance = None
         self._resampled = None  # how the noise of the template is correlated; None: not at all
-        stages = range(nStages)
+        stages = range(nStages + (name == "subtract" and config.inject.n > 0))
         self._stages = iter(progress(stages, desc=name, total=nStages) if progress else stages)
 
     @contextmanager
@@ -203,6 +204,8 @@ class _Job:
         with self.stage("decorrelate"):
             if self.config.doDecorrelation:
                 difference = self._decorrelate(difference, science, template, fit, scienceConvolved)
+            if self.config.doCovariance:
+                self._covariance = self._noiseCovariance(difference, science, template, fit, scienceConvolved)
         with self.stage("assess"):
             _describe(difference.metadata, fit, scienceConvolved, "decorrelation" in self.metadata)
             self._assess(difference)
@@ -212,14 +215,16 @@ class _Job:
         mode = "decorrelated" if "decorrelation" in self.metadata else "science"
         with self.stage("sources"):
             found = self._findSources(science, matchedTemplate, difference, fit, objects[0], psfs[0], mode)
-        return SubtractResult(
+        result = SubtractResult(
             difference=difference,
             matchedTemplate=matchedTemplate,
             science=science,
             **found,
+            covariance=self._covariance,
             warpedTemplate=template if keepWarped else None,
             **self._found(fit, scienceConvolved),
         )
+        return self._withEfficiency(result, (science, template, psfs, objects), fit, scienceConvolved, matched)
 
     def runZogy(self, science, template, stars, keepWarped):
         """The whole subtraction by proper differences."""
@@ -246,7 +251,7 @@ class _Job:
             sources = self._findSources(
                 science, matched, difference, fit, objects[0], psfs[0], "zogy", score=found.score
             )
-        return SubtractResult(
+        result = SubtractResult(
             difference=difference,
             matchedTemplate=matched,
             science=science,
@@ -256,6 +261,7 @@ class _Job:
             scoreCorr=found.scoreCorr,
             **self._found(fit, scienceConvolved),
         )
+        return self._withEfficiency(result, (science, template, psfs, objects), fit, scienceConvolved, None)
 
     def runMatch(self, science, template, stars):
         """The kernel alone."""
@@ -614,6 +620,28 @@ class _Job:
         out.psf = found.psf
         return out
 
+    def _noiseCovariance(self, difference, science, template, fit, scienceConvolved):
+        """How the noise of neighbouring pixels of the finished difference is correlated."""
+        from .noise_covariance import noiseCovariance
+
+        found = noiseCovariance(
+            difference,
+            science,
+            template,
+            fit.kernel,
+            templateMatched=not scienceConvolved,
+            kernelSum=fit.kernelSum,
+            decorrelated="decorrelation" in self.metadata,
+            templateCorrelation=self._resampled,
+        )
+        side = found.stencils.shape[-1]
+        center = found.at(*difference.bbox.center)
+        self.metadata["covarianceSum"] = float(center.sum())
+        self.decide(
+            f"covariance: {side}x{side} pixels; wide sums scatter {np.sqrt(center.sum()):.3f} times the plane's"
+        )
+        return found
+
     def _centre(self, difference, fit, scienceConvolved):
         """Let the sky of the difference have the median 0: all pixels know its level better than the stamps alone."""
         bad = difference.mask.bitmask(["NO_DATA", "BAD", "SAT", "EDGE", "CR"], ignoreMissing=True)
@@ -647,7 +675,7 @@ class _Job:
         try:
             found = findSources(
                 science, matchedTemplate, difference, config=self.config.detect, candidates=fit.candidates,
-                stars=objects, score=score, psfMode=psfMode, sciencePsf=sciencePsf,
+                stars=objects, score=score, psfMode=psfMode, sciencePsf=sciencePsf, covariance=self._covariance,
             )  # fmt: skip
         except InvalidPsfError as error:  # an image without sources is better than none
             self.warn("W-NOSOURCES", f"no sources were searched: {error}")
@@ -656,6 +684,24 @@ class _Job:
         self.decide(sourceSentence(self.metadata))
         _log.debug("sources: %s", ", ".join(f"{name} {seconds:.3f} s" for name, seconds in found.timings.items()))
         return {"sources": found.sources, "footprints": found.footprints, "glints": found.glints}
+
+    def _withEfficiency(self, result, pair, fit, scienceConvolved, matched):
+        """The result with what planted sources tell, where they are wanted; its other products stay as they are."""
+        if not self.config.inject.n or result.sources is None:
+            return result
+        from .injection_run import efficiencySentence, plantAndFind
+
+        with self.stage("inject"):
+            delivered = result.difference, result.sources
+            try:
+                found = plantAndFind(self, pair, fit, scienceConvolved, delivered, matched)
+            except NoDataError as error:
+                self.warn("W-INJECT", f"no efficiency: {error}")
+                return result
+        result.injected, result.efficiency = found.injected, found.efficiency
+        self.metadata["injection"] = found.metadata
+        self.decide(efficiencySentence(found.metadata))
+        return result
 
     def _assess(self, difference):
         """Noise of the difference against its variance plane, on sky and at the stars."""

@@ -1,11 +1,12 @@
 """Configuration of image subtraction as run from the command line and from `stillsky.subtract`."""
 
-from lsst.pex.config import ChoiceField, Config, ConfigField, Field, ListField, RangeField
+from lsst.pex.config import ChoiceField, Config, ConfigField, Field, FieldValidationError, ListField, RangeField
 
 from ..psfmatch.config import AlardLuptonFields, DeltaFunctionFields
 from ..warp.config import WarperConfig
 from .decorrelate_config import DecorrelateConfig
 from .detect_measure_config import DetectAndMeasureAlgorithmConfig
+from .injection_config import InjectionConfig
 from .zogy_config import ZogySubtractConfig
 
 __all__ = ["KernelFitConfig", "PsfModelConfig", "StarConfig", "SubtractConfig"]
@@ -182,6 +183,12 @@ class SubtractConfig(Config):
         default=True,
     )
     decorrelate = ConfigField("Decorrelation of the difference.", DecorrelateConfig)
+    doCovariance = Field(
+        dtype=bool,
+        doc="Also tell how the noise of neighbouring pixels is correlated: HDU COVARIANCE of the difference, by which "
+        "errors of apertures and PSF fluxes go. Not for proper differences.",
+        default=False,
+    )
     doCopyEdge = Field(
         dtype=bool,
         doc="Where the kernel does not fit: copy the convolved image and set EDGE, instead of NO_DATA.",
@@ -189,9 +196,15 @@ class SubtractConfig(Config):
     )
     doDetection = Field(dtype=bool, doc="Find and measure the sources of the difference.", default=True)
     detect = ConfigField("Sources of the difference.", DetectAndMeasureAlgorithmConfig)
+    inject = ConfigField("Sources planted to measure the efficiency.", InjectionConfig)
 
     def setDefaults(self):
         super().setDefaults()
         # The fit has a background, and the sky of the difference is centred after it.
         self.detect.doSubtractBackground = False
         self.detect.doDeblend = True
+
+    def validate(self):
+        super().validate()
+        if self.inject.n and not self.doDetection:
+            raise FieldValidationError(SubtractConfig.doDetection, self, "planted sources need a detection")

@@ -91,6 +91,7 @@ def detectAndMeasure(
     seed=None,
     sciencePsf=None,
     psfMode="science",
+    covariance=None,
 ):
     """Find and measure the sources of a difference image.
 
@@ -115,6 +116,8 @@ def detectAndMeasure(
         For the forced fluxes; default: the science image's, else the difference's.
     psfMode : {"science", "decorrelated", "zogy"}
         What the difference's PSF is, for the table's meta.
+    covariance : `NoiseCovariance`, optional
+        Of the difference: errors of apertures and PSF fluxes follow it. Default: pixels are independent.
 
     Returns
     -------
@@ -132,7 +135,7 @@ def detectAndMeasure(
     IdOverflowError
         More sources than ids.
     """
-    job = _Job(science, matchedTemplate, difference, config, score, psfMode)
+    job = _Job(science, matchedTemplate, difference, config, score, psfMode, covariance)
     stars = _positions(kernelSources) if stars is None else np.asarray(stars, float).reshape(-1, 2)
     seed = int(seed if seed is not None else getattr(difference, "id", None) or 0)
     return job.run(_positions(kernelSources), stars, ids, seed, sciencePsf)
@@ -179,7 +182,7 @@ def checkResult(result, config):
 class _Job:
     """State of one detection."""
 
-    def __init__(self, science, matchedTemplate, difference, config, score, psfMode):
+    def __init__(self, science, matchedTemplate, difference, config, score, psfMode, covariance):
         if config is None:
             from .detect_measure_config import DetectAndMeasureAlgorithmConfig
 
@@ -189,7 +192,7 @@ class _Job:
             if other is not None and other.bbox != difference.bbox:
                 raise ShapeError(f"{name}: wanted the difference's box {difference.bbox}, got {other.bbox}")
         self.science, self.template, self.difference, self.score = science, matchedTemplate, difference, score
-        self.config, self.psfMode = config, psfMode
+        self.config, self.psfMode, self.covariance = config, psfMode, covariance
         self.psf = difference.psf
         self.sigma = _sigmaOf(self.psf)
         self.metadata, self.timings = {}, {}

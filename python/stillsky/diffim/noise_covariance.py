@@ -166,6 +166,11 @@ class NoiseCovariance:
         )
         return hdu
 
+    def append(self, path):
+        """Add the HDU to a FITS file."""
+        with fits.open(path, mode="append") as hdus:
+            hdus.append(self.toHdu())
+
     @classmethod
     def fromHdu(cls, hdu):
         """What `toHdu` made."""

@@ -114,6 +114,10 @@ class SubtractResult:
         One for each row of the sources.
     glints : `stillsky.diffim.GlintTrails` or `None`
         Sources in a row.
+    covariance : `stillsky.diffim.noise_covariance.NoiseCovariance` or `None`
+        How the noise of neighbouring pixels of the difference is correlated, an HDU of its file. Only when asked for.
+    injected, efficiency : `astropy.table.Table` or `None`
+        Planted sources, and how completely they are found; see `stillsky.diffim.injection`. Only when asked for.
     """
 
     difference: Any
@@ -133,6 +137,9 @@ class SubtractResult:
     sources: Any = None
     footprints: Any = None
     glints: Any = None
+    covariance: Any = None
+    injected: Any = None
+    efficiency: Any = None
 
     def summary(self):
         """One line: what was convolved, kernel sum, sky chi, sources, time."""
@@ -148,6 +155,7 @@ class SubtractResult:
         kept = self.warpedTemplate is not None
         suffixes = [".diff.fits", ".matched.fits", ".kernel.fits"]
         suffixes += [".sources" + tableSuffix, ".sources.reg"] * (self.sources is not None)
+        suffixes += [".injected.ecsv"] * (self.injected is not None)
         suffixes += [".warped.fits"] * kept + [".score.fits"] * (kept and self.score is not None)
         return suffixes + [".footprints.fits"] * (kept and self.footprints is not None)
 
@@ -160,7 +168,7 @@ class SubtractResult:
         ----------
         prefix : `str`
             Files are ``prefix.diff.fits``, ``prefix.matched.fits``, ``prefix.kernel.fits``, ``prefix.sources.ecsv``,
-            ``prefix.sources.reg`` (for ds9), ``prefix.json``, ``prefix.png`` and ``prefix.html``; with a
+            ``prefix.sources.reg`` (for ds9), with planted sources ``prefix.injected.ecsv``, ``prefix.json``, ``prefix.png`` and ``prefix.html``; with a
             `warpedTemplate` also ``prefix.warped.fits``, ``prefix.footprints.fits`` and, of the method "zogy",
             ``prefix.score.fits``. All of them appear, complete, or none.
         overwrite : `bool`
@@ -209,6 +217,8 @@ class SubtractResult:
         from ..fits import writeExposure, writeKernel
 
         writeExposure(self.difference, f"{prefix}.diff.fits", compress=compress)
+        if self.covariance is not None:
+            self.covariance.append(f"{prefix}.diff.fits")
         writeExposure(self.matchedTemplate, f"{prefix}.matched.fits", compress=compress)
         writeKernel(self.kernel, f"{prefix}.kernel.fits", self.background, convolved=self.convolved)
         if self.warpedTemplate is not None:
@@ -230,6 +240,8 @@ class SubtractResult:
             stem, _, kind = suffix.rpartition(".")
             if stem == ".sources" and f".{kind}" in SOURCE_SUFFIXES:
                 writeSources(self.sources, prefix + suffix)
+        if ".injected.ecsv" in suffixes:
+            writeSources(self.injected, f"{prefix}.injected.ecsv")
         if ".sources.reg" in suffixes:
             writeRegions(self.sources, f"{prefix}.sources.reg", wcs=self.difference.wcs)
         if ".footprints.fits" in suffixes:
@@ -263,7 +275,7 @@ class SubtractResult:
     def _document(self, products):
         from .._version import __version__
 
-        return {
+        document = {
             "version": __version__,
             "verb": "subtract",
             "convolved": self.convolved,
@@ -273,6 +285,13 @@ class SubtractResult:
             "timings": self.timings,
             "products": products,
         }
+        if self.efficiency is not None:
+            document["efficiency"] = self.efficiencyColumns()
+        return document
+
+    def efficiencyColumns(self):
+        """The curve as a dictionary of lists, as P.json has it."""
+        return {name: self.efficiency[name].tolist() for name in self.efficiency.colnames}
 
     def report(self, path):
         """Write the HTML report alone: one file that needs nothing else. An existing one is replaced."""

@@ -19,7 +19,7 @@ def measureAll(job, footprints, flags, forcedPsf):
     Parameters
     ----------
     job : object
-        With ``difference, science, template, score, psf, config``.
+        With ``difference, science, template, score, psf, config``, maybe ``covariance``.
     footprints : `FootprintSet`
     flags : structured array
         ``positive, negative, sky`` of each footprint.
@@ -49,6 +49,8 @@ def measureAll(job, footprints, flags, forcedPsf):
     for name in ("dipoleFitsTried", "dipoleFitsSkipped"):
         if name in table.meta:
             job.metadata[name] = int(table.meta.pop(name))
+    if getattr(job, "covariance", None) is not None:
+        job.covariance.scaleErrors(table, job.psf)
     table["is_negative"][:] = flags["negative"] & ~flags["positive"]
     extra = Table()
     extra["merge_footprint_positive"], extra["merge_footprint_negative"] = flags["positive"], flags["negative"]

@@ -7,7 +7,9 @@ from .detect_measure import detectAndMeasure
 __all__ = ["findSources", "sourceCounts", "sourceSentence"]
 
 
-def findSources(science, matchedTemplate, difference, *, config, candidates, stars, score=None, psfMode, sciencePsf):
+def findSources(
+    science, matchedTemplate, difference, *, config, candidates, stars, score=None, psfMode, sciencePsf, covariance=None
+):
     """Find and measure the sources of the difference.
 
     Parameters
@@ -24,6 +26,8 @@ def findSources(science, matchedTemplate, difference, *, config, candidates, sta
     psfMode : {"science", "decorrelated", "zogy"}
     sciencePsf : Psf
         For the forced fluxes.
+    covariance : `NoiseCovariance`, optional
+        As for `detectAndMeasure`.
 
     Returns
     -------
@@ -41,6 +45,7 @@ def findSources(science, matchedTemplate, difference, *, config, candidates, sta
         stars=everyStar,
         sciencePsf=sciencePsf,
         psfMode=psfMode,
+        covariance=covariance,
     )
 
 

@@ -29,11 +29,30 @@ KEPT = (".warped.fits", ".footprints.fits")
 @click.option(
     "--register", is_flag=True, hidden=True, help="Find shift, rotation and scale of TEMPLATE from its objects."
 )
-@click.option("--threshold", type=click.FloatRange(min=0, min_open=True), metavar="SIGMA",
-              help="Detect sources of this significance [default: 5].")
-@click.option("--sources", "sourceTable", type=click.Choice(["ecsv", "parquet", "fits", "none"]), default="ecsv",
-              hidden=True, show_default=True, help="Format of the table of sources; none: no detection.")
-@click.option("--seed", type=click.IntRange(min=0), hidden=True, help="Of everything random: sky positions, injections.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SIGMA",
+    help="Detect sources of this significance [default: 5].",
+)
+@click.option(
+    "--sources",
+    "sourceTable",
+    type=click.Choice(["ecsv", "parquet", "fits", "none"]),
+    default="ecsv",
+    hidden=True,
+    show_default=True,
+    help="Format of the table of sources; none: no detection.",
+)
+@click.option(
+    "--inject",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Plant N sources in memory and report how many are found, and their fluxes.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), hidden=True, help="Of everything random: sky positions, injections."
+)
 @inputOptions()
 @click.option(
     "--keep",
@@ -72,6 +91,10 @@ def resolveConfig(run):
         dedicated["doRegister"] = (True, "--register")
     if run.option("threshold") is not None:
         dedicated["detect.detection.thresholdValue"] = (run.option("threshold"), "--threshold")
+    if run.option("inject") is not None:
+        dedicated["inject.n"] = (run.option("inject"), "--inject")
+    if run.option("seed") is not None:
+        dedicated["inject.seed"] = (run.option("seed"), "--seed")
     if run.option("sourceTable") == "none":
         dedicated["doDetection"] = (False, "--sources")
     return resolveRun(run, dedicated)
@@ -108,7 +131,7 @@ def subtractFiles(run):
     suffixes = SUFFIXES
     if keep:
         suffixes += KEPT + ((".score.fits",) if method == "zogy" else ())
-    suffixes = _withSources([s for s in suffixes if optional.get(s, True)], run, resolved.config.doDetection)
+    suffixes = _withSources([s for s in suffixes if optional.get(s, True)], run, resolved.config)
     if not options["dry_run"]:
         output = StagedProducts(prefix, suffixes, options["overwrite"])  # refuses before any work
     science, template = readPair(run, options["science"], options["template"])
@@ -136,12 +159,13 @@ def subtractFiles(run):
     return failOn(hits)
 
 
-def _withSources(suffixes, run, doDetection):
+def _withSources(suffixes, run, config):
     """The products with the table of sources in its format, or without anything of sources."""
-    if not doDetection:
+    if not config.doDetection:
         return [s for s in suffixes if not s.startswith((".sources", ".footprints"))]
     table = f".sources.{run.option('sourceTable') or 'ecsv'}"
-    return [table if s == ".sources.ecsv" else s for s in suffixes]
+    suffixes = [table if s == ".sources.ecsv" else s for s in suffixes]
+    return suffixes + [".injected.ecsv"] * (config.inject.n > 0)
 
 
 def readGates(run):
@@ -180,6 +204,8 @@ def noteResult(run, result):
     run.summary["metadata"] = dict(result.metadata)
     run.summary["decisions"] = list(result.decisions)
     run.summary["timings"].update(result.timings)
+    if getattr(result, "efficiency", None) is not None:
+        run.summary["efficiency"] = result.efficiencyColumns()
     for sentence in result.decisions:
         run.say(sentence)
     for code, sentence in result.warnings:
@@ -205,7 +231,9 @@ def writeProducts(run, result, output, suffixes):
 
 def _tableSuffix(suffixes):
     """Of the table of sources among the products."""
-    return next((s.removeprefix(".sources") for s in suffixes if s.startswith(".sources") and s != ".sources.reg"), ".ecsv")
+    return next(
+        (s.removeprefix(".sources") for s in suffixes if s.startswith(".sources") and s != ".sources.reg"), ".ecsv"
+    )
 
 
 def _writeSummary(run, result, output, withReport):
