@@ -26,6 +26,7 @@ import stillsky.cli.config as cliConfig
 import stillsky.report
 import stillsky.report.subtract_report
 from stillsky.cli import main
+from stillsky.diffim.injection_config import InjectionConfig
 from stillsky.fits import writeKernel
 from stillsky.kernel import FixedKernel, LinearCombinationKernel
 from stillsky.report import Page
@@ -57,6 +58,7 @@ class SmallConfig(Config):
     )
     psfmatch = ConfigField("The fit.", FitConfig)
     doDetection = Field(dtype=bool, doc="Sources.", default=True)
+    inject = ConfigField("Planted sources.", InjectionConfig)
     cells = ConfigDictField(doc="By name.", keytype=str, itemtype=BasisConfig, default={"one": BasisConfig()})
     none = ConfigDictField(doc="Nothing.", keytype=str, itemtype=BasisConfig, default={})
     comment = Field(dtype=str, doc="Text: any; even 'quoted' # text.", default=None, optional=True)
