@@ -19,6 +19,7 @@ from .style import SCRIPT, STYLE
 __all__ = ["Page", "Section", "formatNumber"]
 
 _STATES = ("green", "amber", "red")
+_WORD = 28  # characters that stay on one line of a table
 _MARKS = 'class="marks" aria-hidden="true"'
 
 
@@ -82,7 +83,8 @@ def _csvData(columns):
     writer.writerow(columns)
     values = [list(v.tolist() if hasattr(v, "tolist") else v) for v in columns.values()]
     for i in range(max((len(v) for v in values), default=0)):
-        writer.writerow([v[i] if i < len(v) else "" for v in values])
+        cells = [v[i] if i < len(v) else "" for v in values]
+        writer.writerow([f"{c:.10g}" if isinstance(c, float) else c for c in cells])
     return "data:text/csv;base64," + base64.b64encode(stream.getvalue().encode("utf-8", "replace")).decode("ascii")
 
 
@@ -174,6 +176,10 @@ class Section:
         if len(lengths) > 1:
             raise ValueError(f"columns: equal lengths wanted, {sorted(lengths)} given")
         numeric = {name: any(_isNumber(v) and v is not None for v in vs) for name, vs in values.items()}
+        kinds = {
+            name: "number" if numeric[name] else "word" if all(len(str(v)) <= _WORD for v in vs) else "text"
+            for name, vs in values.items()
+        }
         head = "".join(
             f"<th{' class=number' if numeric[name] else ''} scope=col>{escape(name)}"
             + (f"<small>{escape(units[name])}</small>" if units.get(name) else "")
@@ -184,9 +190,7 @@ class Section:
         for i in range(lengths.pop() if lengths else 0):
             state = states[i] if states is not None else None
             to = {name: addresses[i] for name, addresses in (links or {}).items()}
-            cells = "".join(
-                self._cell(values[name][i], numeric[name], forms.get(name), to.get(name)) for name in values
-            )
+            cells = "".join(self._cell(values[name][i], kinds[name], forms.get(name), to.get(name)) for name in values)
             rows.append(f"<tr{f' class={state}' if state in _STATES else ''}>{cells}</tr>")
         kind = " class=sortable" if sortable and len(rows) > 1 else ""
         self._parts.append(
@@ -203,14 +207,14 @@ class Section:
         return self
 
     @staticmethod
-    def _cell(value, numeric, form, link=None):
+    def _cell(value, kind, form, link=None):
         key = _sortKey(value)
         sort = f' data-value="{key}"' if key is not None else ""
         text = escape(formatNumber(value, form))
         if link is not None:  # "./" and quoting: a file name is never taken for another scheme
             address = f"#{quote(link[1:])}" if link.startswith("#") else f"./{quote(link)}"
             text = f'<a href="{escape(address)}">{text}</a>'
-        return f"<td class={'number' if numeric else 'text'}{sort}>{text}</td>"
+        return f"<td class={kind}{sort}>{text}</td>"
 
     def figure(self, picture, alt, caption=None, *, data=None, name="figure", form="png", dpi=100):
         """A picture.

@@ -94,9 +94,9 @@ def _candidates(columns):
 
 
 def _sources(prefix):
-    from astropy.table import Table
+    from ..diffim.source_io import readSources
 
     for suffix in _TABLES:
         if os.path.exists(prefix + suffix):
-            return Table.read(prefix + suffix)
+            return readSources(prefix + suffix)
     return None

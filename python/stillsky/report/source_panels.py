@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from .panels import BLUE, GREEN, GREY, ORANGE, legend, logAxis, panel, title
+from .panels import BLUE, GREY, ORANGE, legend, logAxis, panel, title
 from .pixels import robustScale
 
-__all__ = ["completenessPanel", "flagPanel", "magnitudePanel", "pullPanel", "significancePanel"]
+__all__ = ["flagPanel", "magnitudePanel", "pullPanel", "significancePanel"]
 
 _COLOURS = {"positive": ORANGE, "negative": BLUE, "flagged": "#9aa3ad"}
 
@@ -84,7 +84,8 @@ def flagPanel(flags):
             counts[word] = counts.get(word, 0) + 1
     figure, axes = panel()
     names = sorted(counts, key=counts.get)[-12:]
-    axes.barh(names, [counts[n] for n in names], color=GREY)
+    axes.barh(range(len(names)), [counts[n] for n in names], color=GREY)
+    axes.set_yticks(range(len(names)), names)
     for row, name in enumerate(names):
         axes.text(counts[name], row, f" {counts[name]}", va="center", fontsize=8.5)
     left = 0.25
@@ -93,24 +94,4 @@ def flagPanel(flags):
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("sources", fontsize=9)
     title(axes, f"flags of {len(flags)} sources")
-    return figure
-
-
-def completenessPanel(signal, completeness, error=None, purity=None, threshold=None):
-    """Completeness of injected sources against their signal-to-noise ratio, with purity where it is known."""
-    figure, axes = panel()
-    axes.errorbar(signal, completeness, error, fmt="o-", color=BLUE, markersize=4, capsize=2, label="completeness")
-    if purity is not None:
-        axes.plot(signal, purity, "s--", color=GREEN, markersize=4, label="purity")
-    for level in (0.5, 0.99):
-        axes.axhline(level, color="0.6", linewidth=0.7, linestyle=":")
-    if threshold:
-        axes.axvline(threshold, color="0.3", linestyle="--", linewidth=0.9)
-    axes.set_ylim(-0.03, 1.06)
-    axes.set_xlabel(
-        "signal-to-noise ratio of the injected source" + ("; dashed: threshold" if threshold else ""), fontsize=9
-    )
-    axes.set_ylabel("share", fontsize=9)
-    title(axes, "injected sources that are found")
-    legend(axes, loc="lower right")
     return figure

@@ -189,14 +189,15 @@ def _caption(result, table, i):
     x, y = (float(v[i]) for v in table.positions)
     lines = [f"{table.significance[i]:.1f} sigma, {table.kind(i)}" + ("" if table.good[i] else ", flagged")]
     ra, dec = table.column("coord_ra"), table.column("coord_dec")
-    place = f"x {x:.1f}, y {y:.1f}"
+    place = f"id {table.sources['id'][i]}; " if "id" in table.sources.colnames else ""
+    place += f"x {x:.1f}, y {y:.1f}"
     if ra is not None and dec is not None and np.isfinite(ra[i] + dec[i]):
         place += f"; RA {np.degrees(ra[i]) % 360:.5f}, Dec {np.degrees(dec[i]):+.5f}"
     lines.append(place)
     flux, error = table.column("base_PsfFlux_instFlux"), table.column("base_PsfFlux_instFluxErr")
     facts = []
     if flux is not None and error is not None and np.isfinite(flux[i]):
-        facts.append(f"flux {flux[i]:.4g} ± {error[i]:.2g}")
+        facts.append(f"flux {_withError(flux[i], error[i])}")
     if table.magnitudes is not None and np.isfinite(table.magnitudes[0][i]) and "AB" in table.magnitudes[1]:
         facts.append(f"AB {table.magnitudes[0][i]:.2f}")
     separation = table.column("ip_diffim_DipoleFit_separation")
@@ -205,6 +206,12 @@ def _caption(result, table, i):
     if table.flags[i]:
         facts.append(f"flags: {table.flags[i]}")
     return lines + ["; ".join(facts)] * bool(facts)
+
+
+def _withError(value, error):
+    """A number and its error, which has two figures or more."""
+    decimals = max(0, 1 - int(np.floor(np.log10(error)))) if np.isfinite(error) and error > 0 else 2
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
 def _marks(table, i, north):
@@ -228,7 +235,9 @@ def _marks(table, i, north):
             drawing.text(px + 7 * dx + offset, py + 7 * dy, sign, "#111111", 9)
     if north is not None:
         for (dx, dy), name in zip(north, "NE"):
-            drawing.line(8, 8, 8 + 9 * dx, 8 + 9 * dy, "#9fd6ff").text(8 + 13 * dx, 8 + 13 * dy, name, "#9fd6ff", 6)
+            drawing.line(15, 14, 15 + 8 * dx, 14 + 8 * dy, "#9fd6ff").text(
+                15 + 11 * dx, 14 + 11 * dy, name, "#9fd6ff", 5
+            )
     return drawing
 
 

@@ -13,7 +13,7 @@ def starResiduals(result, scale=1.0, half=None):
     """Flux and position that each star of the fit has kept on the difference.
 
     For a star of profile T that the science image has by (dx, dy) beside the matched template, and by the share f
-    brighter, the difference is f T - dx dT/dx - dy dT/dy + b to first order. The four numbers of each star are fitted by
+    brighter, the difference is f T - (1 + f) (dx dT/dx + dy dT/dy) + b to first order. The four numbers of each star are fitted by
     weighted least squares with the variance plane.
 
     Parameters
@@ -38,14 +38,14 @@ def starResiduals(result, scale=1.0, half=None):
     size = result.metadata.get("sciencePsfSize") or 4.0
     half = max(4, int(np.ceil(1.25 * size))) if half is None else half
     bits = result.difference.mask.bitmask(["NO_DATA", "BAD", "SAT", "CR", "EDGE"], ignoreMissing=True)
-    planes = (result.difference.image.array, result.difference.variance.array, result.matchedTemplate.image.array)
+    planes = (result.difference.image.array, result.difference.variance.array)
     rows = []
     for k in used:
         x, y = float(candidates["x"][k]), float(candidates["y"][k])
-        at = (x - box.minX, y - box.minY, half)
-        solution = _fitStar(
-            *(cutout(p, *at) for p in planes), _maskAround(result.difference.mask.array, bits, *at), scale
-        )
+        at = (x - box.minX, y - box.minY)
+        good = _maskAround(result.difference.mask.array, bits, *at, half)
+        template = cutout(result.matchedTemplate.image.array, *at, half + 2).astype(float) * scale
+        solution = _fitStar(*(cutout(p, *at, half) for p in planes), template, good)
         if solution is not None:
             rows.append((k, x, y, rating[k], *solution))
     names = ("row", "x", "y", "rating", "flux", "fluxError", "dx", "dy", "offsetError")
@@ -65,14 +65,19 @@ def _maskAround(mask, bits, x, y, half):
     return out
 
 
-def _fitStar(difference, variance, template, good, scale):
-    """(flux, fluxError, dx, dy, offsetError), or None."""
-    template = template.astype(float) * scale
-    border = np.concatenate([template[0], template[-1], template[:, 0], template[:, -1]])
+def _slope(values):
+    """Derivative along the last axis, four points, two pixels at all borders cut off (error of fourth order)."""
+    inner = values[2:-2]
+    return (8.0 * (inner[:, 3:-1] - inner[:, 1:-3]) - (inner[:, 4:] - inner[:, :-4])) / 12.0
+
+
+def _fitStar(difference, variance, template, good):
+    """(flux, fluxError, dx, dy, offsetError), or None; the template has two pixels more on each side."""
     if not np.isfinite(template).all():
         return None
-    template -= np.median(border)
-    slopeY, slopeX = np.gradient(template)
+    slopeX, slopeY = _slope(template), _slope(template.T).T
+    template = template[2:-2, 2:-2]
+    template = template - np.median(np.concatenate([template[0], template[-1], template[:, 0], template[:, -1]]))
     use = good & np.isfinite(difference) & (variance > 0) & np.isfinite(variance)
     if np.count_nonzero(use) < 0.75 * use.size:
         return None
@@ -85,9 +90,10 @@ def _fitStar(difference, variance, template, good, scale):
         return None
     flux, dx, dy, _ = covariance @ (design.T @ (difference[use] * weight))
     errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    if not np.isfinite([flux, dx, dy, *errors]).all():
+    if not np.isfinite([flux, dx, dy, *errors]).all() or flux <= -0.9:
         return None
-    return flux, errors[0], dx, dy, np.sqrt(0.5 * (errors[1] ** 2 + errors[2] ** 2))
+    # the light that moved is that of the science image
+    return flux, errors[0], dx / (1.0 + flux), dy / (1.0 + flux), np.sqrt(0.5 * (errors[1] ** 2 + errors[2] ** 2))
 
 
 def summarizeResiduals(table):

@@ -44,7 +44,8 @@ th small { display: block; font-weight: 400; color: var(--soft); }
 th, td { padding: 6px 12px; border-bottom: 1px solid var(--line); }
 tbody tr:last-child td { border-bottom: 0; }
 td.number, th.number { text-align: right; white-space: nowrap; }
-td.text { overflow-wrap: anywhere; min-width: 5.5em; }
+td.text { overflow-wrap: anywhere; min-width: 16em; }
+td.word { white-space: nowrap; }
 th button { all: unset; cursor: pointer; }
 th button:focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; }
 tr.green td:first-child { border-left: 4px solid var(--green); }

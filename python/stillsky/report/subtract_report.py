@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 from .drawing import Drawing
+from .efficiency_section import efficiencyOf, efficiencySection
 from .kernel_section import kernelSection, psfProfiles, psfSection, starSection
 from .noise_section import noiseSection
 from .page import Page
@@ -99,6 +100,10 @@ def subtractReport(result, summary, quality=None, folder="."):
     noiseSection(page.section("Noise"), result, numbers)
     if getattr(result, "sources", None) is not None:
         sourceSection(page.section("Candidates"), result, numbers, scales, _tables(summary, folder))
+    efficiency = efficiencyOf(result, summary)
+    if efficiency is not None:
+        threshold = result.sources.meta.get("threshold") if getattr(result, "sources", None) is not None else None
+        efficiencySection(page.section("Efficiency"), efficiency, result.metadata.get("injection") or {}, threshold)
     return page
 
 
@@ -228,6 +233,7 @@ def _verdict(section, result, numbers, verdict, shown):
     words = shown.words[2] + ", -5 (blue) to 5 (red)" + ("; circles: candidates" if marks is not None else "")
     pictures = shown.pictures(_THUMB)
     captions = [*(w[0].upper() + w[1:] for w in shown.words[:2]), words[0].upper() + words[1:]]
+    # the third section is the one to look closer
     section.row([(p, c, c, marks if i == 2 else None) for i, (p, c) in enumerate(zip(pictures, captions))], link="s3")
     section.cards(_cards(result, numbers))
     rules = verdict["rules"]
