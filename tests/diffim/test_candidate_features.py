@@ -176,3 +176,25 @@ def test_everyFeatureIsDocumented():
     table = measured(spot(60, 60, 900))
     for name, _, _, description in FEATURES:
         assert description and table[name].description == description
+
+
+def test_theHaloIsThatOfTheSaturatedCoreAndABleedColumnSwallowsNothing():
+    """A core of radius 10 with a column of width 3 through the whole image: beside the column sources are good ones."""
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    noise = np.random.default_rng(5).normal(0, 1, (SIZE, SIZE))
+    saturated = (np.hypot(columns - 100, rows - 60) <= 10) | (np.abs(columns - 100) <= 1)
+    pixels = noise + spot(106, 150, 1200) + spot(115, 60, 1200)
+    pixels[saturated] = 5e4  # what a bleed leaves
+    images = [makeExposure(p.astype(np.float32), variance=1.0, psf=PSF) for p in (pixels, 0 * pixels, pixels)]
+    images[2].mask.array[saturated] |= np.int32(1 << images[2].mask.bit("SAT"))
+    config = DetectAndMeasureAlgorithmConfig()
+    config.doSubtractBackground = False
+    table = detectAndMeasure(*images, config=config).sources
+    x, y = (np.asarray(table[f"base_SdssCentroid_{c}"]) for c in "xy")
+    (beside,) = np.flatnonzero(np.hypot(x - 106, y - 150) < 1)
+    (near,) = np.flatnonzero(np.hypot(x - 115, y - 60) < 1)
+    assert table["candidate_saturatedDistance"][near] == pytest.approx(15 / 10, abs=0.15)
+    assert table["candidate_saturatedDistance"][beside] == pytest.approx(90.2 / 10, abs=0.9)
+    assert table["candidate_flag_halo"][near] and not table["candidate_flag_halo"][beside]
+    flux, error = (table[f"base_PsfFlux_{name}"][beside] for name in ("instFlux", "instFluxErr"))
+    assert abs(flux - 1200) < 5 * error

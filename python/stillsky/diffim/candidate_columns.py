@@ -24,7 +24,7 @@ FEATURES = (
     ("candidate_residualRatio", F4, None, "abs(flux of the difference) over that of the template"),
     ("candidate_significance", F4, None, "flux over its error with the uncertainty of the kernel: that of candidate_flag"),
     ("candidate_starDistance", F4, "pix", "distance to the nearest star of the science image; NaN: no stars known"),
-    ("candidate_saturatedDistance", F4, None, "distance to the nearest saturated region in radii of that region; NaN: none"),
+    ("candidate_saturatedDistance", F4, None, "distance to the nearest saturated core in radii of the largest disc inside; NaN: none"),
 )  # fmt: skip
 
 FLAGS = (

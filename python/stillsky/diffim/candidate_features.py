@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy.table import Table
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 from ..measure.psf_stamps import starImages
@@ -250,15 +251,25 @@ def _distances(out, table, masked, stars):
 
 
 def _saturatedRegions(masked):
-    """Centres and equivalent radii of connected saturated regions, or None."""
+    """Centres and radii of the largest discs inside the connected saturated regions, or None: the cores of the stars,
+    whatever bleeds from them."""
     bits = masked.mask.bitmask(["SAT", "SAT_TEMPLATE"], ignoreMissing=True)
     if not bits or not (masked.mask.array & bits).any():
         return None
     from ..detection import SpanSet
 
-    parts = SpanSet.fromMask(masked.mask, bits).split()
-    centres = np.array([part.centroid for part in parts], float)
-    return centres[:, 0], centres[:, 1], np.sqrt(np.array([part.area for part in parts]) / np.pi)
+    discs = np.array([_largestDisc(part) for part in SpanSet.fromMask(masked.mask, bits).split()], float)
+    return discs.T
+
+
+def _largestDisc(spans):
+    """(x, y, radius) of the largest disc inside; the radius reaches the border of the outermost pixels."""
+    box = spans.bbox
+    inside = np.pad(spans.toBool(box), 1)
+    depth = distance_transform_edt(inside)
+    deepest = np.argwhere(depth > depth.max() - 0.5)  # the middle of a column's broadest part, not its first row
+    row, column = deepest[np.argmin(np.sum((deepest - deepest.mean(0)) ** 2, axis=1))]
+    return box.minX + column - 1, box.minY + row - 1, depth.max() - 0.5
 
 
 def kernelUncertainty(flux, fluxErr, templateFlux, floor=0.001):
