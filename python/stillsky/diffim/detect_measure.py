@@ -515,11 +515,12 @@ def _positions(sources):
     if sources is None:
         return None
     if hasattr(sources, "colnames"):
-        names = next(
-            (p for p in (("x", "y"), ("base_SdssCentroid_x", "base_SdssCentroid_y")) if p[0] in sources.colnames), None
-        )
+        pairs = [(f"{prefix}x", f"{prefix}y") for prefix in ("slot_Centroid_", "base_SdssCentroid_", "")]
+        names = next((pair for pair in pairs if pair[0] in sources.colnames), None)
         if names is None:
-            raise DomainError("kernelSources: wanted columns x and y, or base_SdssCentroid_x and base_SdssCentroid_y")
+            raise DomainError(
+                "kernelSources: wanted columns slot_Centroid_x and y, base_SdssCentroid_x and y, or x and y"
+            )
         sources = np.stack([np.asarray(sources[n], float) for n in names], axis=1)
     return np.asarray(sources, float).reshape(-1, 2)
 

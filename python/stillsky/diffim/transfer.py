@@ -214,13 +214,27 @@ def scoreTransfer(kernel, scienceVariance, templateVariance, preConvKernel, shap
 
 def scoreWhitening(power, prePower, science, template):
     """phi_Q from |K|^2 and |P|^2. Where P vanishes the quotient diverges and phi_Q is zero, as it should be."""
-    tiny = 1000 * np.finfo(power.dtype).tiny
-    with np.errstate(over="ignore"):
-        noise = science + template * (power / np.maximum(prePower, tiny))
+    noise = science + template * _quotient(power, prePower)
     total = float(noise[0, 0])
     if total <= 0:
         raise DomainError("decorrelation: no noise at zero frequency: the kernel sum or both variances are zero")
     return (total / np.maximum(noise, 1e-8 * total)).astype(power.dtype)
+
+
+def _quotient(power, prePower):
+    """|K|^2 / |P|^2, going on as it was where both have drowned in the rounding errors of their transforms.
+
+    The quotient of rounding errors would be noise, and phi_Q a filter that reaches over the whole image. P lets none of
+    these frequencies pass, but the jump at the border of an image has them.
+    """
+    tiny, drowned = 1000 * np.finfo(power.dtype).tiny, (100 * np.finfo(power.dtype).eps) ** 2
+    with np.errstate(over="ignore"):
+        quotient = power / np.maximum(prePower, tiny)
+    both = (power < drowned) & (prePower < drowned)
+    if both.any():
+        shore = (prePower >= drowned) & (prePower < 1e4 * drowned)
+        quotient[both] = np.median(quotient[shore]) if shore.any() else 1.0
+    return quotient
 
 
 def checkedVariances(first, second):

@@ -1,0 +1,154 @@
+"""The chain of current tasks on a small field: template from coadd patches, subtraction, detection, with both detections."""
+
+import types
+
+import numpy as np
+import pytest
+from alard_lupton_scenes import CALIB, makeImage, makeSources, makeStars
+
+from stillsky.diffim.alard_lupton_score_task import (
+    AlardLuptonPreconvolveSubtractConfig,
+    AlardLuptonPreconvolveSubtractTask,
+)
+from stillsky.diffim.alard_lupton_task import AlardLuptonSubtractConfig, AlardLuptonSubtractTask
+from stillsky.diffim.detect_measure_task import (
+    DetectAndMeasureConfig,
+    DetectAndMeasureScoreConfig,
+    DetectAndMeasureScoreTask,
+    DetectAndMeasureTask,
+)
+from stillsky.diffim.template_task import GetTemplateConfig, GetTemplateTask
+from stillsky.geom import Box2I
+from stillsky.image import makeExposure
+from stillsky.meta import FilterLabel
+from stillsky.psf import GaussianPsf
+from stillsky.wcs import SkyMap, TractInfo, makeCdMatrix, makeTanWcs
+
+SIZE = 320
+CENTER = np.radians((30.0, -20.0))
+WCS = makeTanWcs((160.0, 160.0), CENTER, makeCdMatrix(0.2 / 3600))
+NEW = np.array([(90.3, 120.8, 300.0), (150.6, 210.2, 260.0), (228.4, 95.5, 320.0), (240.7, 230.1, 280.0)])
+GONE = np.array([(120.2, 70.6, 300.0)])
+
+
+def coadds(stars):
+    """Patches of one tract, rotated by 20 degrees, with the stars and what is gone since."""
+    box = Box2I((0, 0), (560, 560))
+    wcs = makeTanWcs(box.center, CENTER, makeCdMatrix(0.2 / 3600, np.radians(20)))
+    tract = TractInfo(0, wcs, box, (280, 280), 20)
+    everything = np.concatenate([stars, GONE])
+    x, y = wcs.skyToPixel(*WCS.pixelToSky(everything[:, 0], everything[:, 1]))
+    rng = np.random.default_rng(11)
+    exposures, dataIds = [], []
+    for patch in tract:
+        area = patch.outerBBox
+        image = rng.normal(0, 0.4, area.shape)
+        gx, gy = np.arange(area.minX, area.maxX + 1), np.arange(area.minY, area.maxY + 1)
+        for cx, cy, flux in zip(x, y, everything[:, 2]):
+            along, across = (np.exp(-0.5 * ((g - c) / 1.9) ** 2) for g, c in ((gx, cx), (gy, cy)))
+            image += flux / (2 * np.pi * 1.9**2) * np.outer(across, along)
+        exposures.append(
+            makeExposure(
+                image.astype(np.float32), variance=0.16, psf=GaussianPsf(31, 31, 1.9), wcs=wcs, xy0=area.min,
+                photoCalib=CALIB, filter=FilterLabel(band="r", physical="r-1"),
+            )
+        )  # fmt: skip
+        dataIds.append({"tract": 0, "patch": patch.sequentialIndex})
+    return SkyMap([tract]), exposures, dataIds
+
+
+@pytest.fixture(scope="module")
+def chain():
+    """Science image, template, difference, score."""
+    stars = makeStars(36, seed=8, level=900.0, span=4.0, size=SIZE, spacing=22)
+    for x, y, _ in np.concatenate([NEW, GONE]):
+        stars = stars[np.hypot(stars[:, 0] - x, stars[:, 1] - y) > 20]
+    science = makeImage([*stars, *NEW], 2.4, 1.0, 6, size=SIZE, wcs=WCS)
+    science.variance.array[...] = 1.0  # the noise that was drawn
+    _, exposures, dataIds = coadds(stars)
+    getTemplate = GetTemplateTask(config=GetTemplateConfig())
+    template = getTemplate.run({0: exposures}, science.bbox, WCS, {0: dataIds}, "r-1", visit=5).template
+    sources = makeSources(stars)
+    config = AlardLuptonSubtractConfig()
+    config.restrictKernelEdgeSources = False
+    subtract = AlardLuptonSubtractTask(config=config)
+    scoreConfig = AlardLuptonPreconvolveSubtractConfig()
+    scoreConfig.restrictKernelEdgeSources = False
+    scoreConfig.makeKernel.kernel.active.spatialKernelOrder = 0
+    score = AlardLuptonPreconvolveSubtractTask(config=scoreConfig)
+    return types.SimpleNamespace(
+        science=science, template=template, stars=stars, sources=sources, subtract=subtract,
+        subtracted=subtract.run(template, science, sources), score=score.run(template, science, sources),
+    )  # fmt: skip
+
+
+def configured(kind):
+    config = kind()
+    config.doSubtractBackground = False
+    config.doSkySources = True
+    return config
+
+
+def checkSources(results):
+    table = results.diaSources[~np.asarray(results.diaSources["sky_source"])]
+    x, y = (np.asarray(table[f"base_SdssCentroid_{c}"], float) for c in "xy")
+    flux = np.asarray(table["base_PsfFlux_instFlux"], float)
+    error = np.asarray(table["base_PsfFlux_instFluxErr"], float)
+    for tx, ty, tf in [*NEW, *(GONE * [1, 1, -1])]:
+        distance = np.hypot(x - tx, y - ty)
+        row = int(np.argmin(distance))
+        assert distance[row] < 0.5
+        assert bool(table["is_negative"][row]) == (tf < 0)
+        assert abs(flux[row] - tf) < 4 * error[row] + 0.03 * abs(tf)
+    assert len(table) <= len(NEW) + len(GONE) + 1
+    return table
+
+
+def test_templateFitsTheSubtraction(chain):
+    assert chain.template.bbox == chain.science.bbox.dilated(20)
+    metadata = chain.subtract.metadata
+    assert metadata["templateCoveragePercent"] == 100
+    assert metadata["templatePsfSize"] < metadata["sciencePsfSize"]
+    assert metadata["nPsfSources"] >= 8
+    assert metadata["differenceFootprintRatioMean"] < 0.05
+
+
+def test_differenceIsDetectedAndMeasured(chain):
+    task = DetectAndMeasureTask(config=configured(DetectAndMeasureConfig))
+    results = task.run(
+        chain.science,
+        chain.subtracted.matchedTemplate,
+        chain.subtracted.difference.copy(),
+        kernelSources=chain.subtracted.kernelSources,
+    )
+    checkSources(results)
+    assert task.metadata["residualFootprintRatioMean"] < 0.05
+
+
+def test_scoreIsDetectedAndTheDifferenceMeasured(chain):
+    config = configured(DetectAndMeasureScoreConfig)
+    task = DetectAndMeasureScoreTask(config=config)
+    score = chain.score.scoreExposure.copy()
+    results = task.run(
+        chain.science,
+        chain.subtracted.matchedTemplate,
+        chain.subtracted.difference.copy(),
+        score,
+        kernelSources=chain.score.kernelSources,
+    )
+    table = checkSources(results)
+    assert results.scoreMeasuredExposure is score
+    # what the score says of a source is its flux over its error
+    found = np.asarray(table["scoreSignificance"], float)
+    ratio = np.abs(np.asarray(table["base_PsfFlux_instFlux"] / table["base_PsfFlux_instFluxErr"], float))
+    bright = ratio > 8
+    assert bright.sum() >= 4
+    np.testing.assert_allclose(np.abs(found[bright]), ratio[bright], rtol=0.25)
+
+
+def test_scoreOverNoiseShowsTheNewSourcesAlone(chain):
+    significance = chain.score.scoreSignificance.array
+    for x, y, _ in NEW:
+        assert significance[int(round(y)), int(round(x))] > 10
+    for x, y, _ in GONE:
+        assert significance[int(round(y)), int(round(x))] < -10
