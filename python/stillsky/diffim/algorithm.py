@@ -41,6 +41,7 @@ from .inputs import (
     withoutNan,
     withOwnSchema,
 )
+from .method_comparison import compareMethods
 from .psf_model import estimatePsf
 from .registration import fitObjects, shiftOrSimilarity
 from .resampling_noise import ResamplingNoise
@@ -209,6 +210,7 @@ class _Job:
         with self.stage("assess"):
             _describe(difference.metadata, fit, scienceConvolved, "decorrelation" in self.metadata)
             self._assess(difference)
+            self._compareMethods("al", science, template, psfs, fit, scienceConvolved, objects)
         if keepWarped and template.psf is None:
             template.psf = psfs[1]
         matchedTemplate = self._matchedTemplate(science, template, matched, psfs, scienceConvolved)
@@ -244,6 +246,7 @@ class _Job:
             )
             _describeProper(difference.metadata)
             self._assess(difference)
+            self._compareMethods("zogy", science, template, psfs, fit, scienceConvolved, objects)
         if keepWarped and template.psf is None:
             template.psf = psfs[1]
         matched = subtractedTemplate(science, template, difference, psfs[0], found.metadata["zogyBeta"])
@@ -702,6 +705,13 @@ class _Job:
         self.metadata["injection"] = found.metadata
         self.decide(efficiencySentence(found.metadata))
         return result
+
+    def _compareMethods(self, used, science, template, *parts):
+        """Which method serves the pair best, and why."""
+        noise = tuple(medianVariance(exposure) for exposure in (science, template))
+        found = compareMethods(used, science, template, *parts, noise, self.config, self._resampled)
+        self.metadata["methodComparison"] = found
+        self.decide(f"method: {found['why']}")
 
     def _assess(self, difference):
         """Noise of the difference against its variance plane, on sky and at the stars."""

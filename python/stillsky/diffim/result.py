@@ -95,6 +95,8 @@ class SubtractResult:
         One row for each star offered to the fit: position, status, kernel sum, residuals.
     metadata : `dict`
         Numbers that describe the fit and its quality; names as in Rubin's task metadata where these exist.
+        ``methodComparison``: forecasts of both methods and which is the better one, see
+        `stillsky.diffim.method_comparison.compareMethods`.
     decisions : `list` [`str`]
         Automatic choices, in words.
     warnings : `list` [(`str`, `str`)]

@@ -155,7 +155,7 @@ def zogyExposures(
         if not spatiallyVarying:
             psfs = [KernelPsf(np.array(psf.computeKernelImage(centre).array)) for psf in psfs]
         optics = PsfPair(*psfs, fluxRatio, shift, maxCentroidDistance)
-    halfSize = _halfSize(optics, centre)
+    halfSize = tileMargin(optics, centre)
     if innerSize is not None:
         tile = int(round((innerSize + 2) * halfSize))
     pixels = (science.maskedImage, template.maskedImage)
@@ -193,7 +193,7 @@ def _requirePsf(exposure, name):
     return exposure.psf
 
 
-def _halfSize(optics, centre):
+def tileMargin(optics, centre):
     """Margin of the tiles: 10 sigma of the broader PSF, or its stamp and the kernel; a multiple of 16."""
     widest = 0.0
     for psf in optics.psfs:
