@@ -3,84 +3,21 @@
 import lsst.pipe.base as pipeBase
 import numpy as np
 import pytest
+from image_difference_scenes import (
+    CALIB,
+    CHANGES,
+    NOISE,
+    SCIENCE_SIGMA,
+    SIZE,
+    TEMPLATE_SIGMA,
+    found,
+    pair,
+    taskOf,
+)
 from lsst.pipe.base import NoWorkFound
 
-from stillsky import (
-    GaussianPsf,
-    ImageDifferenceConfig,
-    ImageDifferenceTask,
-    PhotoCalib,
-    makeCdMatrix,
-    makeExposure,
-    makeTanWcs,
-)
+from stillsky import ImageDifferenceTask
 from stillsky.diffim.source_schema import sourceSchema
-
-SIZE = 320
-WCS = makeTanWcs((SIZE / 2, SIZE / 2), np.radians((45.0, 10.0)), makeCdMatrix(np.radians(0.2 / 3600)))
-CALIB = PhotoCalib(2.0)
-SCIENCE_SIGMA, TEMPLATE_SIGMA, NOISE = 2.0, 1.6, 5.0
-CHANGES = np.array([(80.3, 90.6, 3000.0), (240.7, 70.2, 3000.0), (161.1, 250.4, -3000.0)])
-
-
-def draw(image, x, y, flux, sigma):
-    half = int(6 * sigma) + 1
-    i, j = int(round(x)), int(round(y))
-    rows, columns = np.mgrid[max(j - half, 0) : j + half + 1, max(i - half, 0) : i + half + 1]
-    rows, columns = rows[: image.shape[0] - rows[0, 0]], columns[: image.shape[0] - rows[0, 0]]
-    stamp = flux * np.exp(-0.5 * ((columns - x) ** 2 + (rows - y) ** 2) / sigma**2) / (2 * np.pi * sigma**2)
-    cut = (slice(rows[0, 0], rows[0, 0] + stamp.shape[0]), slice(columns[0, 0], columns[0, 0] + stamp.shape[1]))
-    image[cut] += stamp[:, : image[cut].shape[1]]
-
-
-def exposureOf(image, sigma, noise=NOISE, wcs=WCS):
-    return makeExposure(
-        image.astype(np.float32), variance=np.full(image.shape, noise**2, np.float32), psf=GaussianPsf(25, 25, sigma),
-        wcs=wcs, photoCalib=CALIB,
-    )  # fmt: skip
-
-
-def stars(size=SIZE, step=40):
-    grid = np.arange(25, size - 20, step)
-    return np.array([(x + 0.3 * (k % 3 - 1), y - 0.2 * (k % 5 - 2), 2e4 + 1000 * (k % 7))
-                     for k, (x, y) in enumerate((x, y) for y in grid for x in grid)])  # fmt: skip
-
-
-def pair(changes=CHANGES, seed=1, size=SIZE, step=40, sigmas=(SCIENCE_SIGMA, TEMPLATE_SIGMA), noise=NOISE):
-    """Science image and template of the same stars; changes are added to the science image, negative ones to the
-    template."""
-    rng = np.random.default_rng(seed)
-    images = [rng.normal(0, noise, (size, size)) for _ in range(2)]
-    for x, y, flux in stars(size, step):
-        for image, sigma in zip(images, sigmas):
-            draw(image, x, y, flux, sigma)
-    for x, y, flux in changes:
-        k = int(flux < 0)
-        draw(images[k], x, y, abs(flux), sigmas[k])
-    wcs = makeTanWcs((size / 2, size / 2), np.radians((45.0, 10.0)), makeCdMatrix(np.radians(0.2 / 3600)))
-    return [exposureOf(image, sigma, noise, wcs) for image, sigma in zip(images, sigmas)]
-
-
-def configOf(**values):
-    config = ImageDifferenceConfig()
-    for name, value in values.items():
-        if name == "subtract":
-            config.subtract.name = value
-        else:
-            setattr(config, name, value)
-    config.validate()
-    return config
-
-
-def taskOf(**values):
-    return ImageDifferenceTask(config=configOf(**values))
-
-
-def found(table, changes=CHANGES, radius=1.5):
-    """Rows of a table by the change that they are, -1 for none."""
-    x, y = (np.asarray(table[f"base_SdssCentroid_{c}"]) for c in "xy")
-    distance = np.hypot(x[:, None] - changes[:, 0], y[:, None] - changes[:, 1])
-    return np.array([int(np.argmin(d)) if np.min(d) < radius else -1 for d in distance])
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +45,7 @@ def test_theResultHasAllItsMembers(plain, images):
     for exposure in (result.subtractedExposure, result.matchedExposure, result.warpedExposure):
         assert exposure.bbox == science.bbox and exposure.wcs == science.wcs
     assert result.subtractedExposure.photoCalib == CALIB
-    assert result.subtractRes.psfMatchingKernel.sumAt(160, 160) == pytest.approx(1, abs=0.01)
+    assert result.subtractRes.psfMatchingKernel.sumAt(128, 128) == pytest.approx(1, abs=0.01)
     assert result.diaSources.colnames == sourceSchema().colnames
 
 
@@ -135,12 +72,12 @@ def test_metadataSayWhatWasDone(plain):
     assert metadata["sciencePsfSize"] == pytest.approx(2.3548 * SCIENCE_SIGMA, rel=0.01)
     assert metadata["templatePsfSize"] == pytest.approx(2.3548 * TEMPLATE_SIGMA, rel=0.01)
     assert metadata["scaleDiffimVarianceFactor"] == pytest.approx(1, abs=0.05)
-    assert metadata["templateCoveragePercent"] == 100 and metadata["nPsfSources"] > 20
+    assert metadata["templateCoveragePercent"] == 100 and metadata["nPsfSources"] > 15
     assert metadata["decorrelationVarianceRatio"] == pytest.approx(1)
     assert metadata["decorrelationKernelSum"] == pytest.approx(1, abs=0.01)
     assert metadata["decorrelationTiles"] == 1 and metadata["noiseWhiteness"] < 0.02
     assert metadata["nMergedDiaSources"] >= 3 and metadata["doSmooth"] and metadata["nGrow"] > 0
-    assert metadata["n_skySources"] == metadata["sky_footprint_count"] > 20
+    assert metadata["n_skySources"] == metadata["sky_footprint_count"] > 15
     # 5 sqrt(var / sum P^2) of the decorrelated PSF, in nJy: between that of the science PSF alone and twice its flux
     floor = 31.4 - 2.5 * np.log10(5 * CALIB.mean * NOISE * np.sqrt(2 * 4 * np.pi * SCIENCE_SIGMA**2))
     assert floor < metadata["fiveSigmaDifferenceMagnitude"] < floor + 0.8
@@ -164,7 +101,7 @@ def test_theSameInputsGiveTheSameBytes(plain, images):
 def test_skySourcesHaveAllColumns(plain):
     table = plain[1].diaSources
     sky = table[table["sky_source"]]
-    assert len(sky) > 20 and not sky["is_negative"].any()
+    assert len(sky) > 15 and not sky["is_negative"].any()
     assert not (sky["merge_footprint_positive"] | sky["merge_footprint_negative"]).any()
     assert (sky["detectSignificance"] == 0).all()
     flux, error = (np.asarray(sky[f"base_PsfFlux_{n}"]) for n in ("instFlux", "instFluxErr"))
@@ -198,4 +135,4 @@ def test_tooLittleTemplateIsNoWork(images):
         task.checkTemplateIsSufficient(template)
     with pytest.raises(NoWorkFound, match="no template"):
         task.checkTemplateIsSufficient(None)
-    assert taskOf(requiredTemplateFraction=0.0).checkTemplateIsSufficient(template) == pytest.approx(0.0125, abs=0.001)
+    assert taskOf(requiredTemplateFraction=0.0).checkTemplateIsSufficient(template) == pytest.approx(3 / 256)

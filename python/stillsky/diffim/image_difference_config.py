@@ -72,7 +72,7 @@ class ImageDifferenceFields(Config):
     doSpatiallyVarying = _flag(False, "Decorrelate on a grid of cells (al only; zogy has a grid of its own).")
     doApCorr = _flag(True, "Apply aperture corrections.")
     controlStepSize = RangeField(
-        dtype=int, doc="Every so many-th kernel star goes to the control sample; 1: all.", default=5, min=1
+        dtype=int, doc="Every so many-th kernel star goes to the control sample.", default=5, min=2
     )
     controlRandomSeed = RangeField(dtype=int, doc="Seed of the order in which they are counted.", default=10, min=0)
     kernelSourcesFromRef = _flag(

@@ -9,11 +9,13 @@ import numpy as np
 from ..errors import DomainError, NoDataError, StillskyError
 from ..image import Exposure, Mask, MaskedImage
 from ..kernel import AnalyticKernel, FixedKernel, GaussianFunction2
-from ..psfmatch.difference import bandsOnBox, kernelSumFunction
+from ..psfmatch.difference import bandsOnBox
 from ..psfmatch.psf_fwhm import FWHM_PER_SIGMA, evaluateMeanPsfFwhm
-from .inputs import medianVariance
+from .alard_lupton_difference import divideBySum, kernelSum
+from .alard_lupton_inputs import fiveSigmaMagnitude
 from .kernel_stars import KernelStars, addControl, splitControl
 from .match_sources import pairsWithin
+from .preconvolve import filterWithPsf, makePrefilter
 from .zogy_subtract import subtractedTemplate
 
 __all__ = ["DifferenceProducts", "KernelStarChoice", "calibratedLike", "prepared", "psfSigma", "withBackground"]
@@ -152,7 +154,8 @@ class KernelStarChoice:
         found = run(self.sources, matches=self.matches, exposure=self.science).selected
         matched = np.zeros(len(self.sources), bool)
         matched[[row for _, row in self.matches]] = True
-        stars = splitControl(np.asarray(found, bool) & matched, config.controlStepSize, config.controlRandomSeed)
+        chosen = np.asarray(found, bool) & matched
+        stars = splitControl(chosen, config.controlStepSize, config.controlRandomSeed, self.sources["id"])
         if not len(stars.kernel):
             raise NoDataError(
                 "doSelectSources: no kernel star is left",
@@ -200,6 +203,8 @@ class AlardLupton:
         config = self.task.config
         if not config.useScoreImageDetection:
             return self._difference()
+        if self.kernelSources is None:  # one list for both fits: on the filtered image sources run together
+            self.kernelSources = self.task.subtract.getSelectSources(self.science, sigma=psfSigma(self.science))
         made = self._difference() if config.doMeasurement else DifferenceProducts()
         self._score(made)
         return made
@@ -244,8 +249,6 @@ class AlardLupton:
         return DifferenceProducts(difference, None, result.warpedExposure, matched, result, template, mode)
 
     def _score(self, made):
-        from .preconvolve import filterWithPsf, makePrefilter
-
         psf = self.science.psf
         if self.task.config.useGaussianForPreConvolution:
             sigma = psfSigma(self.science)
@@ -276,9 +279,7 @@ def templateAsSubtracted(result):
     """
     warped = result.warpedExposure
     pixels = warped.maskedImage.copy()
-    for rows, sums in bandsOnBox(kernelSumFunction(result.psfMatchingKernel), pixels.bbox):
-        pixels.image.array[rows] /= sums
-        pixels.variance.array[rows] /= np.square(sums)
+    divideBySum(pixels, kernelSum(result.psfMatchingKernel))
     for rows, values in bandsOnBox(result.scienceBackground, pixels.bbox):
         pixels.image.array[rows] += values
     return Exposure(pixels, warped.info, wcs=result.matchedExposure.wcs, photoCalib=result.matchedExposure.photoCalib)
@@ -423,14 +424,5 @@ def depths(made):
     """Five-sigma magnitude of the difference, as far as it can be told."""
     if made.difference is None or made.difference is made.score:
         return {}
-    magnitude = _fiveSigma(made.difference)
+    magnitude = fiveSigmaMagnitude(made.difference)
     return {"fiveSigmaDifferenceMagnitude": magnitude} if math.isfinite(magnitude) else {}
-
-
-def _fiveSigma(difference):
-    """Magnitude of a point source at five sigma; NaN without a calibration."""
-    variance = medianVariance(difference)
-    if difference.photoCalib is None or not variance > 0:
-        return math.nan
-    stamp = difference.psf.computeKernelImage(difference.psf.averagePosition).array
-    return float(difference.photoCalib.magnitude(5.0 * math.sqrt(variance / np.sum(stamp**2))))

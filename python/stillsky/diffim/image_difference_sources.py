@@ -110,5 +110,8 @@ class SourceFinder(_Job):
         if self.task.doApCorr:
             self.subtasks.applyApCorr.run(table, getattr(self.difference, "apCorrMap", None))
         if self.task.doForcedMeasurement and self.science is not None:
-            self.subtasks.forcedMeasurement.run(table, self.science, self.template, wcs=self.difference.wcs)
+            psf = getattr(self.template, "psf", None)
+            self.subtasks.forcedMeasurement.run(
+                table, self.science, self.template, wcs=self.difference.wcs, templatePsf=psf
+            )
         return table

@@ -17,6 +17,7 @@ from ..task_base import SchemaVerbs, assignMetadata
 from ..threads import numThreads
 from . import image_difference_run as steps
 from . import zogy_task  # noqa: F401 (registers "zogy")
+from .alard_lupton_inputs import _summaryRow
 from .decorrelate_task import DecorrelateALKernelSpatialTask
 from .ids import layoutOfDataId, makeIdFactory
 from .image_difference_config import ImageDifferenceFields
@@ -580,14 +581,6 @@ class ImageDifferenceFromTemplateTask(ImageDifferenceTask):
             self.checkTemplateIsSufficient(inputs["inputTemplate"])
             exposure = self.prepareCalibratedExposure(inputs["exposure"], inputs.get("finalizedPsfApCorrCatalog"))
             self._finishQuantum(butlerQC, outputRefs, inputs, exposure, inputs["inputTemplate"])
-
-
-def _summaryRow(catalog, detector):
-    """Record of a detector in a summary of a visit, or None."""
-    if hasattr(catalog, "colnames"):
-        found = np.flatnonzero(np.asarray(catalog["id"]) == detector)
-        return catalog[int(found[0])] if len(found) else None
-    return catalog.get(detector)
 
 
 def _coveredFraction(exposure):

@@ -23,7 +23,7 @@ class KernelStars:
     control: np.ndarray
 
 
-def splitControl(selected, step, seed):
+def splitControl(selected, step, seed, ids=None):
     """Keep every so many-th star aside, in a random order that the seed fixes.
 
     Parameters
@@ -31,18 +31,22 @@ def splitControl(selected, step, seed):
     selected : array of bool, or of int
         Stars: a mask, or rows.
     step : `int`
-        1 or more: the 1st, the (1 + step)th, ... are kept aside.
+        2 or more: the 1st, the (1 + step)th, ... are kept aside.
     seed : `int`
+    ids : array of int, optional
+        Of all rows: the choice does not depend on the order of the rows then.
 
     Returns
     -------
     stars : `KernelStars`
         A star alone stays in the fit.
     """
-    if step < 1:
-        raise DomainError(f"step: wanted 1 or more, got {step}")
+    if step < 2:
+        raise DomainError(f"step: wanted 2 or more, got {step}")
     selected = np.asarray(selected)
     rows = np.flatnonzero(selected) if selected.dtype == bool else np.unique(selected)
+    if ids is not None:
+        rows = rows[np.argsort(np.asarray(ids)[rows], kind="stable")]
     rows = np.random.default_rng(seed).permutation(rows)
     if len(rows) < 2:
         return KernelStars(rows, rows[:0])

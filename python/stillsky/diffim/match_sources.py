@@ -24,7 +24,7 @@ def matchClosest(points, others, radius):
     rows, partners : `numpy.ndarray` of int
         Rows of `points`, increasing, and of `others`.
     """
-    points, others = (np.asarray(p, float).reshape(len(p), -1) for p in (points, others))
+    points, others = (np.atleast_2d(np.asarray(p, float)) for p in (points, others))
     mine, theirs = (np.flatnonzero(np.isfinite(p).all(axis=1)) for p in (points, others))
     if not (len(mine) and len(theirs)):
         return np.zeros(0, int), np.zeros(0, int)

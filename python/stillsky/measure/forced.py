@@ -73,7 +73,9 @@ def transformedPositions(exposure, x, y, wcs=None):
     return out[0], out[1]
 
 
-def addForcedPhotometry(table, science, template=None, *, x, y, wcs=None, flag=None, **keywords):
+def addForcedPhotometry(
+    table, science, template=None, *, x, y, wcs=None, flag=None, templatePsf=None, **keywords
+):
     """Columns of forced photometry on the science image, and on the matched template, appended to a table in place.
 
     Parameters
@@ -84,6 +86,8 @@ def addForcedPhotometry(table, science, template=None, *, x, y, wcs=None, flag=N
         The template is measured with the science image's PSF, to which it was matched.
     x, y, wcs, flag
         As in `forcedPhotometry`.
+    templatePsf : Psf, optional
+        Of a template that was not convolved, because the science image was.
     **keywords
         ``badPlanes`` and ``model``, passed on.
 
@@ -101,7 +105,7 @@ def addForcedPhotometry(table, science, template=None, *, x, y, wcs=None, flag=N
                 y,
                 wcs=wcs,
                 flag=flag,
-                psf=getattr(science, "psf", None),
+                psf=templatePsf or getattr(science, "psf", None),
                 prefix=FORCED_TEMPLATE,
                 **keywords,
             )

@@ -156,7 +156,7 @@ class PsfShapes:
             self._figures = np.full((len(self._x), 4), np.nan)
             for part in chunks(len(self._x)):
                 at = PsfKernels(self._psf, self._x[part], self._y[part])
-                flat = at.kernels.reshape(len(at.kernels), -1)
+                flat = at.kernels.reshape(len(at.kernels), np.prod(at.kernels.shape[1:], dtype=int))
                 self._figures[part, :3] = at.of(at.moments)
                 self._figures[part, 3] = at.of(flat.sum(axis=1) ** 2 / np.einsum("ij,ij->i", flat, flat))
         return self._figures

@@ -56,7 +56,7 @@ class ForcedMeasurementTask(SchemaVerbs, pipeBase.Task):
     ConfigClass = ForcedMeasurementConfig
     _DefaultName = "forcedMeasurement"
 
-    def run(self, sources, science, template=None, wcs=None):
+    def run(self, sources, science, template=None, wcs=None, templatePsf=None):
         """Append the columns ``ip_diffim_forced_PsfFlux_*`` and, with a template, ``ip_diffim_forced_template_PsfFlux_*``.
 
         Parameters
@@ -66,6 +66,8 @@ class ForcedMeasurementTask(SchemaVerbs, pipeBase.Task):
         science, template : Exposure
         wcs : SkyWcs, optional
             That of the image on which the sources were measured; default: the same pixels.
+        templatePsf : Psf, optional
+            Default: that of the science image, to which the template was matched.
 
         Returns
         -------
@@ -75,6 +77,6 @@ class ForcedMeasurementTask(SchemaVerbs, pipeBase.Task):
         slot = sources.meta["slots"]["slot_Centroid"]
         addForcedPhotometry(
             sources, science, template, x=sources[slot + "_x"], y=sources[slot + "_y"], wcs=wcs,
-            flag=sources[slot + "_flag"], badPlanes=tuple(self.config.badMaskPlanes),
+            flag=sources[slot + "_flag"], badPlanes=tuple(self.config.badMaskPlanes), templatePsf=templatePsf,
         )  # fmt: skip
         return pipeBase.Struct(sources=sources)
