@@ -111,10 +111,7 @@ class ImageDifferenceFields(Config):
 
     def setDefaults(self):
         super().setDefaults()
-        engine = self.detectAndMeasure
-        engine.doSubtractBackground = False  # the kernel fit has a background
-        engine.raiseOnBadSubtractionRatio = False
-        engine.raiseOnNoDiaSources = False
+        self.detectAndMeasure.doSubtractBackground = False  # the kernel fit has a background
 
     @property
     def isZogy(self):

@@ -28,7 +28,7 @@ def engineConfig(config):
     engine : `DetectAndMeasureAlgorithmConfig`
     """
     engine = config.detectAndMeasure.copy()
-    for name in ("doMerge", "growFootprint", "diaSourceMatchRadius", "doSkySources"):
+    for name in ("doMerge", "growFootprint", "doSkySources"):
         setattr(engine, name, getattr(config, name))
     engine.doForcedMeasurement = engine.doApCorr = False  # by the task's own subtasks
     engine.detection = config.detection.value
@@ -89,8 +89,14 @@ class SourceFinder(_Job):
 
     def _search(self, searched, clear):
         table = Table({"is_negative": np.zeros(0, bool)})
+        missing = () if self.config.compat == "reference" else tuple(self.config.missingMaskPlanes)
         return self.subtasks.detection.run(
-            table, searched, doSmooth=self.score is None, sigma=self.sigma, clearMask=clear
+            table,
+            searched,
+            doSmooth=self.score is None,
+            sigma=self.sigma,
+            clearMask=clear,
+            missingMaskPlanes=missing,
         )
 
     def _skySources(self, seed):

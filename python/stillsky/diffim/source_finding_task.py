@@ -26,7 +26,7 @@ class SourceDetectionTask(SchemaVerbs, pipeBase.Task):
     ConfigClass = SourceDetectionConfig
     _DefaultName = "sourceDetection"
 
-    def run(self, table, exposure, doSmooth=True, sigma=None, clearMask=True):
+    def run(self, table, exposure, doSmooth=True, sigma=None, clearMask=True, missingMaskPlanes=()):
         """Detect.
 
         Parameters
@@ -40,6 +40,8 @@ class SourceDetectionTask(SchemaVerbs, pipeBase.Task):
             Width of the smoothing, pixels; default: the PSF's.
         clearMask : `bool`
             Clear the planes of the detection first.
+        missingMaskPlanes : sequence of `str`
+            Pixels that count as missing: no source on them.
 
         Returns
         -------
@@ -55,7 +57,12 @@ class SourceDetectionTask(SchemaVerbs, pipeBase.Task):
         if table is not None and self.config.thresholdPolarity != "positive" and "is_negative" not in table.colnames:
             raise DomainError("table: wanted a column is_negative, as sources of both polarities are sought")
         found = detectSources(
-            exposure, doSmooth=doSmooth, sigma=sigma, clearMask=clearMask, **detectionKeywords(self.config)
+            exposure,
+            doSmooth=doSmooth,
+            sigma=sigma,
+            clearMask=clearMask,
+            missingMaskPlanes=missingMaskPlanes,
+            **detectionKeywords(self.config),
         )
         assignMetadata(self.metadata, found.metadata)
         return pipeBase.Struct(
