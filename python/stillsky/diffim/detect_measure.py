@@ -182,7 +182,7 @@ def checkResult(result, config):
 class _Job:
     """State of one detection."""
 
-    def __init__(self, science, matchedTemplate, difference, config, score, psfMode, covariance):
+    def __init__(self, science, matchedTemplate, difference, config, score, psfMode, covariance=None):
         if config is None:
             from .detect_measure_config import DetectAndMeasureAlgorithmConfig
 
