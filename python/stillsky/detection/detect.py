@@ -14,6 +14,7 @@ from .sources import sourceTable
 from .span_set import SpanSet
 
 STATS_MASK = ("BAD", "SAT", "EDGE", "NO_DATA")
+_TEMP_ROWS = 32  # of a cell of the temporary background are used: its error is 2 % of a pixel's noise
 POLARITIES = {"positive": (True, False), "negative": (False, True), "both": (True, True)}
 
 
@@ -173,9 +174,8 @@ def detectSources(
     background = None
     if doTempLocalBackground and any((f.nPeaks > nPeaksMaxSimple).any() for f in found):
         background = _tempBackground(masked, statsMask, tempBinSize)
-        lowered = smooth.minus(background)
         cut = (level, noise if noise is None else 1.0, factors)
-        found = [_repeaked(f, smooth, lowered, control, i, nPeaksMaxSimple, cut) for i, f in enumerate(found)]
+        found = [_repeaked(f, smooth, background, control, i, nPeaksMaxSimple, cut) for i, f in enumerate(found)]
     for f, sign in zip(found, (1, -1), strict=True):
         f.peaks["significance"] = smooth.significance(f.peaks, sign, noise)
     grown = [_grow(f, nGrow, isotropicGrow, combinedGrow, i == 1) for i, f in enumerate(found)]
@@ -228,9 +228,14 @@ class _Smoothed:
                 self.image, 0, self.origin
             )
 
-    def minus(self, background):
-        pixels = background.imageArray(self.box, dtype=self.image.dtype)
-        return np.subtract(self.image, pixels, out=pixels)
+    def minus(self, background, footprints):
+        """The image less a background, where there are footprints; elsewhere undefined, and no memory is touched."""
+        out = np.empty(self.image.shape, self.image.dtype)
+        for x0, y0, x1, y1 in footprints.boxes:
+            box = Box2I((x0, y0), (x1 - x0 + 1, y1 - y0 + 1)).dilated(1).clipped(self.box)
+            part = box.slices(self.origin)
+            np.subtract(self.image[part], background.imageArray(box, dtype=out.dtype), out=out[part])
+        return out
 
     def significance(self, peaks, sign, noise):
         """Absolute peak values over their standard deviations; `noise` is one number, or None for the plane's."""
@@ -312,37 +317,45 @@ def _tempBackground(masked, statsMask, binSize):
         masked,
         nx=nx,
         ny=ny,
+        rowStep=max(1, binSize // _TEMP_ROWS),
         undersample="REDUCE_INTERP_ORDER",
         statControl=StatisticsControl(andMask=bits, nanSafe=True),
     )
 
 
-def _repeaked(footprints, smooth, lowered, control, which, nPeaksMaxSimple, cut):
-    """Peaks of complex footprints from an image with the local background removed.
+def _repeaked(footprints, smooth, background, control, which, nPeaksMaxSimple, cut):
+    """Peaks of complex footprints from the image less a local background.
 
     New peaks must reach the threshold again; a footprint left with none keeps its first old peak. `which` is 0 for
     positive and 1 for negative footprints.
     """
-    spans, spanOffsets, peaks, peakOffsets = footprints._packed
-    complexOnes = footprints.nPeaks > nPeaksMaxSimple
-    if not complexOnes.any():
+    chosen = np.flatnonzero(footprints.nPeaks > nPeaksMaxSimple)
+    if not len(chosen):
         return footprints
     sign, (level, noise, factors) = (1, -1)[which], cut
+    complexOnes = footprints.subset(chosen)
+    lowered = smooth.minus(background, complexOnes)
     fresh = _core.findFootprintPeaks(
-        footprints._tagged(0), footprints._region, np.ascontiguousarray(lowered), which == 0, control, smooth.origin
+        complexOnes._tagged(0), footprints._region, lowered, which == 0, control, smooth.origin
     )
-    significance = smooth.significance(fresh[2], sign, noise)
-    out = []
-    for i in range(len(footprints)):
-        old = peaks[peakOffsets[i] : peakOffsets[i + 1]]
-        if complexOnes[i]:
-            part = slice(fresh[3][i], fresh[3][i + 1])
-            new = fresh[2][part][significance[part] >= level * factors[which]].astype(peaks.dtype)
-            old = new if len(new) else old[:1]
-        out.append(old)
-    counts = np.concatenate([[0], np.cumsum([len(p) for p in out])]).astype(np.int64)
-    joined = np.concatenate(out)
-    result = FootprintSet._wrap((spans, spanOffsets, joined, counts), footprints._region, joined)
+    enough = smooth.significance(fresh[2], sign, noise) >= level * factors[which]
+    owner = np.repeat(np.arange(len(chosen)), np.diff(fresh[3]))
+    found = np.bincount(owner[enough], minlength=len(chosen))
+    spans, spanOffsets, peaks, peakOffsets = footprints._packed
+    # Old peaks stay in simple footprints, and the first one in those that have no new peak.
+    old = np.ones(len(peaks), bool)
+    rank = np.arange(len(peaks)) - np.repeat(peakOffsets[:-1], footprints.nPeaks)
+    of = np.repeat(np.arange(len(footprints)), footprints.nPeaks)
+    isComplex, renewed = np.zeros((2, len(footprints)), bool)
+    isComplex[chosen], renewed[chosen] = True, found > 0
+    old[isComplex[of]] = (rank == 0)[isComplex[of]]
+    old[renewed[of]] = False
+    joined = np.concatenate([peaks[old], fresh[2][enough].astype(peaks.dtype)])
+    joinedOf = np.concatenate([of[old], chosen[owner[enough]]])
+    joined = joined[np.argsort(joinedOf, kind="stable")]
+    counts = np.bincount(joinedOf, minlength=len(footprints))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    result = FootprintSet._wrap((spans, spanOffsets, joined, offsets), footprints._region, joined)
     result._numberPeaks()
     return result
 

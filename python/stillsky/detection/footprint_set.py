@@ -159,6 +159,18 @@ class FootprintSet:
         return np.diff(widths[offsets])
 
     @property
+    def boxes(self):
+        """First and last column and row of each footprint, int (n, 4): x0, y0, x1, y1; none of them is empty."""
+        spans, offsets = self._packed[:2]
+        if not len(self):
+            return np.zeros((0, 4), np.int64)
+        start = offsets[:-1]
+        return np.stack(
+            [np.minimum.reduceat(spans[:, 1], start), np.minimum.reduceat(spans[:, 0], start),
+             np.maximum.reduceat(spans[:, 2], start), np.maximum.reduceat(spans[:, 0], start)], axis=1,
+        )  # fmt: skip
+
+    @property
     def peaks(self):
         """The peaks of all footprints, one after the other."""
         return self._packed[2]
@@ -223,6 +235,16 @@ class FootprintSet:
         core["id"] = start + np.arange(len(peaks))
         return spans, spanOffsets, core, peakOffsets
 
+    def subset(self, index):
+        """The footprints of an index array, in its order."""
+        index = np.asarray(index, int)
+        spans, spanOffsets, peaks, peakOffsets = self._packed
+        peaks, peakOffsets = _rowsOf(peaks, peakOffsets, index)
+        out = FootprintSet._wrap((*_rowsOf(spans, spanOffsets, index), peaks, peakOffsets), self._region, peaks)
+        if self._footprints is not None:
+            out._footprints = tuple(self._footprints[i] for i in index)
+        return out
+
     def withPeakColumns(self, **columns):
         """The same set with more columns in its list of peaks (one value per peak); merges keep them."""
         old = self.peaks
@@ -284,6 +306,13 @@ _CORE_PEAK = _core.detectBits(np.zeros((1, 1), np.int32), 1, 1, (0, 0))[2].dtype
 
 def _offsets(parts):
     return np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
+
+
+def _rowsOf(values, offsets, index):
+    """Rows of some parts of a packed array, one part after the other, and their offsets."""
+    counts = offsets[index + 1] - offsets[index]
+    ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return values[np.arange(ends[-1]) + np.repeat(offsets[index] - ends[:-1], counts)], ends
 
 
 def _parts(image):

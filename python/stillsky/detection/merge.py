@@ -84,18 +84,27 @@ def mergeDetections(positive, negative, grow=2, maxSeparation=None):
     region = positive.region
     parts = [_grown(f, grow, region) for f in (*positive, *negative)]
     nPositive = len(positive)
-    groups = _groups(parts, nPositive, maxSeparation)
-    merged = [_union(members, parts, nPositive, region) for members in groups]
-    order = sorted(range(len(merged)), key=lambda i: _position(merged[i][0]))
-    merged = [merged[i] for i in order]
-    footprints = FootprintSet([m[0] for m in merged], region)
-    if len(footprints.peaks) == 0:
-        footprints = footprints.withPeakColumns(
-            merge_peak_positive=np.zeros(0, bool), merge_peak_negative=np.zeros(0, bool)
-        )
+    labels = _groups(parts, nPositive, maxSeparation)
+    spans, signs = _union([f.spans for f in parts], labels, nPositive)
+    peaks = _joined([positive.peaks, negative.peaks])
+    owner = labels[np.repeat(np.arange(len(parts)), np.concatenate([positive.nPeaks, negative.nPeaks]))]
+    peaks, owner = _sorted(*_unique(peaks, owner))
+    counts = np.bincount(owner, minlength=len(spans))
+    order = np.lexsort(_positions(spans, peaks, counts)[::-1])
+    place = np.empty(len(spans), int)
+    place[order] = np.arange(len(spans))
+    peaks = peaks[np.argsort(place[owner], kind="stable")]
+    packed = [spans[i].spans for i in order]
+    footprints = FootprintSet._wrap(
+        (np.concatenate([np.empty((0, 3), np.int32), *packed]), _ends([len(s) for s in packed]), peaks, _ends(counts[order])),
+        positive._region, peaks,
+    )  # fmt: skip
     footprints._numberPeaks()
-    flags = np.array([m[1] for m in merged], bool).reshape(-1, 2)
-    return MergedDetections(footprints, flags[:, 0], flags[:, 1], len(parts))
+    return MergedDetections(footprints, signs[order, 0], signs[order, 1], len(parts))
+
+
+def _ends(counts):
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def _grown(footprint, radius, region):
@@ -104,16 +113,14 @@ def _grown(footprint, radius, region):
 
 
 def _groups(parts, nPositive, maxSeparation):
-    """Lists of indices of the footprints that belong together."""
+    """Number of the merged footprint of each part."""
     a, b = _overlaps(parts, nPositive)
     if maxSeparation is not None and len(a):
         near = [_peakDistance(parts[i].peaks, parts[j].peaks) <= maxSeparation for i, j in zip(a, b, strict=True)]
         a, b = a[near], b[near]
     n = len(parts)
     links = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(n, n))
-    _, labels = connected_components(links, directed=False)
-    order = np.argsort(labels, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if n else []
+    return connected_components(links, directed=False)[1] if n else np.zeros(0, int)
 
 
 def _peakDistance(some, others):
@@ -153,22 +160,22 @@ def _overlaps(parts, nPositive):
     return mineLabel[candidate[meet]], label[label >= nPositive][which[meet]]
 
 
-def _union(members, parts, nPositive, region):
-    """One footprint of several, and which polarities it has."""
-    signs = members < nPositive
-    spans = parts[members[0]].spans
-    for i in members[1:]:
-        spans = spans.union(parts[i].spans)
-    peaks = _sorted(_unique(_joined([(parts[i].peaks, i < nPositive) for i in members])))
-    return Footprint(spans, peaks, region), (signs.any(), (~signs).any())
+def _union(parts, labels, nPositive):
+    """Spans of each merged footprint, and which polarities it has, (n, 2)."""
+    signs = np.zeros((labels.max() + 1 if len(labels) else 0, 2), bool)
+    signs[labels[:nPositive], 0] = signs[labels[nPositive:], 1] = True
+    spans = [None] * len(signs)
+    for part, label in zip(parts, labels, strict=True):
+        spans[label] = part if spans[label] is None else spans[label].union(part)
+    return spans, signs
 
 
 def _joined(lists):
-    """Peaks of all lists with the columns of their polarity."""
+    """Peaks of the positive, then the negative footprints, with the columns of their polarity."""
     names = ("merge_peak_positive", "merge_peak_negative")
     extra = [(name, "?") for name in names]
     out = []
-    for peaks, isPositive in lists:
+    for peaks, isPositive in zip(lists, (True, False), strict=True):
         columns = [d for d in peaks.dtype.descr if d[0] not in names]
         more = np.zeros(len(peaks), columns + extra)
         for name, *_ in columns:
@@ -178,20 +185,25 @@ def _joined(lists):
     return np.concatenate(out)
 
 
-def _unique(peaks):
-    """Peaks at the same pixel with the same sign count once."""
-    key = np.stack([peaks["i_y"], peaks["i_x"], peaks["merge_peak_positive"]], axis=1)
-    _, first = np.unique(key, axis=0, return_index=True)
-    return peaks[np.sort(first)]
+def _unique(peaks, owner):
+    """Peaks of one footprint at the same pixel with the same sign count once."""
+    keys = (owner, peaks["i_y"], peaks["i_x"], peaks["merge_peak_positive"])
+    order = np.lexsort(keys)
+    first = np.ones(len(peaks), bool)
+    first[1:] = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
+    kept = np.sort(order[first])
+    return peaks[kept], owner[kept]
 
 
-def _sorted(peaks):
-    return peaks[np.lexsort((peaks["i_x"], peaks["i_y"], -peaks["significance"]))]
+def _sorted(peaks, owner):
+    order = np.lexsort((peaks["i_x"], peaks["i_y"], -peaks["significance"], owner))
+    return peaks[order], owner[order]
 
 
-def _position(footprint):
-    """(y, x) of the first peak, for the order of the records."""
-    if len(footprint.peaks):
-        return int(footprint.peaks["i_y"][0]), int(footprint.peaks["i_x"][0])
-    span = footprint.spans.spans[0]
-    return int(span[0]), int(span[1])
+def _positions(spans, peaks, counts):
+    """(y, x) of the first peaks, or of the first pixels where there is none, for the order of the records."""
+    first = np.array([s.spans[0, :2] for s in spans], np.int64).reshape(-1, 2)
+    some = counts > 0
+    start = (np.cumsum(counts) - counts)[some]
+    first[some] = np.stack([peaks["i_y"][start], peaks["i_x"][start]], axis=1)
+    return first.T

@@ -253,7 +253,8 @@ class _Job:
             fine = fitBackground(self.difference.maskedImage, config.subtractInitialBackground, isNanSafe=True)
             if fine is not None:
                 pixels -= fine.imageArray(self.difference.bbox, dtype=pixels.dtype)
-            self._search(searched, clear=True)
+            # only the mask is wanted: no peaks of complex footprints
+            self._search(searched, clear=True, doTempLocalBackground=False)
         except NoDataError as error:
             _log.warning("no background: %s", error)
             return
@@ -298,9 +299,8 @@ class _Job:
 
     # -------------------------------------------------------------- detection
 
-    def _search(self, searched, clear):
-        keywords = detectionKeywords(self.config.detection)
-        keywords["polarity"] = "both"
+    def _search(self, searched, clear, **other):
+        keywords = {**detectionKeywords(self.config.detection), "polarity": "both", **other}
         if self.config.compat != "reference":
             keywords["missingMaskPlanes"] = tuple(self.config.missingMaskPlanes)
         return detectSources(searched, doSmooth=self.score is None, sigma=self.sigma, clearMask=clear, **keywords)
@@ -382,7 +382,7 @@ class _Job:
                 footprints = _dropPeaks(footprints, bad)
         self.metadata["nRejectedBadMaskPlanes"] = int(drop.sum())
         kept = np.flatnonzero(~drop)
-        return _subset(footprints, kept), flags[kept]
+        return footprints.subset(kept), flags[kept]
 
     def _withoutBadFlags(self, table, footprints):
         bad = np.zeros(len(table), bool)
@@ -391,7 +391,7 @@ class _Job:
                 bad |= np.asarray(table[name], bool)
         self.metadata["nRemovedBadFlaggedSources"] = int(bad.sum())
         kept = np.flatnonzero(~bad)
-        return table[kept], _subset(footprints, kept)
+        return table[kept], footprints.subset(kept)
 
     # ------------------------------------------------------------- judgement
 
@@ -444,7 +444,7 @@ class _Job:
             return
         radius = max(1, round(2.354820045 * self.sigma))
         discs = discFootprints(kernelStars[:, 0], kernelStars[:, 1], radius, self.difference.bbox)
-        sky = _subset(footprints, np.flatnonzero(np.asarray(table["sky_source"])))
+        sky = footprints.subset(np.flatnonzero(np.asarray(table["sky_source"])))
         found = computeDifferenceImageMetrics(self.science, self.difference, discs, sky if len(sky) else None)
         for name in ("Mean", "Stdev"):
             self.metadata[f"residualFootprintRatio{name}"] = found[f"differenceFootprintRatio{name}"]
@@ -523,10 +523,6 @@ def _positions(sources):
             )
         sources = np.stack([np.asarray(sources[n], float) for n in names], axis=1)
     return np.asarray(sources, float).reshape(-1, 2)
-
-
-def _subset(footprints, index):
-    return FootprintSet([footprints[int(i)] for i in index], footprints.region)
 
 
 def _dropPeaks(footprints, bad):
