@@ -266,6 +266,15 @@ void bindStats(py::module_& m) {
     m.def("quantiles", &pyQuantiles, py::arg("values"), py::arg("fractions"));
     m.def("gridStatistics", &pyGridStatistics, py::arg("image"), py::arg("mask"), py::arg("variance"), py::arg("nx"),
           py::arg("ny"), py::arg("property"), py::arg("control"), py::arg("rowStep") = 1);
+    m.def("windowMedians", [](py::array const& grid, int size) {
+        const auto view = viewOf<const double>(grid, "grid");
+        Image<double> out;
+        {
+            py::gil_scoped_release release;
+            out = windowMedians(view, size);
+        }
+        return arrayOf(out.view());
+    }, py::arg("grid"), py::arg("size"));
     m.def("gridCells", &pyGridCells, py::arg("size"), py::arg("n"));
     m.def("fillFromGrid", &pyFillFromGrid, py::arg("nodes"), py::arg("xNodes"), py::arg("yNodes"), py::arg("style"),
           py::arg("undersample"), py::arg("xy0"), py::arg("out"));

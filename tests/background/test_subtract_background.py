@@ -6,6 +6,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from stillsky import _core
 from stillsky.background import BackgroundList, BackgroundSettings, fitBackground, subtractBackground
 from stillsky.errors import DomainError, NoDataError
 from stillsky.image import Image, Mask, MaskedImage
@@ -182,3 +183,14 @@ def testUnknownSettingIsNamed(scene):
         fitBackground(scene[0], binsize=3)
     with pytest.raises(DomainError, match="SPLINE"):
         fitBackground(scene[0], algorithm="SPLINE")
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def testWindowMediansAsTheObviousWay(size):
+    grid = np.random.default_rng(9).normal(size=(17, 23))
+    grid[3:9, 4:10], grid[0, 0] = np.nan, 1e300
+    windows = np.lib.stride_tricks.sliding_window_view(grid, (size, size)).reshape(18 - size, 24 - size, -1)
+    wanted = [[np.nan if np.isnan(w).all() else np.nanmedian(w) for w in row] for row in windows]
+    np.testing.assert_array_equal(_core.windowMedians(grid, size), wanted)
+    with pytest.raises(DomainError, match="windows of 1 to 17"):
+        _core.windowMedians(grid, 18)

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
+#include <vector>
 
 #include "stillsky/core/parallel.hpp"
 
@@ -59,6 +61,34 @@ GridStatistics gridStatistics(StatisticsSamples<T> const& s, int nx, int ny, Sta
         empty[static_cast<std::size_t>(cell)] = stats.getValue(NPOINT) == 0;
     });
     out.nEmpty = static_cast<int>(std::count(empty.begin(), empty.end(), char(1)));
+    return out;
+}
+
+Image<double> windowMedians(View2<const double> grid, int size) {
+    if (size < 1 || size > grid.width || size > grid.height) {
+        throw DomainError("windowMedians: wanted windows of 1 to " + std::to_string(std::min(grid.width, grid.height)) +
+                          " cells, got " + std::to_string(size));
+    }
+    Image<double> out(grid.width - size + 1, grid.height - size + 1);
+    View2<double> to = out.view();
+    parallelFor(to.height, [&](int y) {
+        std::vector<double> values;
+        values.reserve(static_cast<std::size_t>(size) * static_cast<std::size_t>(size));
+        for (int x = 0; x < to.width; ++x) {
+            values.clear();
+            for (int j = 0; j < size; ++j) {
+                for (int i = 0; i < size; ++i) {
+                    const double v = grid(x + i, y + j);
+                    if (!std::isnan(v)) values.push_back(v);
+                }
+            }
+            to(x, y) = std::numeric_limits<double>::quiet_NaN();
+            if (values.empty()) continue;
+            const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+            std::nth_element(values.begin(), middle, values.end());
+            to(x, y) = values.size() % 2 ? *middle : 0.5 * (*middle + *std::max_element(values.begin(), middle));
+        }
+    });
     return out;
 }
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
+from .. import _core
 from ..errors import DomainError, NoDataError
 from ..stats import Property, StatisticsControl, makeStatistics
 from .approximate import ApproximateControl
@@ -79,11 +80,7 @@ def _filterSuperPixels(values, size):
     """
     half = size // 2
     padded = np.pad(values, half, mode="symmetric") if half < min(values.shape) else np.pad(values, half, mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * half + 1, 2 * half + 1))
-    windows = windows.reshape(*values.shape, -1)
-    median = np.full_like(values, np.nan)
-    some = np.isfinite(windows).any(axis=-1)
-    median[some] = np.nanmedian(windows[some], axis=-1)
+    median = _core.windowMedians(np.ascontiguousarray(padded), 2 * half + 1)
     difference = values - median
     finite = np.isfinite(difference)
     if not finite.any():

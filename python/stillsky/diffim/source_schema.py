@@ -4,6 +4,8 @@ Every table has all of them, whether or not a measurement ran: what was not meas
 False, and an algorithm that did not run has its ``_flag`` True.
 """
 
+import functools
+
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
@@ -168,10 +170,9 @@ def completed(table, fluxUnit="count"):
     flux = u.Unit(fluxUnit)
     length = len(table)
     out = Table(meta=dict(table.meta))
+    given = set(table.colnames)
     for name, dtype, unit, doc in _columns(flux):
-        if name in out.colnames:
-            continue
-        if name in table.colnames:
+        if name in given:
             column = table[name]
             out[name] = Table.Column(
                 np.asarray(column).astype(dtype, copy=False),
@@ -180,14 +181,23 @@ def completed(table, fluxUnit="count"):
             )
         else:
             out[name] = _blank(name, dtype, unit, doc, length)
+    known = set(out.colnames)
     for name in table.colnames:
-        if name not in out.colnames:
+        if name not in known:
             out[name] = table[name]
     return out
 
 
+@functools.lru_cache(maxsize=8)
 def _columns(flux):
-    """All (name, dtype, unit, description), the measured algorithms first."""
+    """All (name, dtype, unit, description), the measured algorithms first; each name once."""
+    rows = {}
+    for row in _allColumns(flux):
+        rows.setdefault(row[0], row)
+    return tuple(rows.values())
+
+
+def _allColumns(flux):
     units = {"flux": flux}
     yield from IDENTITY
     measured = measurementSchema((*SOURCE_PLUGINS, "ip_diffim_DipoleFit"), EXTRA_PLANES, flux)

@@ -28,4 +28,9 @@ template <typename T>
 GridStatistics gridStatistics(StatisticsSamples<T> const& samples, int nx, int ny, StatisticsProperty property,
                               StatisticsControl const& control = StatisticsControl(), int rowStep = 1);
 
+// Median of every size x size window of a grid, NaN left out (NaN where a window has nothing else; of an even number the
+// mean of the middle two): (width - size + 1) x (height - size + 1) values. DomainError unless 1 <= size <= both
+// dimensions. Threaded over rows.
+Image<double> windowMedians(View2<const double> grid, int size);
+
 }  // namespace stillsky
