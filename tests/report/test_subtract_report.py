@@ -2,10 +2,7 @@
 
 import copy
 import json
-import os
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -19,7 +16,6 @@ from stillsky.report.subtract_numbers import measureDifference, overallState, ve
 from stillsky.report.subtract_report import finishReport, qualityOf, subtractReport
 
 HOSTILE = "<script>alert('x')</script>\"'&--><img src=x onerror=alert(1)>"
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 
 
 class Elements(HTMLParser):
@@ -208,29 +204,3 @@ def test_reportOfALargeFrameIsSmall(rng):
     made.sources = sourceTable(60)
     made.candidates = starTable()
     assert len(subtractReport(made, {}).render()) < 5e6
-
-
-@pytest.mark.skipif(not os.path.exists(CHROMIUM), reason="chromium is not installed")
-def test_aRealBrowserShowsThePageAndRunsNothingForeign(rendered, tmp_path):
-    text, _ = rendered
-    (tmp_path / "r.html").write_text(text)
-    flags = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync"
-    ).split()
-    call = [CHROMIUM, *flags, f"--user-data-dir={tmp_path / 'profile'}"]
-    picture = tmp_path / "r.png"
-    done = subprocess.run(
-        [*call, f"--screenshot={picture}", "--window-size=1200,1500", "--enable-logging=stderr", (tmp_path / "r.html").as_uri()],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert "CONSOLE" not in done.stderr  # no error of a script, nothing refused by the policy of the page
-    from matplotlib.image import imread
-
-    pixels = imread(picture)
-    assert pixels.shape[:2] == (1500, 1200) and pixels[..., :3].std() > 0.05
-    dom = subprocess.run(
-        [*call, "--dump-dom", (tmp_path / "r.html").as_uri()], capture_output=True, text=True, timeout=120
-    ).stdout
-    assert 'class="noscript"' not in dom  # the script of the page ran
-    assert dom.count('type="checkbox"') >= 1 and dom.count('type="search"') >= 1
