@@ -130,7 +130,8 @@ def test_keysTablesAndPhonesWorkAndScriptsAreNotNeeded(page, tmp_path):
     still = re.sub(r"<script>.*?</script>", "", copy, flags=re.S)
     assert len(still) < len(copy) < len(page)
     frames = "".join(
-        f'<iframe width="{width}" height="800" srcdoc="{escape(text)}"></iframe>' for width, text in ((390, still), (1200, copy))
+        f'<iframe width="{width}" height="800" srcdoc="{escape(text)}"></iframe>'
+        for width, text in ((390, still), (1200, copy))
     )
     out, _, asked = _browse(tmp_path, f"<!DOCTYPE html>{frames}{DRIVER}", "--dump-dom", "--window-size=1700,900")
     assert asked == {"http://127.0.0.1:9/control.png"}

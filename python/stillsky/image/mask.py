@@ -96,10 +96,14 @@ class Mask(Plane):
 
     def fractions(self):
         """Fraction of pixels with each plane set."""
-        n = max(self._array.size, 1)
-        return {
-            name: float(np.count_nonzero(self._array & np.int32(1 << bit)) / n) for name, bit in self._schema.items()
-        }
+        counts = dict.fromkeys(self._schema, 0)
+        for start in range(0, self._array.shape[0], 32):  # rows that stay in the cache
+            rows = self._array[start : start + 32]
+            present = int(np.bitwise_or.reduce(rows, axis=None))
+            for name, bit in self._schema.items():
+                if present >> bit & 1:
+                    counts[name] += int(np.count_nonzero(rows & np.int32(1 << bit)))
+        return {name: n / max(self._array.size, 1) for name, n in counts.items()}
 
     def describe(self, *, x, y):
         """Names of the planes set at a pixel in parent coordinates."""

@@ -4,9 +4,10 @@ import numpy as np
 
 from .kernel_figures import drawKernelMosaic, drawRadialProfile
 from .panels import BLUE, ORANGE, drawMap, legend, logAxis, panel, title
+from .previews import chiPng
 
 __all__ = [
-    "coefficientsPanel",
+    "coefficientsPng",
     "kernelShapes",
     "mosaicPanel",
     "profilePanel",
@@ -122,21 +123,18 @@ def kernelCoefficients(kernel, box, n=8):
     return np.moveaxis(values, -1, 0) if values.shape[-1] > 1 else None
 
 
-def coefficientsPanel(maps, most=60):
-    """Maps of the coefficients, each from minus to plus its largest absolute value, in one picture."""
+def coefficientsPng(maps, most=60):
+    """Maps of the coefficients (functions, n, n), each from minus to plus its largest absolute value, as a PNG file.
+
+    The first is at the upper left, the others follow in rows.
+    """
     shown = maps[:most]
-    columns = int(np.ceil(np.sqrt(1.3 * len(shown))))
+    columns = int(np.ceil(np.sqrt(1.25 * len(shown))))
     rows, side = -(-len(shown) // columns), maps.shape[-1]
-    mosaic = np.full((rows * (side + 3), columns * (side + 1)), np.nan)
-    figure, axes = panel(square=True)
-    axes.set_position([0.02, 0.02, 0.96, 0.89])
+    mosaic = np.full((rows * (side + 1) - 1, columns * (side + 1) - 1), np.nan)
     for k, values in enumerate(shown):
         row, column = divmod(k, columns)
-        top, left = (rows - 1 - row) * (side + 3), column * (side + 1)
-        largest = float(np.abs(values).max())
-        mosaic[top : top + side, left : left + side] = values / (largest or 1.0)
-        axes.text(left - 0.4, top + side + 0.1, f"{k}: {largest:.2g}", fontsize=6.5, va="bottom")
-    axes.imshow(mosaic, origin="lower", cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest", aspect="auto")
-    axes.set_axis_off()
-    title(axes, f"coefficients of {len(maps)} basis functions; number and largest value")
-    return figure
+        top, left = (rows - 1 - row) * (side + 1), column * (side + 1)
+        mosaic[top : top + side, left : left + side] = values / (float(np.abs(values).max()) or 1.0)
+    zoom = max(1, 660 // mosaic.shape[1])
+    return chiPng(np.repeat(np.repeat(mosaic, zoom, axis=0), zoom, axis=1), 1.0, "white")

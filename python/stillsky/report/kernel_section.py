@@ -48,8 +48,9 @@ def kernelSection(section, result, numbers):
     maps = kp.kernelCoefficients(result.kernel, box)
     if maps is not None:
         data = {f"function{k}": values.ravel() for k, values in enumerate(maps)}
-        entries.append(_entry(kp.coefficientsPanel(maps), "Maps of the coefficients of the basis functions",
-                              "Blue to red: minus to plus the largest value of each.", data, "kernel_coefficients"))  # fmt: skip
+        entries.append(_entry(kp.coefficientsPng(maps), "Maps of the coefficients of the basis functions",
+                              f"Coefficients of the {len(maps)} basis functions over the field, in rows from the upper left; "
+                              "blue to red: minus to plus the largest value of each.", data, "kernel_coefficients"))  # fmt: skip
     entries.append(_entry(kp.transformPanel(frequency, alongX, alongY), "Transform of the kernel in the middle of the field",
                           data={"cyclesPerPixel": frequency, "alongX": alongX, "alongY": alongY}, name="kernel_transform"))  # fmt: skip
     section.figures(entries)

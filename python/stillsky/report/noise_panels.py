@@ -20,10 +20,12 @@ def chiHistogram(numbers):
     """Columns middle, sky, source, gauss: shares of pixels in classes of difference over noise."""
     edges = np.linspace(-8.0, 8.0, 97)
     middle = 0.5 * (edges[1:] + edges[:-1])
-    finite = np.isfinite(numbers.chi)
+    step = max(1, int(np.sqrt(numbers.chi.size / 2e6)))  # of two million pixels the tails are seen
+    chi, onSource = numbers.chi[::step, ::step], numbers.onSource[::step, ::step]
+    finite = np.isfinite(chi)
     columns = {"middle": middle}
-    for name, chosen in (("sky", finite & ~numbers.onSource), ("source", finite & numbers.onSource)):
-        values = numbers.chi[chosen]
+    for name, chosen in (("sky", finite & ~onSource), ("source", finite & onSource)):
+        values = chi[chosen]
         columns[name] = np.histogram(np.clip(values, -8.0, 8.0), edges)[0] / max(values.size, 1)
     columns["gauss"] = np.exp(-0.5 * middle**2) / np.sqrt(2 * np.pi) * (edges[1] - edges[0])
     return columns
@@ -133,7 +135,7 @@ def chiMaps(chi, cells=64, smallest=16):
     height, width = (max(n // side, 1) for n in chi.shape)
     side = min(side, *chi.shape)
     blocks = chi[: height * side, : width * side].reshape(height, side, width, side)
-    step = -(-side // 32)  # a thousand pixels of a block say enough
+    step = -(-side // 16)  # a few hundred pixels of a block say enough
     blocks = np.moveaxis(blocks[:, ::step, :, ::step], 2, 1).reshape(height, width, -1)
     use = np.isfinite(blocks)
     enough = use.mean(axis=-1) >= 0.5
@@ -158,7 +160,7 @@ def chiMapPanel(maps, box, which):
     figure, axes = panel(bar=True, square=True)
     if which == "mean":
         # 4 standard errors of the mean of white noise: noise alone is pale
-        limit = max(4.0 / min(side, 32), float(np.nanquantile(np.abs(mean), 0.98))) if np.isfinite(mean).any() else 1.0
+        limit = max(4.0 / min(side, 16), float(np.nanquantile(np.abs(mean), 0.98))) if np.isfinite(mean).any() else 1.0
         drawMap(axes, mean, extent, "sigma", cmap="RdBu_r", vmin=-limit, vmax=limit)
         title(axes, f"mean of difference / noise in {side} x {side} px")
     else:

@@ -325,15 +325,16 @@ class Section:
         self._parts.append(f'<div class="cuts{" wide" if wide else ""}">{inner}</div>')
         return self
 
-    def bars(self, values, unit=""):
+    def bars(self, values, unit="", form=".2f", share=True):
         """Numbers as bars, from a `dict` of name to positive number, with the share of their sum."""
         total, largest = sum(values.values()) or 1.0, max(values.values(), default=0.0) or 1.0
-        lines = "".join(
-            f"<tr><th scope=row>{escape(str(name))}</th><td class=number>{value:.2f} {escape(unit)}</td>"
-            f"<td class=number>{100 * value / total:.0f} %</td>"
-            f'<td class=bar><i style="width:{100 * value / largest:.1f}%"></i></td></tr>'
-            for name, value in values.items()
-        )
+        lines = ""
+        for name, value in values.items():
+            part = f"<td class=number>{100 * value / total:.0f} %</td>" if share else ""
+            lines += (
+                f"<tr><th scope=row>{escape(str(name))}</th><td class=number>{value:{form}} {escape(unit)}</td>{part}"
+                f'<td class=bar><i style="width:{100 * value / largest:.1f}%"></i></td></tr>'
+            )
         self._parts.append(f'<table class="bars"><tbody>{lines}</tbody></table>')
         return self
 

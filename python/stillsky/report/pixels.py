@@ -51,13 +51,15 @@ def blockMean(array, good=None, maxSide=1024):
     """
     good = np.isfinite(array) if good is None else good
     factor = max(1, -(-max(array.shape) // maxSide))
-    values = np.where(good, array, 0.0).astype(np.float32, copy=False)
     if factor == 1:
-        return np.where(good, values, np.float32(np.nan)), 1
+        return np.where(good, array, np.float32(np.nan)).astype(np.float32, copy=False), 1
     height, width = (n // factor for n in array.shape)
-    blocks = (height, factor, width, factor)
-    total = values[: height * factor, : width * factor].reshape(blocks).sum(axis=(1, 3), dtype=np.float64)
-    count = good[: height * factor, : width * factor].reshape(blocks).sum(axis=(1, 3))
+    total, count = np.empty((height, width)), np.empty((height, width))
+    for y in range(height):  # one row of blocks at a time stays in the cache
+        use = good[y * factor : (y + 1) * factor, : width * factor]
+        part = np.where(use, array[y * factor : (y + 1) * factor, : width * factor], np.float32(0))
+        total[y] = part.sum(axis=0, dtype=np.float64).reshape(width, factor).sum(axis=1)
+        count[y] = use.sum(axis=0, dtype=np.int32).reshape(width, factor).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (total / count).astype(np.float32), factor
 
@@ -87,5 +89,7 @@ def asinhStretch(values, sky, sigma, top=1000.0):
 def chiValues(exposure, good):
     """Pixels over the square root of their variance where ``good``, else NaN."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        chi = exposure.image.array / np.sqrt(exposure.variance.array)
-    return np.where(good, chi, np.nan)
+        chi = np.sqrt(exposure.variance.array)
+        np.divide(exposure.image.array, chi, out=chi)
+    chi[~good] = np.nan
+    return chi

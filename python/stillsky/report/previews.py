@@ -78,9 +78,12 @@ def greyPng(values, sky, sigma, top=1000.0):
     return indexedPng(_greyLevels(values, sky, sigma, top), _greyPalette())
 
 
-def chiPng(chi, limit=5.0):
-    """A difference over its noise from -limit (blue) to limit (red); NaN is grey."""
-    return indexedPng(_quantised(chi, -limit, limit), _divergingPalette())
+def chiPng(chi, limit=5.0, empty="grey"):
+    """A difference over its noise from -limit (blue) to limit (red); NaN is grey, or white."""
+    palette = _divergingPalette()
+    if empty == "white":
+        palette[0] = 255
+    return indexedPng(_quantised(chi, -limit, limit), palette)
 
 
 def overlayPng(share, colour):

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from .panels import BLUE, GREY, ORANGE, legend, logAxis, panel, title
+from .panels import BLUE, ORANGE, legend, logAxis, panel, title
 from .pixels import robustScale
 
-__all__ = ["flagPanel", "magnitudePanel", "pullPanel", "significancePanel"]
+__all__ = ["magnitudePanel", "pullPanel", "significancePanel"]
 
 _COLOURS = {"positive": ORANGE, "negative": BLUE, "flagged": "#9aa3ad"}
 
@@ -73,25 +73,4 @@ def pullPanel(pulls):
     axes.set_ylabel("positions", fontsize=9)
     title(axes, f"empty sky: median {middle:+.2f}, scatter {sigma:.2f} ± {1.17 * sigma / np.sqrt(2 * n):.2f}")
     legend(axes, loc="upper left")
-    return figure
-
-
-def flagPanel(flags):
-    """Numbers of sources by flag."""
-    counts = {}
-    for words in flags:
-        for word in words.split():
-            counts[word] = counts.get(word, 0) + 1
-    figure, axes = panel()
-    names = sorted(counts, key=counts.get)[-12:]
-    axes.barh(range(len(names)), [counts[n] for n in names], color=GREY)
-    axes.set_yticks(range(len(names)), names)
-    for row, name in enumerate(names):
-        axes.text(counts[name], row, f" {counts[name]}", va="center", fontsize=8.5)
-    left = 0.25
-    axes.set_position([left, axes.get_position().y0, 0.965 - left, axes.get_position().height])
-    axes.set_xlim(0, 1.12 * max(counts.values()))
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("sources", fontsize=9)
-    title(axes, f"flags of {len(flags)} sources")
     return figure

@@ -127,7 +127,12 @@ def sourceSection(section, result, numbers, scales, tables=None):
         section.links(tables)
     if not real.any():
         section.paragraph("No source stands out.")
-    section.figures(_figures(table, numbers, real))
+    entries = _figures(table, numbers, real)
+    if entries:
+        section.figures(entries)
+    counts = _flagCounts(table, real)
+    if counts:
+        section.heading(f"Flags of {int(np.count_nonzero(real))} sources").bars(counts, form="d", share=False)
     if not len(result.sources):
         return
     shown = table.order[real[table.order]][:_SHOWN]
@@ -135,6 +140,15 @@ def sourceSection(section, result, numbers, scales, tables=None):
     _table(section, table, set(int(i) for i in cut))
     if len(cut):
         _cutouts(section, result, numbers, scales, table, cut)
+
+
+def _flagCounts(table, real):
+    """Numbers of sources by flag, the most frequent first."""
+    counts = {}
+    for i in np.flatnonzero(real):
+        for word in table.flags[i].split():
+            counts[word] = counts.get(word, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: -item[1])[:14])
 
 
 def _figures(table, numbers, real):
@@ -157,8 +171,6 @@ def _figures(table, numbers, real):
     if len(numbers.skyPulls) >= 5:
         add(panels.pullPanel(numbers.skyPulls), "PSF fluxes at empty positions over their errors, and the unit Gaussian",
             "The flux errors are right when the scatter is 1.", {"pull": numbers.skyPulls}, "sky_pulls")  # fmt: skip
-    if any(table.flags[i] for i in np.flatnonzero(real)):
-        add(panels.flagPanel([table.flags[i] for i in np.flatnonzero(real)]), "Numbers of sources by flag")
     return entries
 
 

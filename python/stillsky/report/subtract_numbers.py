@@ -180,7 +180,7 @@ def _sourcePixels(result, good, kernelSum):
     variance = _sample(result.difference.variance.array, good)
     noise = np.sqrt(np.median(variance)) if variance.size else np.nan
     with np.errstate(invalid="ignore"):
-        return (template - level) * templateScale(result, kernelSum) > 5.0 * noise
+        return template > np.float32(level + 5.0 * noise / templateScale(result, kernelSum))
 
 
 def _sample(values, chosen, largest=1_000_000):
@@ -244,7 +244,7 @@ def _noiseBins(difference, good, n=12):
 def _apertureNoise(difference, sky):
     """Scatter of sums over squares that hold nothing but sky, in units of what the variance plane predicts."""
     table = {"side": [], "observed": [], "n": []}
-    image, variance, sky = (_middle(a, 2048) for a in (difference.image.array, difference.variance.array, sky))
+    image, variance, sky = (_middle(a, 1024) for a in (difference.image.array, difference.variance.array, sky))
     values, noise = np.where(sky, image, 0.0), np.where(sky, variance, 0.0)
     for side in (1, 2, 3, 4, 6, 8, 12):
         height, width = (n // side for n in image.shape)
@@ -253,7 +253,8 @@ def _apertureNoise(difference, sky):
 
         def sums(array, side=side, height=height, width=width):
             part = array[: height * side, : width * side]
-            return part.reshape(height, side, width, side).sum(axis=(1, 3), dtype=np.float64)
+            rows = part.reshape(height, side, width * side).sum(axis=1, dtype=np.float64)
+            return rows.reshape(height, width, side).sum(axis=2)
 
         whole = sums(sky) == side * side
         if np.count_nonzero(whole) < 50:
