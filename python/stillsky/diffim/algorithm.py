@@ -56,6 +56,7 @@ from .stars import (
     selectKernelStars,
     workingVariance,
 )
+from .task_figures import taskFigures
 
 __all__ = ["matchPsfs", "measurePsf", "subtract"]
 
@@ -211,6 +212,7 @@ class _Job:
             _describe(difference.metadata, fit, scienceConvolved, "decorrelation" in self.metadata)
             self._assess(difference)
             self._compareMethods("al", science, template, psfs, fit, scienceConvolved, objects)
+            self.metadata |= taskFigures(self.metadata, difference, "al")
         if keepWarped and template.psf is None:
             template.psf = psfs[1]
         matchedTemplate = self._matchedTemplate(science, template, matched, psfs, scienceConvolved)
@@ -247,6 +249,7 @@ class _Job:
             _describeProper(difference.metadata)
             self._assess(difference)
             self._compareMethods("zogy", science, template, psfs, fit, scienceConvolved, objects)
+            self.metadata |= taskFigures(self.metadata, difference, "zogy")
         if keepWarped and template.psf is None:
             template.psf = psfs[1]
         matched = subtractedTemplate(science, template, difference, psfs[0], found.metadata["zogyBeta"])
