@@ -1,10 +1,13 @@
 """Small pairs of science image and template for the tests of the subtraction tasks."""
 
+import functools
+
 import numpy as np
 from astropy.table import Table
 
 from stillsky.geom import Box2I
-from stillsky.image import Mask, makeExposure
+from stillsky.image import Exposure, Mask, makeExposure
+from stillsky.kernel import Chebyshev1Function2
 from stillsky.meta import FilterLabel
 from stillsky.photom import PhotoCalib
 from stillsky.psf import GaussianPsf
@@ -30,32 +33,42 @@ def makeStars(n=25, seed=5, level=500.0, span=2.0, size=SIZE, spacing=0.0):
     return np.array(stars)
 
 
-def makeImage(stars, sigma=2.4, noise=1.0, seed=6, border=0, size=SIZE, background=None, extra=(), **components):
+def makeImage(stars, sigma=2.4, noise=1.0, seed=6, border=0, size=SIZE, background=None, **components):
     """An exposure of stars with a Gaussian PSF.
 
     The variance plane is sqrt(abs(image)) + noise^2, the noise Gaussian with the mean 0; stars are masked as DETECTED.
+    The background is given by the Chebyshev coefficients of order 2 over the image without its border.
     """
+    key = (tuple(map(tuple, stars)), sigma, noise, seed, border, size, background)
+    exposure = Exposure(_pixels(*key).copy(), psf=GaussianPsf(KERNEL, KERNEL, sigma))
+    given = {"wcs": WCS, "photoCalib": CALIB, "filter": FilterLabel(band="r", physical="r-1"), **components}
+    for name, value in given.items():
+        setattr(exposure, name, value)
+    return exposure
+
+
+@functools.lru_cache(maxsize=64)
+def _pixels(stars, sigma, noise, seed, border, size, background):
     rng = np.random.default_rng(seed)
     box = Box2I((-border, -border), (size + 2 * border, size + 2 * border))
     image = np.zeros(box.shape)
     x, y = np.arange(box.minX, box.maxX + 1), np.arange(box.minY, box.maxY + 1)
-    for cx, cy, flux in [*stars, *extra]:
+    for cx, cy, flux in stars:
         gx, gy = (np.exp(-0.5 * ((axis - c) / sigma) ** 2) for axis, c in ((x, cx), (y, cy)))
         image += flux / (2 * np.pi * sigma**2) * np.outer(gy, gx)
     seen = image > 1e-4 * noise
     if background is not None:
         xx, yy = np.meshgrid(x.astype(float), y.astype(float))
-        image += np.reshape(background(xx.ravel(), yy.ravel()), xx.shape)
+        model = Chebyshev1Function2(list(background), Box2I((0, 0), (size, size)))
+        image += np.reshape(model(xx.ravel(), yy.ravel()), xx.shape)
     variance = np.sqrt(np.abs(image)) + noise**2
     draws = rng.normal(0, noise, image.shape)
     image += draws - draws.mean()
-    given = {"wcs": WCS, "photoCalib": CALIB, "filter": FilterLabel(band="r", physical="r-1"), **components}
     mask = Mask(np.zeros(image.shape, np.int32))
     mask.array[seen] |= mask.bitmask("DETECTED")
     return makeExposure(
-        image.astype(np.float32), variance=variance.astype(np.float32), mask=mask, xy0=(-border, -border),
-        psf=GaussianPsf(KERNEL, KERNEL, sigma), **given,
-    )  # fmt: skip
+        image.astype(np.float32), variance=variance.astype(np.float32), mask=mask, xy0=(-border, -border)
+    ).maskedImage
 
 
 def makeSources(stars, noise=1.0, sigma=2.4, **columns):

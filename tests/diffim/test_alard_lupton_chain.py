@@ -152,3 +152,88 @@ def test_scoreOverNoiseShowsTheNewSourcesAlone(chain):
         assert significance[int(round(y)), int(round(x))] > 10
     for x, y, _ in GONE:
         assert significance[int(round(y)), int(round(x))] < -10
+
+
+# --------------------------------------------------------------------------------- end to end, without coadds
+
+
+FIELD = 512
+TRANSIENTS = np.array([(101.2, 300.7), (255.5, 120.1), (300.9, 410.3), (410.4, 222.6), (180.0, 200.0)])
+
+
+def endToEnd(hole=False, permute=False):
+    """Subtraction and detection: science sigma 2.0, template 1.6, noise 5 in both, transients of flux 1000."""
+    stars = makeStars(50, seed=21, level=4000.0, span=10.0, size=FIELD, spacing=25)
+    for x, y in TRANSIENTS:
+        stars = stars[np.hypot(stars[:, 0] - x, stars[:, 1] - y) > 20]
+    new = [(x, y, 1000.0) for x, y in TRANSIENTS]
+    science = makeImage([*stars, *new], 2.0, 5.0, 31, size=FIELD)
+    template = makeImage(stars, 1.6, 5.0, 32, 20, size=FIELD)
+    for exposure in (science, template):
+        exposure.variance.array[...] = 25.0
+    if hole:
+        template.image.array[:, 20 + 330 : 20 + 340] = np.nan
+    sources = makeSources(stars, 5.0, 2.0)
+    if permute:
+        sources = sources[np.random.default_rng(1).permutation(len(sources))]
+    config = AlardLuptonSubtractConfig()
+    config.sourceSelector.doSignalToNoise = False  # stars of ratios up to 1000 serve well
+    subtract = AlardLuptonSubtractTask(config=config)
+    made = subtract.run(template, science, sources)
+    found = DetectAndMeasureTask(config=configured(DetectAndMeasureConfig)).run(
+        science, made.matchedTemplate, made.difference, kernelSources=made.kernelSources
+    )
+    return types.SimpleNamespace(
+        stars=stars, metadata=subtract.metadata, difference=made.difference, table=found.diaSources
+    )
+
+
+def positions(table):
+    return tuple(np.asarray(table[f"base_SdssCentroid_{c}"], float) for c in "xy")
+
+
+@pytest.fixture(scope="module")
+def field():
+    return endToEnd()
+
+
+def test_transientsAreFoundAndLittleElse(field):
+    sky = np.asarray(field.table["sky_source"])
+    table, blank = field.table[~sky], field.table[sky]
+    x, y = positions(table)
+    spurious = np.ones(len(table), bool)
+    pulls = []
+    for tx, ty in TRANSIENTS:
+        distance = np.hypot(x - tx, y - ty)
+        row = int(np.argmin(distance))
+        assert distance[row] < 1
+        spurious[row] = False
+        pulls.append((table["base_PsfFlux_instFlux"][row] - 1000) / table["base_PsfFlux_instFluxErr"][row])
+    assert abs(np.mean(pulls)) < 2 / np.sqrt(len(pulls))
+    bright = field.stars[field.stars[:, 2] > 100 * 5 * np.sqrt(4 * np.pi * 2.0**2)]
+    for sx, sy, _ in bright:
+        spurious &= np.hypot(x - sx, y - sy) > 2 * 2.3548 * 2.0
+    assert spurious.sum() < 5 * FIELD**2 / 1e6
+    flux = np.asarray(blank["base_PsfFlux_instFlux"], float)
+    flux = flux[np.isfinite(flux)]
+    assert len(flux) > 50 and abs(flux.mean()) < 3 * flux.std() / np.sqrt(len(flux))
+
+
+def test_runsAreIdenticalAndTheOrderOfSourcesDoesNotMatter(field):
+    again, permuted = endToEnd(), endToEnd(permute=True)
+    assert again.difference.image.array.tobytes() == field.difference.image.array.tobytes()
+    assert again.difference.maskedImage == field.difference.maskedImage
+    for name in field.table.colnames:
+        assert again.table[name].tobytes() == field.table[name].tobytes()
+    for name in ("base_PsfFlux_instFlux", "base_PsfFlux_instFluxErr"):
+        np.testing.assert_allclose(permuted.table[name], field.table[name], rtol=1e-6, atol=1e-6 * 50)
+
+
+def test_holeOfTheTemplate(field):
+    holed = endToEnd(hole=True)
+    lost = field.metadata["templateCoveragePercent"] - holed.metadata["templateCoveragePercent"]
+    assert lost == pytest.approx(1000 / FIELD, abs=1e-6)
+    assert holed.difference.mask.isSet("NO_DATA")[:, 330:340].all()
+    x, _ = positions(holed.table[~np.asarray(holed.table["sky_source"])])
+    reach = 2 * 2.3548 * 2.0
+    assert not ((x > 330 - reach) & (x < 339 + reach)).any()

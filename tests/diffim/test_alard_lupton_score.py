@@ -73,10 +73,10 @@ def test_noiseOfTheScore(usual):
 
 
 def test_noiseOfTheScoreWithABackground():
-    wanted = [2.2, 2.1, 2.0, 1.2, 1.1, 1.0]
+    wanted = (2.2, 2.1, 2.0, 1.2, 1.1, 1.0)
     stars = makeStars(60, size=512)
     background = Chebyshev1Function2(wanted, Box2I((0, 0), (512, 512)))
-    science = makeImage(stars, 2.4, 1.0, 6, size=512, background=background)
+    science = makeImage(stars, 2.4, 1.0, 6, size=512, background=wanted)
     template = makeImage(stars, 2.0, 1.0, 7, BORDER, size=512)
     results = taskOf(1, doSubtractBackground=True).run(template, science, makeSources(stars))
     # the fit's polynomials live on the box that the filter reaches: theirs, evaluated there, are compared

@@ -316,23 +316,24 @@ class AlardLuptonSubtractBaseTask(SchemaVerbs, pipeBase.PipelineTask):
                 corrected.variance.array[rows] *= np.square(atCenter / values)
         corrected.metadata.set("DECORR", True, "noise made white after the matching")
         corrected.metadata.set("KSUM", atCenter, "kernel sum at the centre of the image")
-        self._describeDecorrelation()
+        self._describeDecorrelation(preConvMode)
         return corrected
 
-    def _describeDecorrelation(self):
+    def _describeDecorrelation(self, preConvMode):
         found = self.decorrelate.metadata
         names = ("scienceVariance", "templateVariance", "kernelSum", "nTiles")
         if not all(name in found for name in names):
             return  # a subtask of another kind
         science, template, total, nTiles = (found[name] for name in names)
-        whiteness = [abs(v) for v in found.getArray("noiseWhiteness")] if "noiseWhiteness" in found else [np.nan]
+        # the noise of a score is not white, and should not be
+        whiteness = found.getArray("noiseWhiteness") if "noiseWhiteness" in found and not preConvMode else None
         assignMetadata(
             self.metadata,
             {
                 "decorrelationVarianceRatio": template / science if science > 0 else np.inf,
                 "decorrelationKernelSum": total,
                 "decorrelationTiles": nTiles,
-                "noiseWhiteness": float(np.max(whiteness)),
+                "noiseWhiteness": None if whiteness is None else float(np.max(np.abs(whiteness))),
             },
         )
 

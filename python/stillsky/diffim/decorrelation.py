@@ -192,8 +192,15 @@ class Whitener:
     def _computePowers(self, x, y, shape, dtype):
         """|K|^2, |P|^2 of the pre-filter or None, noise spectrum of the template or None."""
         kernel, pre = self.images(x, y)
-        pre = None if pre is None else kernelPower(pre, shape, dtype)
-        return kernelPower(kernel, shape, dtype), pre, self._spectrum(x, y, shape, dtype)
+        return kernelPower(kernel, shape, dtype), self._prePower(pre, shape, dtype), self._spectrum(x, y, shape, dtype)
+
+    def _prePower(self, pre, shape, dtype):
+        if pre is None or getattr(self.preConvKernel, "isSpatiallyVarying", False):
+            return None if pre is None else kernelPower(pre, shape, dtype)
+        key = ("pre", shape, np.dtype(dtype))
+        if key not in self._cache:
+            self._cache[key] = kernelPower(pre, shape, dtype)
+        return self._cache[key]
 
     def _spectrum(self, x, y, shape, dtype):
         correlation = self.templateCorrelation
@@ -335,7 +342,8 @@ class _Job:
         reach = reachOf(phi, 2 * tile)
         if self.tiled:
             overlap = max(config.overlap, min(reach, tile))
-            usable = max(tile - 2 * overlap, 2 * config.blend, tile // 2)
+            # a filter that reaches far (that of a score does) would spend most of each tile on its border
+            usable = max(tile - 2 * overlap, 2 * config.blend, tile // 2, 2 * overlap)
             self.axes = [axisOfTiles(n, usable, overlap, config.blend, least) for n in shape]
         else:
             overlap = max(32, reach)
