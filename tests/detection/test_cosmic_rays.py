@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from stillsky.detection import HeavyFootprint, deblendFootprints, detectSources, findCosmicRays
+from stillsky.detection import (
+    Footprint,
+    FootprintSet,
+    HeavyFootprint,
+    deblendFootprints,
+    detectSources,
+    findCosmicRays,
+    makePeaks,
+)
 from stillsky.errors import DomainError, InvalidPsfError
 from stillsky.image import makeExposure
 from stillsky.psf import GaussianPsf
@@ -123,3 +131,18 @@ def test_singleSourcesAndInsignificantPeaksAreLeftWhole():
     pair = blended(8)
     whole, origin = deblendFootprints(detectSources(pair).positive, pair, threshold=1000.0)
     assert len(whole) == 1
+
+
+def test_peakThatOwnsNoPixelIsNoSource():
+    """A peak of which nothing but the wing of a neighbour lies in the footprint: there is no child without pixels."""
+    exposure = blended(8)
+    found = detectSources(exposure).positive[0]
+    hidden = makePeaks([(70, 60, 9.0), (70, 60, 8.0), (78, 60, 7.0)])
+    parent = FootprintSet([Footprint(found.spans, hidden, exposure.bbox)], exposure.bbox)
+    children, _ = deblendFootprints(parent, exposure)
+    assert [len(c.peaks) for c in children] == [1, 1] and all(c.area > 0 for c in children)
+    assert sorted(int(c.peaks["i_x"][0]) for c in children) == [70, 78]
+    whole, _ = deblendFootprints(
+        FootprintSet([Footprint(found.spans, hidden[:2], exposure.bbox)], exposure.bbox), exposure
+    )
+    assert len(whole) == 1 and whole[0].area == found.area

@@ -16,7 +16,7 @@ def deblendFootprints(footprints, exposure, *, psf=None, threshold=5.0, negative
     """One footprint for each significant peak of those that have several.
 
     The fluxes of PSFs at all peaks of a footprint are fitted together, linearly, weighted by the variance; peaks
-    below the threshold are dropped, faintest first, and the rest fitted again. Every pixel goes to the peak whose
+    below the threshold are dropped, faintest first, and the rest fitted again; so are peaks that own no pixel. Every pixel goes to the peak whose
     model is largest there, and each child carries its share of the pixels, value times model over sum of models.
 
     Parameters
@@ -64,24 +64,33 @@ def _split(footprint, masked, psf, threshold, sign, bits):
         return [footprint]
     models = np.stack([_model(psf, peak, x, y) for peak in heavy.peaks], axis=1)
     kept = np.arange(len(heavy.peaks))
-    while len(kept):
-        weighted = models[good][:, kept] / np.sqrt(variance[good])[:, None]
-        normal = weighted.T @ weighted
-        flux, *_ = np.linalg.lstsq(normal, weighted.T @ (value[good] / np.sqrt(variance[good])), rcond=1e-10)
-        error = np.sqrt(np.maximum(np.diag(np.linalg.pinv(normal, rcond=1e-10)), 1e-300))
-        significance = flux / error
+    while len(kept) > 1:
+        flux, significance = _fit(models[good][:, kept], value[good], variance[good])
         worst = int(np.argmin(significance))
-        if significance[worst] >= threshold:
-            break
-        kept = np.delete(kept, worst)
-    if len(kept) < 2:
-        return [footprint]
-    shares = np.maximum(models[:, kept] * flux, 0)
-    total = shares.sum(1)
-    owner = np.where(total > 0, np.argmax(shares, 1), _nearest(heavy.peaks[kept], x, y))
-    return [
-        _child(footprint, masked, heavy.peaks[k], x, y, owner == j, shares[:, j], total) for j, k in enumerate(kept)
-    ]
+        if significance[worst] < threshold:
+            kept = np.delete(kept, worst)
+            continue
+        shares = np.maximum(models[:, kept] * flux, 0)
+        total = shares.sum(1)
+        owner = np.where(total > 0, np.argmax(shares, 1), _nearest(heavy.peaks[kept], x, y))
+        hidden = np.flatnonzero(np.bincount(owner, minlength=len(kept)) == 0)
+        if not hidden.size:
+            return [
+                _child(footprint, masked, heavy.peaks[k], x, y, owner == j, shares[:, j], total)
+                for j, k in enumerate(kept)
+            ]
+        # a peak that another one outshines at every pixel is no source of its own
+        kept = np.delete(kept, hidden[np.argmin(flux[hidden])])
+    return [footprint]
+
+
+def _fit(models, value, variance):
+    """Fluxes of all PSFs together, and these over their errors."""
+    weighted = models / np.sqrt(variance)[:, None]
+    normal = weighted.T @ weighted
+    flux, *_ = np.linalg.lstsq(normal, weighted.T @ (value / np.sqrt(variance)), rcond=1e-10)
+    error = np.sqrt(np.maximum(np.diag(np.linalg.pinv(normal, rcond=1e-10)), 1e-300))
+    return flux, flux / error
 
 
 def _child(footprint, masked, peak, x, y, mine, share, total):
