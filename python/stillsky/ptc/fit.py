@@ -7,6 +7,7 @@ from scipy.optimize import least_squares
 
 from ..errors import DomainError, NoDataError, ShapeError
 from . import models
+from .minimum import Minimum, boundedMinimum, quickMinimum
 
 __all__ = [
     "ERROR_KINDS",
@@ -221,13 +222,18 @@ def fitCurve(model, x, y, start, *, weights=None, bounds=None, loss="linear", fi
 
 
 def _leastSquares(residual, jacobian, start, bounds, loss, tolerance):
+    if bounds is None:
+        quick, held = quickMinimum(residual, jacobian, start, loss), np.zeros(start.size, int)
+    else:
+        quick, held = boundedMinimum(residual, jacobian, np.clip(start, *bounds), bounds, loss)
+    if quick is not None:
+        return Minimum(quick, held)
     common = dict(jac=jacobian, x_scale="jac", ftol=tolerance, xtol=tolerance, gtol=tolerance, max_nfev=2000)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         if bounds is None and loss == "linear":
             return least_squares(residual, start, method="lm", **common)
         bounds = (-np.inf, np.inf) if bounds is None else bounds
-        inside = np.clip(start, *bounds)
-        return least_squares(residual, inside, bounds=tuple(bounds), loss=loss, method="trf", **common)
+        return least_squares(residual, np.clip(start, *bounds), bounds=tuple(bounds), loss=loss, method="trf", **common)
 
 
 def normalInverse(jacobian):
