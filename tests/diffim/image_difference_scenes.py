@@ -1,5 +1,7 @@
 """Pairs of images with known changes, and tasks, for the tests of ImageDifferenceTask."""
 
+import functools
+
 import numpy as np
 
 from stillsky import (
@@ -77,3 +79,17 @@ def found(table, changes=CHANGES, radius=1.5):
     x, y = (np.asarray(table[f"base_SdssCentroid_{c}"]) for c in "xy")
     distance = np.hypot(x[:, None] - changes[:, 0], y[:, None] - changes[:, 1])
     return np.array([int(np.argmin(d)) if np.min(d) < radius else -1 for d in distance])
+
+
+@functools.cache
+def imagePair():
+    """The pair that most tests share; nobody changes it."""
+    return tuple(pair())
+
+
+@functools.cache
+def plainRun():
+    """Task and result of the default configuration with sky sources on that pair; nobody changes them."""
+    task = taskOf(doSkySources=True)
+    science, template = imagePair()
+    return task, task.run(science, templateExposure=template)

@@ -2,9 +2,24 @@
 
 import numpy as np
 import pytest
-from image_difference_scenes import CALIB, CHANGES, NOISE, SCIENCE_SIGMA, SIZE, configOf, found, pair, stars, taskOf
+from image_difference_scenes import (
+    CALIB,
+    CHANGES,
+    NOISE,
+    SCIENCE_SIGMA,
+    SIZE,
+    configOf,
+    draw,
+    exposureOf,
+    found,
+    imagePair,
+    pair,
+    plainRun,
+    stars,
+    taskOf,
+)
 
-from stillsky import ImageDifferenceTask, KernelPsf
+from stillsky import ImageDifferenceTask, KernelPsf, makeCdMatrix, makeTanWcs, psfFlux
 from stillsky.psfmatch.image_psf_match import ImagePsfMatchTask
 
 SCORE = dict(useScoreImageDetection=True, doWriteSubtractedExp=False)
@@ -12,7 +27,7 @@ SCORE = dict(useScoreImageDetection=True, doWriteSubtractedExp=False)
 
 @pytest.fixture(scope="module")
 def images():
-    return pair()
+    return imagePair()
 
 
 def fluxesAreRight(table, sigmas=4.0, unit=1.0):
@@ -152,10 +167,53 @@ def test_transientsOfATwelfthOfASquareDegreePixelAreAllFound():
 
 
 def test_exchangingTheImagesNegatesTheDifference(images):
-    forward = taskOf().run(images[0], templateExposure=images[1]).subtractedExposure
+    forward = plainRun()[1].subtractedExposure
     back = taskOf(convolveTemplate=False).run(images[1], templateExposure=images[0]).subtractedExposure
     inside = np.s_[40:-40, 40:-40]
     total = forward.image.array[inside] + back.image.array[inside]
     assert np.nanstd(total) < 0.35 * np.nanstd(forward.image.array[inside])
     assert np.nanmean(total) == pytest.approx(0, abs=0.5)
     assert SIZE == 256
+
+
+def _scatterOfEmptyApertures(shift):
+    """Standard deviation of PSF fluxes of blank sky over their errors, with a template that lies off by a shift."""
+    lattice, rng = stars(), np.random.default_rng(33)
+    science, _ = pair(changes=np.zeros((0, 3)), seed=3)
+    image = rng.normal(0, NOISE, (SIZE, SIZE))
+    for x, y, flux in lattice:
+        draw(image, x + shift, y + shift, flux, 1.6)
+    wcs = makeTanWcs((SIZE / 2 + shift, SIZE / 2 + shift), np.radians((45.0, 10.0)), makeCdMatrix(0.2 / 3600))
+    task = taskOf(doScaleDiffimVariance=False, doDetection=False, doMerge=False, doMeasurement=False,
+                  doForcedMeasurement=False, doApCorr=False)  # fmt: skip
+    difference = task.run(science, templateExposure=exposureOf(image, 1.6, wcs=wcs)).subtractedExposure
+    grid = np.arange(40, SIZE - 40, 7.0)
+    x, y = (v.ravel() for v in np.meshgrid(grid, grid))
+    empty = np.hypot(x[:, None] - lattice[:, 0], y[:, None] - lattice[:, 1]).min(axis=1) > 9
+    found = psfFlux(difference, x[empty], y[empty])
+    return np.std(found["base_PsfFlux_instFlux"] / found["base_PsfFlux_instFluxErr"])
+
+
+def test_resampledTemplatesKeepSignificancesRight():
+    # half a pixel off, the noise of the resampled template is correlated: 8 % too many sigmas if that is ignored
+    inPlace, resampled = _scatterOfEmptyApertures(0.0), _scatterOfEmptyApertures(0.5)
+    assert inPlace == pytest.approx(1, abs=0.08)  # of 549 places
+    assert resampled / inPlace == pytest.approx(1, abs=0.03)
+
+
+def test_constantStarsLeaveNothingWhenTheScienceImageIsConvolved():
+    # the fit absorbs the scale; dividing only one of both terms by the kernel sum leaves five percent of every star
+    ratio = 1.05
+    science, template = pair(changes=np.zeros((0, 3)), sigmas=(1.6, 2.0))
+    science.image.array[...] *= ratio
+    science.variance.array[...] *= ratio**2
+    task = taskOf(convolveTemplate=False, doDetection=False, doMerge=False, doMeasurement=False,
+                  doForcedMeasurement=False, doApCorr=False)  # fmt: skip
+    result = task.run(science, templateExposure=template)
+    assert result.subtractRes.psfMatchingKernel.sumAt(128.0, 128.0) == pytest.approx(1 / ratio, abs=0.005)
+    left = [
+        result.subtractedExposure.image.array[round(y) - 8 : round(y) + 9, round(x) - 8 : round(x) + 9].sum() / flux
+        for x, y, flux in stars()
+        if 40 < x < SIZE - 40 and 40 < y < SIZE - 40
+    ]
+    assert abs(np.mean(left)) < 0.003

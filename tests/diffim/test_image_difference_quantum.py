@@ -6,7 +6,7 @@ import lsst.pipe.base as pipeBase
 import numpy as np
 import pytest
 from astropy.table import Table
-from image_difference_scenes import CHANGES, SIZE, found, pair, stars
+from image_difference_scenes import CHANGES, SIZE, found, imagePair, stars
 
 from stillsky import (
     ImageDifferenceConfig,
@@ -51,7 +51,7 @@ class Context:
 
 @pytest.fixture(scope="module")
 def images():
-    return pair()
+    return imagePair()
 
 
 def contextOf(images, **more):

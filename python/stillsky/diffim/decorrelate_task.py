@@ -68,6 +68,7 @@ class DecorrelateALKernelTask(SchemaVerbs, pipeBase.Task):
         templateMatched=True,
         preConvMode=False,
         kernelSum=None,
+        templateCorrelation=None,
         **kwargs,
     ):
         """Decorrelate a difference, or turn a pre-filtered one into the score image.
@@ -96,6 +97,8 @@ class DecorrelateALKernelTask(SchemaVerbs, pipeBase.Task):
         kernelSum : `float`, optional
             What the difference was divided by when the science image was convolved; default: the kernel sum at its
             centre.
+        templateCorrelation : `numpy.ndarray` or callable, optional
+            Autocorrelation of the template's noise, see `stillsky.diffim.decorrelate`; default: white.
         **kwargs
             Ignored, so that mappers may pass on theirs.
 
@@ -137,6 +140,7 @@ class DecorrelateALKernelTask(SchemaVerbs, pipeBase.Task):
             position=position,
             scienceVariance=_given(svar),
             templateVariance=_given(tvar),
+            templateCorrelation=templateCorrelation,
         )
         return pipeBase.Struct(correctedExposure=found)
 
@@ -198,7 +202,7 @@ class DecorrelateALKernelMapper(DecorrelateALKernelTask, ImageMapper):
             Stands in for ``psfMatchingKernel``.
         psfMatchingKernel, preConvKernel : `stillsky.kernel.Kernel`, optional
         **kwargs
-            templateMatched, preConvMode, kernelSum as of `DecorrelateALKernelTask.run`.
+            templateMatched, preConvMode, kernelSum, templateCorrelation as of `DecorrelateALKernelTask.run`.
 
         Returns
         -------
@@ -285,12 +289,13 @@ class DecorrelateALKernelSpatialTask(SchemaVerbs, pipeBase.Task):
         preConvKernel=None,
         templateMatched=True,
         preConvMode=False,
+        templateCorrelation=None,
     ):
         """Decorrelate a difference, or turn a pre-filtered one into the score image.
 
         Parameters
         ----------
-        scienceExposure, templateExposure, subtractedExposure, psfMatchingKernel, preConvKernel, templateMatched, preConvMode
+        scienceExposure, templateExposure, subtractedExposure, psfMatchingKernel, preConvKernel, templateMatched, preConvMode, templateCorrelation
             See `DecorrelateALKernelTask.run`.
         spatiallyVarying : `bool`
             Cell by cell; otherwise the whole image with the kernel and the noise of its centre.
@@ -314,6 +319,7 @@ class DecorrelateALKernelSpatialTask(SchemaVerbs, pipeBase.Task):
                 preConvKernel=preConvKernel,
                 templateMatched=templateMatched,
                 preConvMode=preConvMode,
+                templateCorrelation=templateCorrelation,
             )
         center = subtractedExposure.bbox.center
         found = self.mapReduceTask.run(
@@ -325,6 +331,7 @@ class DecorrelateALKernelSpatialTask(SchemaVerbs, pipeBase.Task):
             preConvKernel=preConvKernel,
             templateMatched=templateMatched,
             preConvMode=preConvMode,
+            templateCorrelation=templateCorrelation,
             kernelSum=float(kernelImage(psfMatchingKernel, *center).sum()),
         )
         corrected = found.exposure

@@ -30,7 +30,7 @@ from .difference_metrics import computeDifferenceImageMetrics, discFootprints, m
 from .glints import GlintTrails, findGlintTrails
 from .ids import IdGenerator
 from .source_measure import measureAll
-from .source_schema import SCHEMA_VERSION, sourceSchema
+from .source_schema import SCHEMA_VERSION, sourceColumns
 
 __all__ = ["DetectAndMeasureResult", "checkResult", "checkSourceFlags", "detectAndMeasure"]
 
@@ -143,8 +143,7 @@ def detectAndMeasure(
 
 def checkSourceFlags(config, extraPlanes=()):
     """DomainError when badSourceFlags names a flag that the table will not have."""
-    known = set(sourceSchema().colnames)
-    known |= {f"base_PixelFlags_flag_{p.lower()}{s}" for p in extraPlanes for s in ("", "Center", "CenterAll")}
+    known = sourceColumns() | {f"base_PixelFlags_flag_{p.lower()}{s}" for p in extraPlanes for s in ("", "Center", "CenterAll")}
     unknown = [name for name in config.badSourceFlags if name not in known]
     if unknown:
         raise DomainError(f"badSourceFlags: no such column: {', '.join(unknown)}")

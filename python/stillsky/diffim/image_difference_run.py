@@ -11,11 +11,13 @@ from ..image import Exposure, Mask, MaskedImage
 from ..kernel import AnalyticKernel, FixedKernel, GaussianFunction2
 from ..psfmatch.difference import bandsOnBox
 from ..psfmatch.psf_fwhm import FWHM_PER_SIGMA, evaluateMeanPsfFwhm
+from ..task_base import assignMetadata
 from .alard_lupton_difference import divideBySum, kernelSum
-from .alard_lupton_inputs import fiveSigmaMagnitude
+from .alard_lupton_inputs import combinedLimit, fiveSigmaMagnitude, limitingMagnitude
 from .kernel_stars import KernelStars, addControl, splitControl
 from .match_sources import pairsWithin
 from .preconvolve import filterWithPsf, makePrefilter
+from .resampling_noise import ResamplingNoise
 from .zogy_subtract import subtractedTemplate
 
 __all__ = ["DifferenceProducts", "KernelStarChoice", "calibratedLike", "prepared", "psfSigma", "withBackground"]
@@ -191,12 +193,14 @@ class AlardLupton:
     template : `stillsky.image.Exposure`
         On the science grid, or to be warped onto it.
     kernelSources : `list` of rows, or None
-    doWarping : `bool`
+    templateCorrelation : `ResamplingNoise`, optional
+        Of a template that has been resampled already: it must lie on the science grid.
     """
 
-    def __init__(self, task, science, template, kernelSources, doWarping):
+    def __init__(self, task, science, template, kernelSources, templateCorrelation=None):
         self.task, self.science, self.template = task, science, template
-        self.kernelSources, self.doWarping = kernelSources, doWarping
+        self.kernelSources, self.correlation = kernelSources, templateCorrelation
+        self.doWarping = templateCorrelation is None
 
     def run(self):
         """`DifferenceProducts`; with a score image the difference serves the measurement alone."""
@@ -228,8 +232,16 @@ class AlardLupton:
             subtracted,
             result.psfMatchingKernel,
             spatiallyVarying=config.doSpatiallyVarying,
+            templateCorrelation=self._correlation(result),
             **keywords,
         ).correctedExposure
+
+    def _correlation(self, result):
+        """How the noise of the template is correlated by its resampling; None: it was not resampled here."""
+        if self.correlation is not None or result.warpedExposure is self.template:
+            return self.correlation
+        kernel = self.task.subtract.kConfig.warpingConfig.warpingKernelName
+        return ResamplingNoise((self.science.wcs, self.template.wcs), kernel)
 
     def _difference(self):
         config = self.task.config
@@ -257,7 +269,8 @@ class AlardLupton:
             prefilter = FixedKernel(np.ascontiguousarray(stamp / stamp.sum()))
         else:
             prefilter = makePrefilter(psf)
-        filtered, _ = filterWithPsf(self.science, prefilter)
+        filtered, nInterpolated = filterWithPsf(self.science, prefilter)
+        assignMetadata(self.task.metadata, {"nInterpolated": int(nInterpolated)})
         result = self._subtract(filtered)
         score = result.subtractedExposure
         if score.psf is None:
@@ -418,6 +431,18 @@ def decorrelationFigures(task):
         "decorrelationTiles": known["nTiles"],
         "noiseWhiteness": float(np.max(np.abs(known.getArray("noiseWhiteness")))),
     }
+
+
+def psfFigures(science, template, isFiltered):
+    """Metadata of both PSFs: FWHM in pixels and the limits of unit noise, as far as there are calibrations."""
+    sizes = {"science": FWHM_PER_SIGMA * psfSigma(science), "template": FWHM_PER_SIGMA * psfSigma(template)}
+    values = {f"{name}PsfSize": size for name, size in sizes.items()}
+    if isFiltered:
+        values["preconvolvedSciencePsfSize"] = math.sqrt(2.0) * sizes["science"]
+    limits = [limitingMagnitude(e, sizes[name]) for e, name in ((science, "science"), (template, "template"))]
+    names = ("scienceLimitingMagnitude", "templateLimitingMagnitude", "diffimLimitingMagnitude")
+    limits = dict(zip(names, [*limits, combinedLimit(*limits)]))
+    return values | {name: float(value) for name, value in limits.items() if math.isfinite(value)}
 
 
 def depths(made):

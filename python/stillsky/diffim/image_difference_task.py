@@ -31,6 +31,7 @@ from .match_sources import matchIds, matchOnPixels
 from .reference import ReferenceLoader
 from .reference_task import DirectMatchTask
 from .register_task import RegisterTask
+from .resampling_noise import ResamplingNoise
 from .source_finding_task import ApplyApCorrTask, SkyObjectsTask, SourceDetectionTask
 from .source_schema import sourceSchema
 from .star_selector_task import ObjectSizeStarSelectorTask
@@ -436,11 +437,12 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
         if config.doScaleTemplateVariance:
             template = self._scaledVariance(template, "scaleTemplateVarianceFactor", overwrite)
         assignMetadata(self.metadata, {"psfMatchingAlgorithm": config.subtract.name})
-        self._notePsfs(science, template)
+        filtered = config.useScoreImageDetection and not config.isZogy
+        assignMetadata(self.metadata, steps.psfFigures(science, template, filtered))
         if config.isZogy:
             made, science = steps.properDifference(self, science, template)
             return made, science, None, selectSources, None
-        choice, residuals, kernelSources = None, None, None
+        choice, residuals, kernelSources, correlation = None, None, None, None
         if config.doSelectSources:
             if selectSources is None:
                 self.log.warning("No sources of the science image are given: they are detected")
@@ -453,20 +455,25 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
             assignMetadata(self.metadata, {"nKernelSources": len(choice.stars.kernel),
                                            "nControlSources": len(choice.stars.control)})  # fmt: skip
         if config.doUseRegister:
-            template, residuals = self._registered(science, template, selectSources, templateSources, choice)
-        made = steps.AlardLupton(self, science, template, kernelSources, not config.doUseRegister).run()
+            template, correlation, residuals = self._registered(
+                science, template, selectSources, templateSources, choice
+            )
+        made = steps.AlardLupton(self, science, template, kernelSources, correlation).run()
         if config.doAddMetrics and choice is not None:
             self.quality.fill(choice, made, science)
         return made, science, choice, selectSources, residuals
 
     def _registered(self, science, template, selectSources, templateSources, choice):
+        """(template on the science grid, how that correlates its noise, residuals by source)."""
         if templateSources is None:
             templateSources = self.subtract.getSelectSources(template, sigma=steps.psfSigma(template))
         found = self.fitAstrometry(templateSources, template, selectSources)
         residuals = None
         if self.config.doDebugRegister:
             residuals = steps.registrationResiduals(self, choice, templateSources, selectSources)
-        return self.register.warpExposure(template, found.wcs, science.wcs, science.bbox), residuals
+        warped = self.register.warpExposure(template, found.wcs, science.wcs, science.bbox)
+        correlation = ResamplingNoise((science.wcs, found.wcs), self.config.register.warper.warpingKernelName)
+        return warped, correlation, residuals
 
     def _scaledVariance(self, exposure, key, overwrite):
         if not overwrite:
@@ -515,13 +522,6 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
         sources["refMatchId"][:] = matchIds(len(sources), found.rows, found.partners, found.refCat["id"])
 
     # ------------------------------------------------------------------ figures of merit
-
-    def _notePsfs(self, science, template):
-        sizes = {name: steps.FWHM_PER_SIGMA * steps.psfSigma(exposure)
-                 for name, exposure in (("sciencePsfSize", science), ("templatePsfSize", template))}  # fmt: skip
-        if self.config.useScoreImageDetection and not self.config.isZogy:
-            sizes["preconvolvedSciencePsfSize"] = 2**0.5 * sizes["sciencePsfSize"]
-        assignMetadata(self.metadata, sizes)
 
     def _note(self, made):
         values = {}

@@ -10,11 +10,10 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from ..detection.sources import emptySourceTable
 from ..measure import FURTHER_PLUGINS, PLUGINS, measurementSchema
 from .candidate_columns import CANDIDATE_COLUMNS
 
-__all__ = ["EXTRA_PLANES", "SCHEMA_VERSION", "SOURCE_PLUGINS", "completed", "sourceSchema"]
+__all__ = ["EXTRA_PLANES", "SCHEMA_VERSION", "SOURCE_PLUGINS", "completed", "sourceColumns", "sourceSchema"]
 
 SCHEMA_VERSION = 1
 F4, F8, I4, I8, B = np.float32, np.float64, np.int32, np.int64, np.bool_
@@ -167,30 +166,33 @@ def completed(table, fluxUnit="count"):
     -------
     table : `astropy.table.Table`
     """
-    flux = u.Unit(fluxUnit)
-    length = len(table)
-    out = Table(meta=dict(table.meta))
-    given = set(table.colnames)
-    for name, dtype, unit, doc in _columns(flux):
+    length, columns, given = len(table), [], set(table.colnames)
+    for name, dtype, unit, doc in _columns(u.Unit(fluxUnit)):
         if name in given:
             column = table[name]
-            out[name] = Table.Column(
-                np.asarray(column).astype(dtype, copy=False),
-                unit=unit if column.unit is None else column.unit,
-                description=column.description or doc,
-            )
+            values = np.asarray(column).astype(dtype, copy=False)
+            unit, doc = (unit if column.unit is None else column.unit), column.description or doc
         else:
-            out[name] = _blank(name, dtype, unit, doc, length)
-    known = set(out.colnames)
-    for name in table.colnames:
-        if name not in known:
-            out[name] = table[name]
-    return out
+            values = _blank(name, dtype, length)
+        columns.append(Table.Column(values, name, unit=unit, description=doc, copy=False))
+    known = _names(u.Unit(fluxUnit))
+    columns += [table[name] for name in table.colnames if name not in known]
+    return Table(columns, meta=dict(table.meta), copy=False)
+
+
+def sourceColumns():
+    """Names of all columns of the schema."""
+    return _names(u.Unit("count"))
+
+
+@functools.lru_cache(maxsize=8)
+def _names(flux):
+    return frozenset(row[0] for row in _columns(flux))
 
 
 @functools.lru_cache(maxsize=8)
 def _columns(flux):
-    """All (name, dtype, unit, description), the measured algorithms first; each name once."""
+    """All (name, dtype, unit, description), the measured algorithms first; of several with one name the first."""
     rows = {}
     for row in _allColumns(flux):
         rows.setdefault(row[0], row)
@@ -214,8 +216,11 @@ def _allColumns(flux):
         yield name, dtype, units.get(unit, unit), doc
 
 
-def _blank(name, dtype, unit, doc, length):
-    column = emptySourceTable([(name, dtype, unit, doc)], length)[name]
+def _blank(name, dtype, length):
+    """What an unmeasured column holds: NaN, 0 or False, and True for the flag of an algorithm."""
+    if np.dtype(dtype).kind == "f":
+        return np.full(length, np.nan, dtype)
+    values = np.zeros(length, dtype)
     if name.endswith("_flag") and name != "candidate_flag":
-        column[:] = True  # not measured
-    return column
+        values[:] = True  # not measured
+    return values
