@@ -9,8 +9,10 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+import stillsky
 from stillsky.cli import main
 from stillsky.diffim.source_io import readSources, writeSources
+from stillsky.fits import writeExposure
 
 FLUX, ERROR = "base_PsfFlux_instFlux", "base_PsfFlux_instFluxErr"
 
@@ -114,6 +116,23 @@ def test_scienceOfAnotherFile(here, run):
     own, given = readSources("own.ecsv"), readSources("given.ecsv")
     for name in own.colnames:
         np.testing.assert_array_equal(own[name], given[name])
+
+
+def test_scienceImageWithoutPsf(here, run):
+    """Its PSF is made of its stars, as in the subtraction: fluxes of bright transients agree with those by the true PSF."""
+    science = stillsky.read(here / "sci.fits")
+    science.psf = None
+    writeExposure(science, "bare.fits")
+    shutil.copy(here / "r.diff.fits", "a.diff.fits")
+    tables = []
+    for name in (here / "sci.fits", "bare.fits"):
+        argv = ("forced", "a.diff.fits", here / "truth.ecsv", "--science", name, "-o", "t.ecsv", "--overwrite", "-q")
+        assert run(*argv)[0] == 0
+        tables.append(readSources("t.ecsv"))
+    true, made = (np.asarray(t["ip_diffim_forced_PsfFlux_instFlux"]) for t in tables)
+    bright = np.abs(true) > 30 * tables[0]["ip_diffim_forced_PsfFlux_instFluxErr"]
+    assert np.count_nonzero(bright) >= 2
+    np.testing.assert_allclose(made[bright], true[bright], rtol=0.03)
 
 
 def _withoutPsf(here):

@@ -41,7 +41,7 @@ class SubtractBackgroundConfig(Config):
             "AKIMA_SPLINE": "cubic polynomials that resist outlying cells",
             "NONE": "no background is fitted",
         },
-        optional=True,
+        optional=False,
     )
     ignoredPixelMask = ListField(
         dtype=str,

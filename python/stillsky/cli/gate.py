@@ -42,7 +42,7 @@ class Gate:
     Parameters
     ----------
     text : `str`
-        Comparisons of figures with numbers or with each other, e.g. ``skyChi > 1.2 or nGoodCandidates < 20``: names of
+        Comparisons of figures with numbers or with each other, e.g. ``skyChi > 1.2 or nGoodDiaSources > 100``: names of
         the metadata in P.json (dotted for nested ones), numbers, ``+ - * / **``, ``abs``, ``and``, ``or``, ``not``.
 
     Raises

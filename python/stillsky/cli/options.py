@@ -48,7 +48,7 @@ def runOptions(json=True):
     options = [
         click.option("-v", "--verbose", count=True, help="Say more; repeat for timings of every step."),
         click.option("-q", "--quiet", count=True, help="Only warnings; twice: only errors."),
-        click.option("--threads", type=click.IntRange(min=0), default=None, metavar="N",
+        click.option("--threads", type=click.IntRange(min=0), default=None, metavar="N", hidden=True,
                      help="Threads; 0, the default, means all that this process may use."),
         click.option("--allow", multiple=True, metavar="CODE", hidden=True,
                      help="Silence a warning, e.g. W-NOVAR; repeatable."),
@@ -65,7 +65,7 @@ def gateOption():
     """What makes a run that worked fail nevertheless."""
     return click.option(
         "--fail-on", "gates", multiple=True, metavar="EXPR", hidden=True,
-        help='Exit 8, products written, when a figure of PREFIX.json says so, e.g. "skyChi > 1.2"; repeatable.',
+        help='Exit 8, products written, when a figure of PREFIX.json says so, e.g. "skyChi > 1.2 or nGoodDiaSources > 100"; repeatable.',
     )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def configOptions():
                      help="YAML file of keys; repeatable."),
         click.option("--config-script", "configScripts", multiple=True, type=click.Path(), metavar="FILE.py",
                      hidden=True, help="Python file that changes 'config'; repeatable."),
-        click.option("--preset", metavar="NAME", help="Named set of values: rubin or hotpants."),
+        click.option("--preset", metavar="NAME", hidden=True, help="Named set of values: rubin or hotpants."),
     )  # fmt: skip
 
 

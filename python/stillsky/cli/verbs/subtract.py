@@ -72,7 +72,7 @@ def subtract(**options):
     guess is printed. Products are PREFIX.diff.fits (image, mask, variance, PSF), PREFIX.matched.fits (the template as
     it was subtracted), PREFIX.kernel.fits, PREFIX.sources.ecsv and .reg (what changed, measured), PREFIX.json (all
     figures), PREFIX.png (the picture) and PREFIX.html (the report: opens in a browser and tells whether to believe the
-    difference).
+    difference). With --inject also PREFIX.injected.ecsv.
 
     A new source is positive in the difference, whichever image was convolved.
     """
