@@ -164,7 +164,8 @@ def test_kernelUncertaintyIsTheScatterBeyondTheNoise():
 def test_flagsDependOnTheFeaturesAlone():
     table = measured(spot(60, 60, 900) + spot(140, 120, -800))
     assert len(table) == 2 and not table["candidate_flag"].any()
-    table["candidate_saturatedDistance"][0] = 1.0
+    table["candidate_saturatedDistance"][:] = 1.0
+    table["candidate_psfChi2"][0] = 4.0
     table["candidate_interpolatedFraction"][1] = 0.5
     flagCandidates(table)
     assert table["candidate_flag_halo"].tolist() == [True, False]
@@ -195,6 +196,11 @@ def test_theHaloIsThatOfTheSaturatedCoreAndABleedColumnSwallowsNothing():
     (near,) = np.flatnonzero(np.hypot(x - 115, y - 60) < 1)
     assert table["candidate_saturatedDistance"][near] == pytest.approx(15 / 10, abs=0.15)
     assert table["candidate_saturatedDistance"][beside] == pytest.approx(90.2 / 10, abs=0.9)
-    assert table["candidate_flag_halo"][near] and not table["candidate_flag_halo"][beside]
+    assert not table["candidate_flag_halo"][[near, beside]].any()  # clear point sources, both
+    for name, value in (("psfChi2", 4.0), ("widthRatio", 2.2)):
+        other = table.copy()
+        other[f"candidate_{name}"][:] = value
+        flagCandidates(other)
+        assert other["candidate_flag_halo"][near] and not other["candidate_flag_halo"][beside]
     flux, error = (table[f"base_PsfFlux_{name}"][beside] for name in ("instFlux", "instFluxErr"))
     assert abs(flux - 1200) < 5 * error

@@ -30,11 +30,13 @@ class CandidateCuts:
     maxSharpness: float = 1.6
     sharpnessSigmas: float = 5.0
     minWidthRatio: float = 0.6
+    maxWidthRatio: float = 1.7
     widthSigmas: float = 4.0
     maxChi2: float = 1.5
     chi2FluxFraction: float = 0.1
     maxMaskedFraction: float = 0.1
     haloRadii: float = 2.0
+    haloSignificance: float = 7.0
     dipoleRatio: float = 0.5
     maxDipoleSeparation: float = 6.0
     minTrailLength: float = 3.0
@@ -109,7 +111,9 @@ class _Stamps:
         self.bits = np.where(self.inside, masked.mask.array[at], 0)
         self.mask = masked.mask
         self.template = None if template is None else template.image.array[at].astype(float)
-        self.good = self.inside & np.isfinite(self.image) & np.isfinite(self.variance) & (self.variance > 0)
+        self.known = self.inside & np.isfinite(self.image) & np.isfinite(self.variance) & (self.variance > 0)
+        lost = self.mask.bitmask(["BAD", "NO_DATA", "SAT"], ignoreMissing=True)
+        self.good = self.known & ((self.bits & lost) == 0)
         dy, dx = (step[:, None] - (y - self.iy)[:, None, None]), (step - (x - self.ix)[:, None, None])
         self.radius = np.hypot(dy, dx)
         self.model = self._psfStamps(psf, x, y, slice(None))
@@ -153,7 +157,7 @@ class _Stamps:
 
     def _maskFractions(self, out, rows, disc):
         total = disc.sum((1, 2))
-        lost = ~self.good
+        lost = ~self.known
         for name, planes, extra in (
             ("bad", ("BAD", "NO_DATA", "EDGE"), lost),
             ("saturated", ("SAT", "SAT_TEMPLATE"), False),
@@ -313,19 +317,20 @@ def flagCandidates(table, cuts=None):
         flux, error = (np.asarray(table[f"base_PsfFlux_{c}"], float) for c in ("instFlux", "instFluxErr"))
         snr = np.abs(flux) / error
         sharp = (f["sharpness"] > cuts.maxSharpness) & (f["sharpnessSigma"] > cuts.sharpnessSigmas)
+        clear = _isClearPoint(f, snr, cuts)
         narrow = f["widthRatio"] < cuts.minWidthRatio - cuts.widthSigmas / snr
         flags = {
             "cosmicRay": sharp | narrow | (f["cosmicRayFraction"] > 0) & _center(table, "cr"),
             "masked": (f["badFraction"] > cuts.maxMaskedFraction)
-            | (f["saturatedFraction"] > 0)
+            | (f["saturatedFraction"] > 0) & ~clear
             | (f["interpolatedFraction"] > cuts.maxMaskedFraction)
             | _center(table, "interpolated")
             | _center(table, "bad"),
             "residual": f["significance"] < np.minimum(cuts.threshold, snr * (1 - 1e-6)),
-            "halo": f["saturatedDistance"] < cuts.haloRadii,
+            "halo": (f["saturatedDistance"] < cuts.haloRadii) & ~clear,
             "faint": ~(snr >= cuts.threshold - 0.5),
             "dipole": _isDipole(table, cuts),
-            "shape": (f["psfChi2"] > cuts.maxChi2 + (cuts.chi2FluxFraction * snr) ** 2 / 10) & ~_isTrail(table, cuts),
+            "shape": (f["psfChi2"] > _chi2Limit(snr, cuts)) & ~_isTrail(table, cuts),
         }
     flags["residual"] &= snr >= cuts.threshold
     any_ = np.zeros(len(table), bool)
@@ -333,6 +338,17 @@ def flagCandidates(table, cuts=None):
         table[f"candidate_flag_{name}"][:] = values
         any_ |= values
     table["candidate_flag"][:] = any_ & ~np.asarray(table["sky_source"], bool)
+
+
+def _chi2Limit(snr, cuts):
+    """Largest chi squared of a point source whose PSF is known to a fraction of its flux."""
+    return cuts.maxChi2 + (cuts.chi2FluxFraction * snr) ** 2 / 10
+
+
+def _isClearPoint(f, snr, cuts):
+    """A strong source of the shape of the PSF: what saturated stars leave around them is not."""
+    width = (f["widthRatio"] > cuts.minWidthRatio) & (f["widthRatio"] < cuts.maxWidthRatio)
+    return width & (f["psfChi2"] <= _chi2Limit(np.minimum(snr, 30), cuts)) & (snr >= cuts.haloSignificance)
 
 
 def _center(table, plane):

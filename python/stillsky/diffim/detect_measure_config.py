@@ -87,6 +87,9 @@ class CandidateCutConfig(Config):
         dtype=float, doc="Least excess of that contrast, standard deviations.", default=5.0, min=0.0
     )
     minWidthRatio = RangeField(dtype=float, doc="Smallest width over that of the PSF.", default=0.6, min=0.0)
+    maxWidthRatio = RangeField(
+        dtype=float, doc="Largest width of a clear point source over that of the PSF.", default=1.7, min=0.0
+    )
     widthSigmas = RangeField(dtype=float, doc="Standard deviations of noise beyond these.", default=4.0, min=0.0)
     maxChi2 = RangeField(dtype=float, doc="Largest reduced chi squared of the PSF fit.", default=1.5, min=0.0)
     chi2FluxFraction = RangeField(
@@ -95,7 +98,13 @@ class CandidateCutConfig(Config):
     maxMaskedFraction = RangeField(
         dtype=float, doc="Largest fraction of masked pixels within 5 pixels.", default=0.1, min=0.0
     )
-    haloRadii = RangeField(dtype=float, doc="Halo of a saturated region, in radii of the region.", default=2.0, min=0.0)
+    haloRadii = RangeField(dtype=float, doc="Halo of a saturated core, in radii of the core.", default=2.0, min=0.0)
+    haloSignificance = RangeField(
+        dtype=float,
+        doc="Sources of the shape of the PSF are good from this significance on, in a halo or beside saturated pixels.",
+        default=7.0,
+        min=0.0,
+    )
     dipoleRatio = RangeField(
         dtype=float, doc="Weaker over stronger lobe from which on a source is a dipole.", default=0.5, min=0.0
     )
