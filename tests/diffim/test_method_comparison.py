@@ -28,13 +28,14 @@ def gaussian(sigma, size=31):
 
 
 def stars(light):
-    """Objects that are known by their starlight alone."""
-    return SimpleNamespace(signalToNoise=np.array([np.sqrt(light), 1e9]), isStar=np.array([True, False]))
+    """Objects that are known by their starlight alone: stars of S/N 10, and a galaxy."""
+    n = int(light / 100)
+    return SimpleNamespace(signalToNoise=np.array([10.0] * n + [1e9]), isStar=np.array([True] * n + [False]))
 
 
 def compare(
     widths=(2.0, 1.5),
-    light=(1e5, 1e6),
+    light=(1e4, 1e5),
     noise=(25.0, 4.0),
     modelled=None,
     taps=None,
@@ -50,6 +51,7 @@ def compare(
     fit = SimpleNamespace(kernel=taps, kernelSum=float(np.sum(taps.imageAt(250, 250))), candidates=candidates)
     config = SubtractConfig()
     config.doDecorrelation = settings.pop("doDecorrelation", True)
+    config.psf.tieToKernel = settings.pop("tied", True)
     config.zogy.psfRatio = settings.pop("psfRatio", "kernel")
     psfs = [KernelPsf(gaussian(w)) for w in (modelled or widths[0], widths[1])]
     exposures = [
@@ -89,14 +91,18 @@ def test_forecastIsTheDepthOfTheProperDifference(widths, resampled):
 
 
 def test_psfOfMoreStarlightMeasuresFluxesBetter():
-    found = compare(modelled=2.05)
+    found = compare(modelled=2.05, tied=False)
     assert found["best"] == "zogy" and found["decidedBy"] == "fluxes"
     assert found["al"]["fluxScaleError"] == pytest.approx(np.sqrt(10) * found["zogy"]["fluxScaleError"])
     both = np.hypot(found["al"]["fluxScaleError"], found["zogy"]["fluxScaleError"])
     assert 0.01 < both < 0.05  # 2.5 % in width are 2.5 % in flux without the template's noise
     assert "--method al" in found["why"]
-    assert compare(modelled=2.05, light=(1e6, 1e5))["best"] == "al"
-    assert "--method" not in compare(modelled=2.05, used="zogy")["why"]
+    assert compare(modelled=2.05, light=(1e5, 1e4), tied=False)["best"] == "al"
+    assert "--method" not in compare(modelled=2.05, used="zogy", tied=False)["why"]
+    # both models, weighted with their light, are better than either
+    both = compare(modelled=2.05)
+    assert both["al"]["fluxScaleError"] == pytest.approx(np.sqrt(10 / 11) * found["zogy"]["fluxScaleError"])
+    assert both["decidedBy"] == "nothing"
 
 
 def test_givenPsfsAreTrusted():

@@ -57,6 +57,7 @@ from .stars import (
     workingVariance,
 )
 from .task_figures import taskFigures
+from .tied_psf import starlight, tiedPsf, tiedWeight
 
 __all__ = ["matchPsfs", "measurePsf", "subtract"]
 
@@ -198,6 +199,7 @@ class _Job:
     def run(self, science, template, stars, keepWarped):
         """The whole subtraction."""
         science, template, psfs, fit, scienceConvolved, objects = self._match(science, template, stars)
+        models, psfs = psfs, self._tiedPsfs(science, template, psfs, fit, scienceConvolved, objects)
         with self.stage("convolve"):
             matched = self._convolve(science if scienceConvolved else template, fit.kernel)
         with self.stage("subtract"):
@@ -211,7 +213,7 @@ class _Job:
         with self.stage("assess"):
             _describe(difference.metadata, fit, scienceConvolved, "decorrelation" in self.metadata)
             self._assess(difference)
-            self._compareMethods("al", science, template, psfs, fit, scienceConvolved, objects)
+            self._compareMethods("al", science, template, models, fit, scienceConvolved, objects)
             self.metadata |= taskFigures(self.metadata, difference, "al")
         if keepWarped and template.psf is None:
             template.psf = psfs[1]
@@ -708,6 +710,18 @@ class _Job:
         self.metadata["injection"] = found.metadata
         self.decide(efficiencySentence(found.metadata))
         return result
+
+    def _tiedPsfs(self, science, template, psfs, fit, scienceConvolved, objects):
+        """The PSFs, that of the image which is not convolved improved by the starlight of the other one."""
+        light = [starlight(*pair) for pair in zip((science, template), objects)]
+        sharp, other = (0, 1) if scienceConvolved else (1, 0)
+        weight = tiedWeight(light[other], light[sharp])
+        if not self.config.psf.tieToKernel:
+            return psfs
+        psfs = list(psfs)
+        psfs[other] = tiedPsf(psfs[other], psfs[sharp], fit.kernel, scienceConvolved, weight, science.bbox)
+        self.metadata["psfTiedWeight"] = float(weight)
+        return psfs
 
     def _compareMethods(self, used, science, template, *parts):
         """Which method serves the pair best, and why."""

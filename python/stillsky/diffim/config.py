@@ -98,6 +98,12 @@ class PsfModelConfig(Config):
     rejectionRounds = RangeField(
         dtype=int, doc="Rounds of rejecting stars that the model does not fit.", default=3, min=0, max=100
     )
+    tieToKernel = Field(
+        dtype=bool,
+        doc="Once the matching kernel is known, let the PSF of the image that is not convolved be the mean of its own model "
+        "and of the other image's through the kernel, weighted with the starlight behind each. PSFs of files stay.",
+        default=True,
+    )
 
 
 class KernelFitConfig(AlardLuptonFields, DeltaFunctionFields):

@@ -9,12 +9,11 @@ import scipy.fft
 from ..errors import DomainError
 from ..psf import DoubleGaussianPsf, GaussianPsf, ImageGridPsf, KernelPsf, SingleGaussianPsf
 from .decorrelate_tiles import reachOf
+from .psf_grid import balanced, gridNodes
 from .transfer import cornerOrigin, transformShape
 
 __all__ = ["DecorrelatedPsf", "decorrelatedPsf"]
 
-_MOST_NODES = 16  # per axis
-_SPACING = 160.0  # pixels between nodes, at least
 _SIGMAS = 6.0  # half width of the stamps in sigma of the PSF
 LARGEST_LOSS = 0.01  # of the flux outside a stamp, before it is enlarged
 
@@ -66,12 +65,15 @@ def decorrelatedPsf(psf, whitener, bbox, levelsAt, *, varyingNoise=False):
     """
     center = tuple(float(v) for v in bbox.center)
     constant = not (varyingNoise or whitener.isVarying) and _isConstant(psf)
-    xs, ys = ([c] if constant else _nodes(c0, c1) for c, c0, c1 in
+    xs, ys = ([c] if constant else gridNodes(c0, c1) for c, c0, c1 in
               ((center[0], bbox.minX, bbox.maxX), (center[1], bbox.minY, bbox.maxY)))  # fmt: skip
     maker = _StampMaker(psf, whitener, levelsAt)
     half = maker.halfSize(center)
     stamps = np.array([[maker.stamp(x, y, half) for x in xs] for y in ys])
-    found = KernelPsf(stamps[0, 0], center) if constant else ImageGridPsf(stamps, xs, ys, center)
+    if constant:
+        found = KernelPsf(stamps[0, 0], center)
+    else:
+        found = ImageGridPsf(balanced(balanced(stamps, ys, 0), xs, 1), xs, ys, center)
     return DecorrelatedPsf(found, stamps.shape[0] * stamps.shape[1], maker.nFallbacks, maker.lost)
 
 
@@ -79,11 +81,6 @@ def _isConstant(psf):
     if isinstance(psf, KernelPsf):
         return not psf.isSpatiallyVarying
     return isinstance(psf, (GaussianPsf, SingleGaussianPsf, DoubleGaussianPsf))
-
-
-def _nodes(low, high):
-    n = min(_MOST_NODES, 2 + int((high - low) // _SPACING))
-    return np.linspace(low, high, n) if high > low else np.array([float(low)])
 
 
 class _StampMaker:

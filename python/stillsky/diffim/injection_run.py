@@ -76,7 +76,7 @@ class _Rerun:
         from .zogy_subtract import properDifference, subtractedTemplate
 
         found = properDifference(
-            planted, self.template, self.psfs, fit, self.scienceConvolved, self.objects[0], job.config
+            planted, self.template, self.psfs, fit, self.scienceConvolved, self.objects[0], job.config, job._resampled
         )
         beta = found.metadata["zogyBeta"]
         template = subtractedTemplate(planted, self.template, found.difference, self.psfs[0], beta)

@@ -3,8 +3,9 @@
 Both reach the same depth when they know the PSFs, and both leave the same at stars when they use the same matching kernel
 (DMTN-021; Zackay, Ofek & Gal-Yam 2016, ApJ 830, 27). What differs is what they have to go by:
 
-* Alard & Lupton take the PSF of the image that is not convolved as that of the difference, ZOGY the PSF of the convolved
-  image times the kernel: the PSF that comes from more starlight measures fluxes better.
+* Alard & Lupton take the PSF of the image that is not convolved as that of the difference, unless it is tied to the other
+  (`stillsky.diffim.tied_psf`), ZOGY the PSF of the convolved image times the kernel: the PSF that comes from more
+  starlight measures fluxes better.
 * The kernel follows the field pixel by pixel in the one, and linearly within tiles in the other.
 * Without decorrelation the noise of the convolved image remains correlated: it costs depth.
 * The convolution loses a border of half a kernel; the filters of ZOGY are shorter.
@@ -16,6 +17,7 @@ power of the matched images, the flux errors are those of `stillsky.diffim.direc
 import numpy as np
 import scipy.fft
 
+from .tied_psf import starlight, tiedWeight
 from .transfer import kernelPower, noiseSpectrum
 from .zogy_exposures import tileMargin
 from .zogy_nodes import KernelPair, PsfPair
@@ -77,7 +79,7 @@ def compareMethods(
     """
     forecast = _Forecast(psfs, fit, scienceConvolved, noise, templateCorrelation, science.bbox)
     mismatch = forecast.mismatch()
-    light = [np.inf if e.psf is not None else _starlight(o) for e, o in zip((science, template), stars)]
+    light = [starlight(*pair) for pair in zip((science, template), stars)]
     sharp, broad = (0, 1) if scienceConvolved else (1, 0)
     models = config.zogy.psfRatio == "models"
     residual, brightness = _starResiduals(fit.candidates)
@@ -86,7 +88,7 @@ def compareMethods(
         "al": {
             "fluxError": forecast.fluxError(known, config.doDecorrelation),
             "starResidual": residual,
-            "fluxScaleError": mismatch * _share(light[broad], light[sharp]),
+            "fluxScaleError": mismatch * _tiedShare(light[broad], light[sharp], config),
             "border": forecast.halfKernel,
         },
         "zogy": {
@@ -128,9 +130,10 @@ def _verdict(found, config):
     )
 
 
-def _starlight(objects):
-    """Sum of the squared signal-to-noise ratios of the stars, which sets the error of a PSF made from them."""
-    return float(np.sum(objects.signalToNoise[objects.isStar] ** 2))
+def _tiedShare(own, other, config):
+    """The same for what `tiedPsf` makes of both models."""
+    first, second, weight = _share(own, other), _share(other, own), tiedWeight(own, other)
+    return float(np.hypot((1 - weight) * first, weight * second)) if config.psf.tieToKernel else first
 
 
 def _share(own, other):

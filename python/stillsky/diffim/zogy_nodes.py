@@ -13,7 +13,7 @@ from .transfer import noiseSpectrum
 from .zogy_layout import padCenterOriginArray
 from .zogy_transfer import denoisedTransform, parsevalMean, psfTransform, realKernel, transferOf
 
-__all__ = ["KernelPair", "Node", "NodeGrid", "Optics", "PsfPair", "centroidDistance", "makeNodes"]
+__all__ = ["KernelPair", "Node", "NodeGrid", "Optics", "PsfPair", "centroidDistance", "makeNodes", "psfStamp"]  # fmt: skip
 
 _NEGLIGIBLE = 1e-6  # change of a kernel across half a tile, relative to its largest value
 
@@ -221,6 +221,13 @@ class KernelPair:
         if self._scienceConvolved:
             return Optics(sharp, broad, 1 / total, (0.0, 0.0), offset)
         return Optics(broad, sharp, total, offset, (0.0, 0.0))
+
+
+def psfStamp(optics, ofScience, shape, halfSize):
+    """Centred stamp of unit sum of one of the PSFs."""
+    hat, offset = (optics.science, optics.scienceOffset) if ofScience else (optics.template, optics.templateOffset)
+    stamp = realKernel(hat * _phase(offset, shape), shape, halfSize)
+    return stamp / stamp.sum()
 
 
 def makeNodes(science, template, optics, xEdges, yEdges, halfSize, *, fluxRatio, badBits,
