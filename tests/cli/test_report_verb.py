@@ -5,6 +5,10 @@ import re
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.table import Table
+from matplotlib.image import imread
+from pyarrow import parquet
 
 import stillsky as sky
 from stillsky.cli import main
@@ -23,6 +27,13 @@ def _block(path):
     return json.loads(re.search(r'id="stillsky-data">(.*?)</script>', path.read_text(), re.S).group(1))
 
 
+def _way(target, folder):
+    """From the folder of a page to another folder."""
+    import os
+
+    return os.path.relpath(folder, target.parent)
+
+
 def test_reportOfARunHoldsItsSummaryAndChecksums(products):
     summary = json.loads((products / "r.json").read_text())
     assert _block(products / "r.html") == summary
@@ -36,8 +47,13 @@ def test_reportAgainFromTheFiles(products, run, tmp_path):
     code, out, err = run("report", products / "r.json", "-o", target, "--json")
     assert code == 0 and json.loads(out)["products"] == [str(target)]
     assert _block(target) == _block(products / "r.html")
-    titles = [re.findall("<h2>(.*?)</h2>", p.read_text()) for p in (target, products / "r.html")]
-    assert titles[0] == titles[1]
+    # every word, picture and table is that of the run, while its inputs are where they were
+    way = f'href="./{_way(target, products)}/r.sources'
+    first, again = (products / "r.html").read_text().replace('href="./r.sources', way), target.read_text()
+    if first != again:
+        k = next(k for k, (a, b) in enumerate(zip(first, again)) if a != b)
+        assert first[k - 150 : k + 80] == again[k - 150 : k + 80]
+    assert len(first) == len(again)
     assert run("report", products / "r.json", "-o", target)[0] == 7
 
 
@@ -83,3 +99,52 @@ def test_cutoutsAreThePixelsOfTheProducts(products, run, tmp_path):
     assert np.isnan(stamps["science"][1, :10]).all() and np.isnan(stamps["difference"][2]).all()
     assert str(stamps["sign"]) == "SCI-TMPL" and stamps["science"].shape == (3, 21, 21)
     assert run("cutouts", products / "r.json", tmp_path / "p.txt", "-o", target)[0] == 7
+
+
+def _cut(run, products, target, *options):
+    assert run("cutouts", products / "r.json", "-o", target, "--size", "31", "-n", "5", "-q", *options)[0] == 0
+    return target
+
+
+def test_cutoutsOfTheTableAreTheMostSignificantCandidates(products, run, tmp_path):
+    stamps = np.load(_cut(run, products, tmp_path / "c.npz"))
+    table = Table.read(products / "r.sources.ecsv")
+    good = table[~table["sky_source"] & ~table["candidate_flag"]]
+    best = good["id"][np.argsort(-np.abs(good["detectSignificance"]), kind="stable")][:5]
+    assert list(stamps["id"][: len(best)]) == list(best) and stamps["science"].shape == (5, 31, 31)
+
+
+def test_cutoutsAreTheSameInEveryFormat(products, run, tmp_path):
+    arrays = np.load(_cut(run, products, tmp_path / "c.npz"))
+    with fits.open(_cut(run, products, tmp_path / "c.fits")) as hdus:
+        assert hdus[0].header["DIFFSIGN"] == "SCI-TMPL"
+        for name in ("science", "template", "difference", "variance", "mask"):
+            np.testing.assert_array_equal(hdus[name.upper()].data, arrays[name])
+        np.testing.assert_array_equal(hdus["SOURCES"].data["id"], arrays["id"])
+    table = parquet.read_table(_cut(run, products, tmp_path / "c.parquet"))
+    side = int(table.schema.metadata[b"side"])
+    assert side == 31 and table.schema.metadata[b"sign"] == b"SCI-TMPL" and len(table) == 5
+    np.testing.assert_array_equal(
+        np.stack(table["difference"].to_numpy()).reshape(-1, side, side), arrays["difference"]
+    )
+    np.testing.assert_array_equal(table["x"].to_numpy(), arrays["x"])
+    picture = imread(_cut(run, products, tmp_path / "c.png"))
+    # two rows of four triplets, twice as large as their pixels
+    assert picture.shape[:2] == (2 * (2 * 31 + 6), 2 * (4 * (3 * 31 + 4) + 30)) and picture[..., :3].std() > 0.05
+
+
+def test_cutoutsOfAnUnknownFormatAreRefused(products, run, tmp_path):
+    code, _, err = run("cutouts", products / "r.json", "-o", tmp_path / "c.jpg")
+    assert code == 2 and ".parquet" in err and list(tmp_path.iterdir()) == []
+
+
+def test_reportWithoutTheInputIsMadeOfTheProducts(products, run, tmp_path):
+    """The science image is then the difference plus the template: all texts are the same but those about it."""
+    for product in products.glob("r.*"):
+        (tmp_path / product.name).write_bytes(product.read_bytes())
+    summary = json.loads((products / "r.json").read_text())
+    summary["inputs"]["science"]["path"] = str(tmp_path / "moved.fits")
+    (tmp_path / "r.json").write_text(json.dumps(summary))
+    assert run("report", tmp_path / "r.json", "--overwrite", "-q")[0] == 0
+    titles = [re.findall("<h2>(.*?)</h2>", (f / "r.html").read_text()) for f in (tmp_path, products)]
+    assert titles[0] == titles[1] and "moved.fits" in (tmp_path / "r.html").read_text()

@@ -70,7 +70,7 @@ def test_summarize_deadAmplifierHarmsNoOther(rng):
     assert flagsOf(table, "B") == {"NO_PAIRS"} and table["nPairs"][1] == 0
     assert all(np.isnan(table[name][1]) for name in ("gain", "noise", "a00", "fullWell", "chi2Dof"))
     assert table["gain"][[0, 2]] == pytest.approx(GAIN, rel=0.01)
-    assert verdict(table) == ("red", "2 of 3 amplifiers without a remark, 1 failed")
+    assert verdict(table) == ("red", "2 of 3 amplifiers without a remark, 1 failed (B)")
 
 
 def test_summarize_fewPairs(rng):

@@ -161,6 +161,8 @@ def test_table_withoutRowsIsATable():
         (True, None, "yes"),
         (np.bool_(False), None, "no"),
         (7, None, "7"),
+        (65535.0, None, "65\u202f535"),
+        (1234.5, None, "1234"),
         (1234567, None, "1\u202f234\u202f567"),
         ("<b>", None, "<b>"),
         (float("inf"), None, "inf"),

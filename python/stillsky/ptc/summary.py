@@ -182,8 +182,9 @@ def verdict(table):
     n = len(states)
     state = "red" if count["red"] else "amber" if count["amber"] else "green"
     parts = [f"{count['green']} of {n} amplifiers without a remark"]
-    if count["amber"]:
-        parts.append(f"{count['amber']} with remarks")
-    if count["red"]:
-        parts.append(f"{count['red']} failed")
+    for colour, words in (("amber", "with remarks"), ("red", "failed")):
+        names = [str(row["ampName"]) for row, s in zip(table, states) if s == colour]
+        if names:
+            shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+            parts.append(f"{len(names)} {words} ({shown})")
     return state, ", ".join(parts)

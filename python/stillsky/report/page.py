@@ -36,6 +36,8 @@ def formatNumber(value, form=None):
     if isinstance(value, float):
         if math.isnan(value):
             return "–"
+        if form is None and 1e4 <= abs(value) < 1e15:
+            return f"{value:,.0f}".replace(",", "\u202f")
         return format(value, form or ".4g")
     if isinstance(value, int):
         grouped = f"{value:,}".replace(",", "\u202f") if abs(value) >= 10000 else str(value)
@@ -216,7 +218,7 @@ class Section:
             text = f'<a href="{escape(address)}">{text}</a>'
         return f"<td class={kind}{sort}>{text}</td>"
 
-    def figure(self, picture, alt, caption=None, *, data=None, name="figure", form="png", dpi=100):
+    def figure(self, picture, alt, caption=None, *, data=None, name="figure", form="png", dpi=100, wide=False):
         """A picture.
 
         Parameters
@@ -233,8 +235,10 @@ class Section:
             Stem of that file.
         form, dpi : `str`, `float`
             "png" or "svg", and pixels per inch, of a figure.
+        wide : `bool`
+            Several panels side by side: on a narrow screen it is moved sideways instead of made illegible.
         """
-        self._parts.append(_figureHtml(picture, alt, caption, data, name, form, dpi))
+        self._parts.append(_figureHtml(picture, alt, caption, data, name, form, dpi, wide))
         return self
 
     def figures(self, entries):
@@ -372,7 +376,7 @@ def _csvLink(name, columns):
     return f'<a download="{escape(stem)}.csv" href="{_csvData(columns)}">download CSV</a>'
 
 
-def _figureHtml(picture, alt, caption, data, name, form, dpi):
+def _figureHtml(picture, alt, caption, data, name, form, dpi, wide=False):
     if not alt or not alt.strip():
         raise ValueError("alt: a description of the picture wanted, nothing given")
     parts = [escape(caption)] if caption else []
@@ -380,7 +384,10 @@ def _figureHtml(picture, alt, caption, data, name, form, dpi):
         parts.append(_csvLink(name, data))
     below = f"<figcaption>{' '.join(parts)}</figcaption>" if parts else ""
     source = _pictureData(picture, form, dpi)
-    return f'<figure><img alt="{escape(alt)}" src="{source}">{below}</figure>'
+    image = f'<img alt="{escape(alt)}" src="{source}">'
+    if wide:
+        return f'<figure class="wide"><div class="pan" tabindex="0">{image}</div>{below}</figure>'
+    return f"<figure>{image}{below}</figure>"
 
 
 class Page:
@@ -437,6 +444,7 @@ class Page:
         text = self.document
         if not isinstance(text, str):
             text = json.dumps(text, allow_nan=False)
+        text = text.strip()
         return f'<script type="application/json" id="stillsky-data">{embedJson(text)}</script>\n'
 
     def write(self, path):

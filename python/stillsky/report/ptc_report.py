@@ -169,9 +169,10 @@ def _curves(section, result, figures):
         data=pointColumns(result.dataset),
         name="pairs",
         dpi=92,
+        wide=True,
     )
     for heading, figure in others:
-        section.heading(heading).figure(figure, heading, dpi=72)
+        section.heading(heading).figure(figure, heading, dpi=85, wide=True)
 
 
 def pointColumns(dataset):

@@ -1,5 +1,6 @@
 """A subtraction read back from its files, to make its report at any later time."""
 
+import hashlib
 import json
 import os
 from types import SimpleNamespace
@@ -37,8 +38,9 @@ def readSummary(path):
 def readSubtraction(prefix, summary):
     """What a report needs, from ``prefix.diff.fits`` and its companions.
 
-    The science image is the difference plus the template as it was subtracted: where the template was convolved that is
-    the image itself less the differential background, else the convolved one.
+    The science image is that of the run while its file is there, unchanged; else the difference plus the template as it
+    was subtracted: where the template was convolved that is nearly the image itself less the differential background,
+    else the convolved one.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ def readSubtraction(prefix, summary):
     return SimpleNamespace(
         difference=difference,
         matchedTemplate=matched,
-        science=_science(difference, matched, kernel, convolved),
+        science=_inputScience(summary, difference) or _science(difference, matched, kernel, convolved),
         kernel=kernel.kernel,
         background=kernel.background,
         convolved=convolved,
@@ -73,6 +75,27 @@ def readSubtraction(prefix, summary):
         timings=summary.get("timings", {}),
         sources=_sources(prefix),
     )
+
+
+def _inputScience(summary, difference):
+    """The science image that the run read, if it can be had: same checksum, and it covers the difference; else None."""
+    from ..errors import StillskyError
+    from ..fits import readExposure
+
+    facts = summary.get("inputs", {}).get("science", {})
+    path = facts.get("path")
+    if not path or not facts.get("sha256") or not os.path.isfile(path):
+        return None
+    with open(path, "rb") as stream:
+        if hashlib.file_digest(stream, "sha256").hexdigest() != facts["sha256"]:
+            return None
+    try:
+        science, _ = readExposure(path, ext=facts.get("ext"))
+    except (StillskyError, OSError):
+        return None  # it was read with options that the summary does not tell
+    if not science.bbox.contains(difference.bbox):
+        return None
+    return science[difference.bbox]
 
 
 def _science(difference, matched, kernel, convolved):

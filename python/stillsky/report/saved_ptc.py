@@ -33,10 +33,16 @@ def savedPtcReport(prefix, text, summary):
         cannot=summary.get("cannotMeasure", []),
         warnings=[(w["code"], w["message"]) for w in summary.get("warnings", [])],
         limits={k.removeprefix("limits."): v for k, v in values.items() if k.startswith("limits.")},
-        title=os.path.basename(inputs.get("folder", "")) or "flats",
+        title=_title(inputs),
     )
     figures = [("overview", ptcOverviewFigure(dataset, table)), *selectFigures(figurePages(dataset))]
     return ptcReport(result, (text, summary), figures)
+
+
+def _title(inputs):
+    """As the run had it: the folder, and the camera."""
+    name, camera = os.path.basename(inputs.get("folder", "")) or "flats", inputs.get("instrument")
+    return f"{name} ({camera})" if camera else name
 
 
 def _pairing(dataset, inputs):

@@ -107,7 +107,8 @@ html:not(.noscript) .look .overlay.shown { display: block; }
 .cut.red { border-left-color: var(--red); }
 .cut:focus-visible { outline: 2px solid var(--accent); }
 .cut img { width: 100%; border: 0; border-radius: 4px; image-rendering: pixelated; background: none; }
-@media (max-width: 620px) { main, header, nav, footer { padding: 0 14px; } header { padding-top: 18px; }
+.pan { overflow-x: auto; }
+@media (max-width: 620px) { .wide .pan img { max-width: none; width: 820px; } main, header, nav, footer { padding: 0 14px; } header { padding-top: 18px; }
   nav div { flex-wrap: nowrap; overflow-x: auto; } h1 { font-size: 22px; } dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin: 0 0 6px; } .cards { grid-template-columns: 1fr 1fr; gap: 8px; } .row { gap: 0 5px; }
   .row figcaption { font-size: 11.5px; line-height: 1.3; } th, td { padding: 5px 9px; } }

@@ -276,22 +276,23 @@ def _cards(result, numbers):
 
 
 def _method(section, metadata):
-    """Which method served the pair best, where several were compared."""
+    """Which method served the pair best, and why, where both were compared (`stillsky.diffim.compareMethods`)."""
     found = metadata.get("methodComparison")
     if not isinstance(found, dict):
         return
-    section.heading("Which method serves this pair best")
-    plain = {k: v for k, v in found.items() if isinstance(v, (str, int, float, bool)) or v is None}
-    sentence = next((plain.pop(k) for k in ("sentence", "why", "reason") if isinstance(plain.get(k), str)), None)
-    if sentence:
-        section.paragraph(sentence)
-    section.facts(plain)
-    methods = {k: v for k, v in found.items() if isinstance(v, dict)}
-    names = list(dict.fromkeys(n for v in methods.values() for n in v if not isinstance(v[n], (dict, list))))
-    if names:
-        section.table(
-            {"method": list(methods), **{n: [v.get(n) for v in methods.values()] for n in names}}, sortable=False
-        )
+    section.heading("Which method serves this pair best").paragraph(str(found.get("why", "")))
+    names = {"al": "Alard-Lupton, decorrelated", "zogy": "proper difference (ZOGY)"}
+    words = {
+        "fluxError": "error of a point source, counts", "starResidual": "residual at bright stars / noise",
+        "fluxScaleError": "error of the flux scale", "border": "border lost, px",
+    }  # fmt: skip
+    methods = [m for m in names if isinstance(found.get(m), dict)]
+    columns = {"method": [names[m] + (" (used)" if m == found.get("used") else "") for m in methods]}
+    for key, label in words.items():
+        values = [found[m].get(key) for m in methods]
+        if any(isinstance(v, (int, float)) and np.isfinite(v) for v in values):
+            columns[label] = values
+    section.table(columns, states=["green" if m == found.get("best") else None for m in methods], sortable=False)
 
 
 def _maskShares(result):

@@ -13,7 +13,11 @@ __all__ = ["cutouts"]
 @click.command(cls=VerbCommand)
 @click.argument("summary", metavar="P.json")
 @click.argument("catalog", metavar="TABLE", required=False)
-@click.option("-o", "--output", metavar="FILE.npz", help="Where to write [default: P.cutouts.npz].")
+@click.option(
+    "-o", "--output", metavar="FILE",
+    help="Where to write: .npz, .parquet, .fits or .png [default: P.cutouts.npz].",
+)  # fmt: skip
+@click.option("-n", "--number", type=click.IntRange(min=1), help="Only so many, the most significant first.")
 @click.option("--size", type=click.IntRange(min=3), default=63, show_default=True, help="Side in pixels; made odd.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @runOptions()
@@ -23,16 +27,16 @@ def cutouts(**options):
     P.json is the summary that "stillsky subtract" wrote, its products beside it. TABLE has columns x, y (0-based
     pixels), ra, dec (degrees), or is a table of sources of stillsky; by default P.sources.
 
-    The file has the arrays science, template, difference, variance (n, size, size) float32, mask int32, x, y, id. The
-    difference is science minus template as subtracted, a new source positive; NaN outside the image.
+    The file has science, template, difference, variance (n, size, size) float32, mask int32, x, y, id: arrays (.npz), a
+    row for each source (.parquet), image cubes and a table (.fits), or one picture of all triplets (.png). The difference
+    is science minus template as subtracted, a new source positive; NaN outside the image.
     """
     return runVerb("cutouts", options, cutoutFiles)
 
 
 def cutoutFiles(run):
     """Body of the verb."""
-    import numpy as np
-
+    from ...report.cutout_files import CUTOUT_SUFFIXES, writeCutouts
     from ...report.saved import readSubtraction, readSummary
     from ..inputs import checkFile
     from .report import refuseTarget
@@ -40,18 +44,16 @@ def cutoutFiles(run):
     name = run.options["summary"]
     prefix = os.path.splitext(name)[0]
     target = run.options["output"] or f"{prefix}.cutouts.npz"
+    if not target.lower().endswith(CUTOUT_SUFFIXES):
+        raise click.BadParameter(
+            f"{target}: wanted a name that ends with {', '.join(CUTOUT_SUFFIXES)}", param_hint="--output"
+        )
     refuseTarget(target, run.options["overwrite"])
     checkFile(name, "summary")
     result = readSubtraction(prefix, readSummary(name)[1])
-    x, y, ids = _positions(run, result)
+    x, y, ids = (values[: run.options["number"]] for values in _positions(run, result))
     arrays = _cut(result, x, y, run.options["size"] // 2)
-    aside = f"{target}.partial-{os.getpid()}.npz"
-    try:
-        np.savez(aside, **arrays, x=x, y=y, id=ids, sign=np.array("SCI-TMPL"))
-        os.replace(aside, target)
-    finally:
-        if os.path.exists(aside):
-            os.unlink(aside)
+    writeCutouts(target, {**arrays, "x": x, "y": y, "id": ids})
     run.summary["products"] = [target]
     run.summary["metadata"] = {"cutouts": len(x), "size": 2 * (run.options["size"] // 2) + 1}
     run.say(f"result: {len(x)} cut-outs of {2 * (run.options['size'] // 2) + 1} px; {target}")
@@ -62,7 +64,8 @@ def _positions(run, result):
     """Parent pixels and ids of the sources."""
     import numpy as np
 
-    from ...report.source_section import sourcePositions
+    from ...report.source_section import significanceOf, sourcePositions
+    from ...report.subtract_numbers import candidateRows, flagColumn
     from ..exits import ReadError
     from ..inputs import readStars
 
@@ -70,13 +73,19 @@ def _positions(run, result):
     if catalog is not None:
         x, y = (np.atleast_1d(np.asarray(v, float)) for v in readStars(catalog, result.difference))
         return x, y, np.arange(len(x))
-    positions = sourcePositions(result.sources) if result.sources is not None else None
+    sources = result.sources
+    positions = sourcePositions(sources) if sources is not None else None
     if positions is None:
         raise ReadError(
             "no table of sources beside the summary", found=run.options["summary"], remedy="name a TABLE of positions"
         )
-    ids = result.sources["id"] if "id" in result.sources.colnames else np.arange(len(positions[0]))
-    return *positions, np.asarray(ids)
+    ids = np.asarray(sources["id"]) if "id" in sources.colnames else np.arange(len(positions[0]))
+    if run.options["number"] is None:
+        return *positions, ids
+    # candidates first, then artefacts, each by falling significance; empty sky positions last
+    rank = 2 * flagColumn(sources, "sky_source") + ~candidateRows(sources)
+    order = np.lexsort((-np.nan_to_num(significanceOf(sources), nan=-1.0), rank))
+    return positions[0][order], positions[1][order], ids[order]
 
 
 def _cut(result, x, y, half):

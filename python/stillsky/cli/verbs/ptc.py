@@ -154,6 +154,7 @@ def ptcFiles(run):
 def _write(run, result, output, suffixes):
     """All products under the staging prefix; the summary names the final files."""
     from ..run import toJson
+    from .subtract import noteMachine
 
     figures = ()
     with run.timed("write"):
@@ -163,6 +164,7 @@ def _write(run, result, output, suffixes):
 
             figures = writePtcPlots(result, output.path(".ptc.pdf"))
     run.summary["products"] = sorted(str(output.finalName(output.path(s))) for s in suffixes)
+    noteMachine(run)
     run.summary["timings"]["total"] = run.seconds
     text = toJson(run.summary)
     with open(output.path(".json"), "w", encoding="utf-8") as stream:

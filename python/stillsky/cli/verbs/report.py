@@ -37,7 +37,7 @@ def reportFiles(run):
     refuseTarget(target, run.options["overwrite"])
     with run.timed("read"):
         summaries = [_read(name) for name in names]
-    page = _index(names, summaries, target) if many else _page(names[0], *summaries[0])
+    page = _index(names, summaries, target) if many else _page(names[0], *summaries[0], target)
     with run.timed("write"):
         page.write(target)
     run.summary["products"] = [target]
@@ -66,8 +66,8 @@ def _read(name):
     return readSummary(name)
 
 
-def _page(name, text, summary):
-    """The report of one run, by its verb."""
+def _page(name, text, summary, target):
+    """The report of one run, by its verb; files are linked as seen from the target."""
     from ..exits import ReadError
 
     verb = summary.get("verb", "subtract")
@@ -76,7 +76,9 @@ def _page(name, text, summary):
         from ...report.saved import readSubtraction
         from ...report.subtract_report import finishReport, subtractReport
 
-        return finishReport(subtractReport(readSubtraction(prefix, summary), summary), text, summary)
+        folder = os.path.relpath(os.path.dirname(os.path.abspath(name)), os.path.dirname(os.path.abspath(target)))
+        page = subtractReport(readSubtraction(prefix, summary), summary, folder=folder)
+        return finishReport(page, text, summary)
     if verb == "ptc":
         from ...report.saved_ptc import savedPtcReport
 

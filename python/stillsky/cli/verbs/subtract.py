@@ -262,7 +262,7 @@ def noteMachine(run):
     import sys
 
     for facts in run.summary["inputs"].values():
-        if "path" in facts:
+        if isinstance(facts, dict) and "path" in facts:
             with open(facts["path"], "rb") as stream:
                 facts["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
     loaded = {name: getattr(sys.modules.get(name), "__version__", None) for name in ("numpy", "scipy", "astropy")}
