@@ -30,6 +30,7 @@ from stillsky import (
 )
 from stillsky.background import computeScaleFactors
 from stillsky.diffim.image_difference_run import psfSigma
+from stillsky.diffim.image_difference_task import NoKernelStarsError
 from stillsky.diffim.reference_config import ReferenceLoaderConfig
 from stillsky.diffim.source_schema import sourceSchema
 from stillsky.errors import InvalidPsfError, NoDataError
@@ -452,10 +453,11 @@ def test_kernelStarsAreChosenAndSomeKeptAside(images):
     with pytest.raises(RuntimeError, match="templateSources"):
         taskOf(doSelectSources=True).run(science, selectSources=catalogue, templateExposure=template)
     far = sourcesOf(stars() + (10.0, 10.0, 0.0), science.wcs)
-    with pytest.raises(NoDataError, match="no kernel star"):
+    with pytest.raises(NoKernelStarsError, match="no kernel star") as failure:
         taskOf(doSelectSources=True).run(
             science, selectSources=catalogue, templateExposure=template, templateSources=far
         )
+    assert failure.value.metadata == {"nSources": len(catalogue), "nSelected": len(catalogue), "nMatched": 0}
 
 
 def test_theOrderOfTheKernelStarsDoesNotMatter(images):
@@ -483,7 +485,7 @@ def test_missingSourcesAreDetected(images, caplog):
 def test_cataloguesWithoutColumnsAreRefused(images):
     science, template = images
     catalogue = sourcesOf(stars(), science.wcs)
-    for name in ("coord_ra", "base_PsfFlux_instFlux", "base_SdssShape_xx"):
+    for name in ("coord_ra", "base_PsfFlux_instFlux", "base_SdssShape_xx", "id"):
         poor = catalogue.copy()
         poor.remove_column(name)
         with pytest.raises(ValueError, match=f"wanted.*column.*{name[-6:]}"):

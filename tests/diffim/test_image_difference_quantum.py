@@ -132,6 +132,18 @@ def test_noTemplateIsNoWork(images):
         quantum(context)
 
 
+def test_failuresOfTheDataAreToldFromFailuresOfTheCode(images):
+    context = contextOf(images)
+    context.datasets["exposure"].image.array[...] = np.nan
+    with pytest.raises(pipeBase.UpstreamFailureNoWorkFound, match="finite"):
+        quantum(context)
+    config = ImageDifferenceConfig()
+    config.doSelectSources = True
+    far = Table({name: [1.0] for name in ("coord_ra", "coord_dec", "x", "y")})
+    with pytest.raises(pipeBase.AnnotatedPartialOutputsError):
+        quantum(contextOf(images, templateSources=far), config)
+
+
 def test_modelsOfSubBandsNeedATaskThatTakesThem(images):
     config = ImageDifferenceConfig()
     config.coaddName = "dcr"

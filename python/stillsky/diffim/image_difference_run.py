@@ -14,8 +14,8 @@ from ..psfmatch.psf_fwhm import FWHM_PER_SIGMA, evaluateMeanPsfFwhm
 from ..task_base import assignMetadata
 from .alard_lupton_difference import divideBySum, kernelSum
 from .alard_lupton_inputs import combinedLimit, fiveSigmaMagnitude, limitingMagnitude
-from .kernel_stars import KernelStars, addControl, splitControl
-from .match_sources import pairsWithin
+from .kernel_stars import KernelStars, NoKernelStarsError, addControl, splitControl
+from .match_sources import idsOf, pairsWithin
 from .preconvolve import filterWithPsf, makePrefilter
 from .resampling_noise import ResamplingNoise
 from .zogy_subtract import subtractedTemplate
@@ -157,12 +157,14 @@ class KernelStarChoice:
         matched = np.zeros(len(self.sources), bool)
         matched[[row for _, row in self.matches]] = True
         chosen = np.asarray(found, bool) & matched
-        stars = splitControl(chosen, config.controlStepSize, config.controlRandomSeed, self.sources["id"])
+        stars = splitControl(chosen, config.controlStepSize, config.controlRandomSeed, idsOf(self.sources))
         if not len(stars.kernel):
-            raise NoDataError(
+            counts = {"nSources": len(self.sources), "nSelected": int(np.sum(found)), "nMatched": int(matched.sum())}
+            raise NoKernelStarsError(
                 "doSelectSources: no kernel star is left",
-                found=f"{len(self.sources)} sources, {int(np.sum(found))} selected, {int(matched.sum())} matched",
+                found=f"{len(self.sources)} sources, {counts['nSelected']} selected, {counts['nMatched']} matched",
                 remedy="other limits of sourceSelector",
+                metadata=counts,
             )
         more = []
         if config.doSelectDcrCatalog:

@@ -5,95 +5,34 @@ import os
 
 import lsst.pipe.base as pipeBase
 import numpy as np
-from lsst.pex.config import ConfigurableField
 from lsst.utils.timer import timeMethod
 
-from ..background.scale_variance_task import ScaleVarianceTask
-from ..errors import DomainError, InvalidPsfError
+from ..errors import DomainError, InvalidPsfError, NoDataError
 from ..image import Exposure, MaskedImage
-from ..measure.task import DipoleFitTask, ForcedMeasurementTask
-from ..psfmatch.image_psf_match import subtractAlgorithmRegistry
-from ..task_base import SchemaVerbs, assignMetadata
+from ..task_base import ErrorMetadata, SchemaVerbs, assignMetadata
 from ..threads import numThreads
 from . import image_difference_run as steps
-from . import zogy_task  # noqa: F401 (registers "zogy")
+from . import kernel_stars
 from .alard_lupton_inputs import _summaryRow
-from .decorrelate_task import DecorrelateALKernelSpatialTask
 from .ids import layoutOfDataId, makeIdFactory
-from .image_difference_config import ImageDifferenceFields
-from .image_difference_connections import (
-    ImageDifferenceConnections,
-    ImageDifferenceFromTemplateConnections,
-    coaddNameOf,
-)
 from .image_difference_sources import SourceFinder
-from .match_sources import matchIds, matchOnPixels
+from .image_difference_task_config import ImageDifferenceConfig, ImageDifferenceFromTemplateConfig
+from .match_sources import idsOf, matchIds, matchOnPixels
 from .reference import ReferenceLoader
-from .reference_task import DirectMatchTask
-from .register_task import RegisterTask
 from .resampling_noise import ResamplingNoise
-from .source_finding_task import ApplyApCorrTask, SkyObjectsTask, SourceDetectionTask
 from .source_schema import sourceSchema
-from .star_selector_task import ObjectSizeStarSelectorTask
-from .template_task import GetCoaddAsTemplateTask
 
 __all__ = [
     "ImageDifferenceConfig",
     "ImageDifferenceFromTemplateConfig",
     "ImageDifferenceFromTemplateTask",
     "ImageDifferenceTask",
+    "NoKernelStarsError",
 ]
 
 
-class ImageDifferenceConfig(
-    ImageDifferenceFields, pipeBase.PipelineTaskConfig, pipelineConnections=ImageDifferenceConnections
-):
-    """Configuration of `ImageDifferenceTask`."""
-
-    astrometer = ConfigurableField(target=DirectMatchTask, doc="Matches sources to reference objects; fits no WCS.")
-    sourceSelector = ConfigurableField(target=ObjectSizeStarSelectorTask, doc="Chooses the kernel stars.")
-    subtract = subtractAlgorithmRegistry.makeField("Subtraction: Alard-Lupton or proper.", default="al")
-    decorrelate = ConfigurableField(target=DecorrelateALKernelSpatialTask, doc="Whitens the difference (al only).")
-    detection = ConfigurableField(target=SourceDetectionTask, doc="Finds sources of both signs.")
-    measurement = ConfigurableField(
-        target=DipoleFitTask,
-        doc="Dipole fit: its configuration. The other algorithms are in detectAndMeasure.measurement.plugins.",
-    )
-    applyApCorr = ConfigurableField(target=ApplyApCorrTask, doc="Applies aperture corrections.")
-    forcedMeasurement = ConfigurableField(target=ForcedMeasurementTask, doc="Forced fluxes at the sources.")
-    getTemplate = ConfigurableField(target=GetCoaddAsTemplateTask, doc="Makes the template in pipelines.")
-    scaleVariance = ConfigurableField(target=ScaleVarianceTask, doc="Scales variance planes.")
-    register = ConfigurableField(target=RegisterTask, doc="Relative astrometry of the template.")
-    skySources = ConfigurableField(target=SkyObjectsTask, doc="Empty positions.")
-
-    def setDefaults(self):
-        super().setDefaults()
-        kernel = self.subtract["al"].kernel
-        kernel.name = "AL"
-        kernel.active.fitForBackground = True
-        kernel.active.spatialKernelOrder = 1
-        kernel.active.spatialBgOrder = 2
-        self.detection.thresholdPolarity = "both"
-        self.detection.thresholdValue = 5.0
-        self.detection.thresholdType = "pixel_stdev"
-        self.detection.reEstimateBackground = False
-
-    def validate(self):
-        super().validate()
-        try:
-            coaddNameOf(self)
-        except DomainError as error:
-            self._refuse("coaddName", str(error))
-
-
-class ImageDifferenceFromTemplateConfig(
-    ImageDifferenceConfig, pipelineConnections=ImageDifferenceFromTemplateConnections
-):
-    """Configuration of `ImageDifferenceFromTemplateTask`."""
-
-    def setDefaults(self):
-        super().setDefaults()
-        self.coaddName = "goodSeeing"
+class NoKernelStarsError(ErrorMetadata, kernel_stars.NoKernelStarsError, pipeBase.AlgorithmError):
+    """No source is both a star and in the other catalogue, as a repeatable failure of a pipeline task."""
 
 
 class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
@@ -158,7 +97,7 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
                              ("forcedMeasurement", "doForcedMeasurement"), ("skySources", "doSkySources")):  # fmt: skip
             if getattr(config, wanted):
                 self.makeSubtask(name)
-        self.detected, self.debug, self.figures = None, {}, {}
+        self.detected, self.quality, self.debug, self.figures = None, None, {}, {}
 
     def _loader(self, given):
         """Reference objects; None when pipelines will give them."""
@@ -201,15 +140,22 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
         self.checkTemplateIsSufficient(template)
         if inputs.get("referenceCatalog") is not None:
             self.astrometer.refObjLoader = ReferenceLoader(inputs["referenceCatalog"], self.config.refObjLoader)
-        outputs = self.run(
-            exposure,
-            selectSources=inputs.get("selectSources"),
-            templateExposure=template,
-            templateSources=inputs.get("templateSources"),
-            idFactory=self._ids(butlerQC.quantum.dataId),
-            calexpBackgroundExposure=inputs.get("calexpBackground"),
-            overwrite=True,  # what was read belongs to this quantum alone
-        )
+        try:
+            steps.prepared(exposure, "science image")
+        except NoDataError as error:
+            raise pipeBase.UpstreamFailureNoWorkFound(str(error)) from error
+        try:
+            outputs = self.run(
+                exposure,
+                selectSources=inputs.get("selectSources"),
+                templateExposure=template,
+                templateSources=inputs.get("templateSources"),
+                idFactory=self._ids(butlerQC.quantum.dataId),
+                calexpBackgroundExposure=inputs.get("calexpBackground"),
+                overwrite=True,  # what was read belongs to this quantum alone
+            )
+        except pipeBase.AlgorithmError as error:
+            raise pipeBase.AnnotatedPartialOutputsError.annotate(error, self, log=self.log) from error
         if outputs.diaSources is None:
             del outputs.diaSources
         butlerQC.put(outputs, outputRefs)
@@ -450,7 +396,7 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
             if config.doAddMetrics:
                 self.quality = steps.KernelQuality(self, science, template)
                 selectSources = self.quality.withColumns(selectSources)
-            choice = steps.KernelStarChoice(self, science, selectSources, templateSources)
+            choice = self._chooseStars(science, selectSources, templateSources)
             kernelSources = choice.kernelSources
             assignMetadata(self.metadata, {"nKernelSources": len(choice.stars.kernel),
                                            "nControlSources": len(choice.stars.control)})  # fmt: skip
@@ -462,6 +408,14 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
         if config.doAddMetrics and choice is not None:
             self.quality.fill(choice, made, science)
         return made, science, choice, selectSources, residuals
+
+    def _chooseStars(self, science, selectSources, templateSources):
+        try:
+            return steps.KernelStarChoice(self, science, selectSources, templateSources)
+        except kernel_stars.NoKernelStarsError as error:
+            raise NoKernelStarsError(
+                *error.args, found=error.found, remedy=error.remedy, metadata=error.metadata
+            ) from error
 
     def _registered(self, science, template, selectSources, templateSources, choice):
         """(template on the science grid, how that correlates its noise, residuals by source)."""
@@ -512,12 +466,14 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
     def _matchSources(self, sources, difference, selectSources):
         """Fill srcMatchId and refMatchId."""
         radius = self.config.diaSourceMatchRadius
+        if difference.wcs is None:
+            raise DomainError("doMatchSources: wanted images with a WCS, they have none")
         if selectSources is None:
             self.log.warning("No sources of the science image are given: srcMatchId stays 0")
         elif len(selectSources):
             pixels = radius * np.radians(1 / 3600) / float(difference.wcs.pixelScale())
             rows, partners = matchOnPixels(sources, selectSources, pixels)
-            sources["srcMatchId"][:] = matchIds(len(sources), rows, partners, selectSources["id"])
+            sources["srcMatchId"][:] = matchIds(len(sources), rows, partners, idsOf(selectSources))
         found = self.astrometer.loadAndMatch(difference, sources, radius)
         sources["refMatchId"][:] = matchIds(len(sources), found.rows, found.partners, found.refCat["id"])
 

@@ -4,9 +4,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import DomainError
+from ..errors import DomainError, NoDataError
 
-__all__ = ["KernelStars", "addControl", "splitControl"]
+__all__ = ["KernelStars", "NoKernelStarsError", "addControl", "splitControl"]
+
+
+class NoKernelStarsError(NoDataError):
+    """No source is both a star and in the other catalogue.
+
+    Attributes
+    ----------
+    metadata : `dict`
+        nSources, nSelected, nMatched.
+    """
+
+    def __init__(self, *args, metadata=None, **parts):
+        super().__init__(*args, **parts)
+        self.metadata = dict(metadata or {})
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 import numpy as np
 from scipy.spatial import cKDTree
 
+from ..errors import DomainError
 from .register import SourceMatches, skyPositions, sourcePositions
 
-__all__ = ["matchClosest", "matchIds", "matchOnPixels", "matchSky", "pairsWithin"]
+__all__ = ["idsOf", "matchClosest", "matchIds", "matchOnPixels", "matchSky", "pairsWithin"]
 
 _ARCSEC = np.radians(1 / 3600)
 
@@ -57,6 +58,13 @@ def matchSky(sources, references, radius):
 def matchOnPixels(sources, others, radius):
     """`matchClosest` in pixels, by the centroid columns of two tables of one pixel grid."""
     return matchClosest(*(np.column_stack(sourcePositions(table)) for table in (sources, others)), radius)
+
+
+def idsOf(table):
+    """The column id of a table, int64; DomainError when it has none."""
+    if "id" not in table.colnames:
+        raise DomainError(f"sources: wanted a column id, given {table.colnames}")
+    return np.asarray(table["id"], np.int64)
 
 
 def matchIds(length, rows, partners, ids):
