@@ -140,6 +140,8 @@ _LAZY = {
     "AlardLuptonPreconvolveSubtractTask": "diffim.alard_lupton_score_task",
     "AlardLuptonSubtractConfig": "diffim.alard_lupton_task",
     "AlardLuptonSubtractTask": "diffim.alard_lupton_task",
+    "DecorrelateALKernelTiledTask": "diffim.alard_lupton_task",
+    "InsufficientKernelSourcesError": "diffim.alard_lupton_task",
     "ScienceSourceSelectorConfig": "diffim.science_selector_task",
     "ScienceSourceSelectorTask": "diffim.science_selector_task",
     "SimplifiedSubtractConfig": "diffim.alard_lupton_task",

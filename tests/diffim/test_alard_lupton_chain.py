@@ -5,6 +5,7 @@ import types
 import numpy as np
 import pytest
 from alard_lupton_scenes import CALIB, makeImage, makeSources, makeStars
+from scipy.signal import fftconvolve
 
 from stillsky.diffim.alard_lupton_score_task import (
     AlardLuptonPreconvolveSubtractConfig,
@@ -17,11 +18,13 @@ from stillsky.diffim.detect_measure_task import (
     DetectAndMeasureScoreTask,
     DetectAndMeasureTask,
 )
+from stillsky.diffim.resampling_noise import resamplingOf
 from stillsky.diffim.template_task import GetTemplateConfig, GetTemplateTask
-from stillsky.geom import Box2I
+from stillsky.geom import AffineTransform, Box2I
 from stillsky.image import makeExposure
+from stillsky.kernel import FixedKernel
 from stillsky.meta import FilterLabel
-from stillsky.psf import GaussianPsf
+from stillsky.psf import CoaddPsf, CoaddPsfComponent, GaussianPsf, WarpedPsf
 from stillsky.wcs import SkyMap, TractInfo, makeCdMatrix, makeTanWcs
 
 SIZE = 320
@@ -31,25 +34,25 @@ NEW = np.array([(90.3, 120.8, 300.0), (150.6, 210.2, 260.0), (228.4, 95.5, 320.0
 GONE = np.array([(120.2, 70.6, 300.0)])
 
 
-def coadds(stars):
+def coadds(stars, size=560, gone=True):
     """Patches of one tract, rotated by 20 degrees, with the stars and what is gone since."""
-    box = Box2I((0, 0), (560, 560))
+    box = Box2I((0, 0), (size, size))
     wcs = makeTanWcs(box.center, CENTER, makeCdMatrix(0.2 / 3600, np.radians(20)))
-    tract = TractInfo(0, wcs, box, (280, 280), 20)
-    everything = np.concatenate([stars, GONE])
+    tract = TractInfo(0, wcs, box, (size // 2, size // 2), 20)
+    everything = np.concatenate([stars, GONE]) if gone else stars
     x, y = wcs.skyToPixel(*WCS.pixelToSky(everything[:, 0], everything[:, 1]))
     rng = np.random.default_rng(11)
     exposures, dataIds = [], []
     for patch in tract:
         area = patch.outerBBox
-        image = rng.normal(0, 0.4, area.shape)
+        image = rng.normal(0, 1.0, area.shape)
         gx, gy = np.arange(area.minX, area.maxX + 1), np.arange(area.minY, area.maxY + 1)
         for cx, cy, flux in zip(x, y, everything[:, 2]):
             along, across = (np.exp(-0.5 * ((g - c) / 1.9) ** 2) for g, c in ((gx, cx), (gy, cy)))
             image += flux / (2 * np.pi * 1.9**2) * np.outer(across, along)
         exposures.append(
             makeExposure(
-                image.astype(np.float32), variance=0.16, psf=GaussianPsf(31, 31, 1.9), wcs=wcs, xy0=area.min,
+                image.astype(np.float32), variance=1.0, psf=GaussianPsf(31, 31, 1.9), wcs=wcs, xy0=area.min,
                 photoCalib=CALIB, filter=FilterLabel(band="r", physical="r-1"),
             )
         )  # fmt: skip
@@ -111,6 +114,54 @@ def test_templateFitsTheSubtraction(chain):
     assert metadata["templatePsfSize"] < metadata["sciencePsfSize"]
     assert metadata["nPsfSources"] >= 8
     assert metadata["differenceFootprintRatioMean"] < 0.05
+
+
+def test_resampledNoiseOfTheTemplateIsMadeWhiteToo():
+    """The template remembers its resampling in its PSF; without that, significances would be 4 percent wrong (B3)."""
+    size = 500
+    wcs = makeTanWcs((250.0, 250.0), CENTER, makeCdMatrix(0.2 / 3600))
+    _, exposures, dataIds = coadds(np.zeros((0, 3)), 880, gone=False)
+    rng = np.random.default_rng(4)
+    science = makeExposure(
+        rng.normal(0, 1, (size, size)).astype(np.float32), variance=1.0, psf=GaussianPsf(31, 31, 2.4), wcs=wcs,
+        photoCalib=CALIB, filter=FilterLabel(band="r", physical="r-1"),
+    )  # fmt: skip
+    knowing = GetTemplateTask(config=GetTemplateConfig()).run({0: exposures}, science.bbox, wcs, {0: dataIds}, "r-1")
+    knowing = knowing.template
+    assert isinstance(knowing.psf, CoaddPsf)
+    ignorant = knowing.copy()
+    ignorant.psf = GaussianPsf(31, 31, 1.9)
+    axis = np.arange(-15, 16)
+    kernel = np.exp(-0.5 * np.add.outer(axis**2, axis**2) / (2.4**2 - 1.9**2))
+    scatter = []
+    for template in (knowing, ignorant):
+        task = AlardLuptonSubtractTask(config=AlardLuptonSubtractConfig())
+        made = task.run(template, science, psfMatchingKernel=FixedKernel(kernel / kernel.sum())).difference
+        chi = (made.image.array / np.sqrt(made.variance.array))[30:-30, 30:-30]
+        stamp = made.psf.computeKernelImage((250.0, 250.0)).array
+        filtered = fftconvolve(chi, stamp[::-1, ::-1], mode="valid") / np.sqrt(np.sum(stamp**2))
+        scatter.append(filtered.std())
+    assert scatter[0] == pytest.approx(1, abs=0.02)
+    assert scatter[1] > scatter[0] + 0.03
+
+
+def test_whichPsfsTellOfAResampling():
+    psf, white = GaussianPsf(31, 31, 1.9), np.ones((1, 1))
+    half = AffineTransform(((1, 0), (0, 1)), (0.5, 0.0))  # source to destination
+    noise = resamplingOf(WarpedPsf(psf, half), (100.0, 100.0))
+    reach = noise(50.0, 50.0).shape[0] // 2
+    assert noise(50.0, 50.0)[reach, reach + 1] > 0.1 > noise(50.0, 50.0)[reach + 1, reach]
+    assert resamplingOf(psf, (0.0, 0.0)) is None
+    box = Box2I((0, 0), (100, 100))
+    other = makeTanWcs((10.3, 20.4), CENTER, makeCdMatrix(0.2 / 3600))
+    third = makeTanWcs((-80.0, 20.0), CENTER, makeCdMatrix(0.2 / 3600))
+    assert resamplingOf(CoaddPsf([CoaddPsfComponent(psf, box, WCS)], WCS), (0.0, 0.0)) is None
+    both = resamplingOf(
+        CoaddPsf([CoaddPsfComponent(psf, box, other), CoaddPsfComponent(psf, box, third)], WCS), (0.0, 0.0)
+    )
+    # each position has the noise of the input that holds it: a whole number of pixels resamples nothing
+    assert both(170.0, 160.0).shape != white.shape and np.abs(both(170.0, 160.0)).sum() > 1.3
+    assert np.abs(both(300.0, 160.0)).sum() == pytest.approx(1, abs=0.05)
 
 
 def test_differenceIsDetectedAndMeasured(chain):

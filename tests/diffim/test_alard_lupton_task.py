@@ -10,6 +10,7 @@ from alard_lupton_scenes import BORDER, CALIB, WCS, clipped, makeImage, makeSour
 from astropy.table import Table
 from lsst.pex.config import FieldValidationError
 
+from stillsky.diffim.alard_lupton_sources import affordableSources
 from stillsky.diffim.alard_lupton_task import (
     AlardLuptonSubtractConfig,
     AlardLuptonSubtractTask,
@@ -437,6 +438,44 @@ def test_kernelSumIsThatOfEveryPixel():
     assert abs(results.difference.image.array[inner].sum()) < 2e-3 * flux
     sky = results.difference.variance.array[results.matchedScience.image.array < 0.003]
     assert np.median(sky) == pytest.approx(2e-4, rel=0.1)
+
+
+def test_kernelHasTheSizeOfThePairOfPsfs():
+    """Convolving the science image: the kernel is derived from both widths, not from one of them twice (F2)."""
+    template, science = pair(2.0, 3.4)
+    task = taskOf(mode="convolveScience")
+    results = task.run(template, science, makeSources(STARS, 1.0, 2.0))
+    widths = task.sciencePsfSize, task.templatePsfSize
+    assert task.matchedPsfSize == widths[1] and widths[0] < widths[1]
+    wanted = task.makeKernel.makeKernelBasisList(*widths)[0].width
+    assert results.psfMatchingKernel.width == wanted
+    assert wanted != task.makeKernel.makeKernelBasisList(widths[1], widths[1])[0].width
+
+
+def test_backgroundOfAConvolvedScienceImageIsScaledToo():
+    """With another flux scale the background of the fit must be divided as well (C3)."""
+    template, science = pair(2.0, 2.4)
+    science.image.array[...] *= 1.25
+    science.image.array[...] += 40.0
+    science.variance.array[...] *= 1.25**2
+    task = taskOf(mode="convolveScience", doSubtractBackground=True)
+    results = task.run(template, science, makeSources(STARS, 1.0, 2.0))
+    assert results.backgroundModel(128.0, 128.0) == pytest.approx(40, abs=0.3)
+    assert clipped(results.difference)[0] == pytest.approx(0, abs=0.3)
+
+
+def test_fitsThatWouldTakeLongLeaveOutTheFaintest(usual):
+    basis = usual.task.makeKernel.makeKernelBasisList(usual.task.templatePsfSize, usual.task.sciencePsfSize)
+    perStar = 1.0 / affordableSources(basis[0].width, len(basis), 1.0)
+    task = taskOf(maxKernelFitSeconds=10.5 * perStar)
+    chosen = task.run(usual.template, usual.science, makeSources(STARS)).kernelSources
+    left = task.metadata["kernelSourcesSkipped"]
+    assert 9 <= len(chosen) <= 11 and left > 0 and len(chosen) + left == len(usual.results.kernelSources)
+    dropped = set(usual.results.kernelSources["id"]) - set(chosen["id"])
+    fluxes = dict(zip(usual.results.kernelSources["id"], usual.results.kernelSources["base_PsfFlux_instFlux"]))
+    assert max(fluxes[i] for i in dropped) < min(fluxes[i] for i in chosen["id"])
+    assert usual.task.metadata["kernelSourcesSkipped"] == 0
+    assert affordableSources(35, 31, 120.0) > 1000  # what maxKernelSources lets through anyway
 
 
 # ----------------------------------------------------------------------------------------------------- input

@@ -22,7 +22,8 @@ from .alard_lupton_config import AlardLuptonSubtractFields, configureSelector
 from .alard_lupton_difference import kernelSum
 from .decorrelate_config import DecorrelateConfig
 from .decorrelate_task import DecorrelateALKernelTask
-from .difference_metrics import computeDifferenceImageMetrics, discFootprints
+from .difference_metrics import computeDifferenceImageMetrics, discFootprints, footprintChi2
+from .resampling_noise import resamplingOf
 from .science_selector_task import ScienceSourceSelectorTask
 
 __all__ = [
@@ -243,15 +244,26 @@ class AlardLuptonSubtractBaseTask(SchemaVerbs, pipeBase.PipelineTask):
 
     def _choose(self, selector, sources, convolved, reference, science, widths, preconvolved, isolate=False):
         config = self.config
-        size = self.makeKernel.makeKernelBasisList(*widths)[0].width
+        basis = self.makeKernel.makeKernelBasisList(*widths)
+        size = basis[0].width
         found = selector.selectSources(sources)
         selected = np.asarray(found.selected)
         if isolate or "doIsolated" in getattr(found, "skipped", ()):
             selected = starting.isolatedSources(sources, selected, size, science.wcs)
         area = starting.kernelSourceArea(science.bbox, size, preconvolved, config.restrictKernelEdgeSources)
-        return starting.selectKernelSources(
+        chosen = starting.selectKernelSources(
             sources, selected, convolved, reference, area, size, config.excludeMaskPlanes, config.maxKernelSources
         )
+        if not config.maxKernelFitSeconds:
+            return chosen
+        kept = starting.brightestSources(
+            chosen, starting.affordableSources(size, len(basis), config.maxKernelFitSeconds)
+        )
+        if len(kept) < len(chosen):
+            self.log.warning("%d kernel stars are left out to keep the fit within %g seconds",
+                             len(chosen) - len(kept), config.maxKernelFitSeconds)  # fmt: skip
+        assignMetadata(self.metadata, {"kernelSourcesSkipped": len(chosen) - len(kept)})
+        return kept
 
     def _background(self, result):
         """What the kernel fit found, or 0 where it is not to be subtracted."""
@@ -309,6 +321,8 @@ class AlardLuptonSubtractBaseTask(SchemaVerbs, pipeBase.PipelineTask):
             templateMatched=templateMatched,
             preConvMode=preConvMode,
             kernelSum=None if templateMatched else atCenter,
+            # a template of patches is resampled: its noise is correlated before any matching
+            templateCorrelation=None if self.config.compat else resamplingOf(template.psf, center),
         ).correctedExposure
         if not templateMatched and callable(total):
             # the variance plane was divided by the sum at the centre, the image by that of each pixel
@@ -361,7 +375,7 @@ class AlardLuptonSubtractBaseTask(SchemaVerbs, pipeBase.PipelineTask):
         if sources is not None and "sky_source" in sources.colnames:
             sky = discFootprints(*_positions(sources[np.asarray(sources["sky_source"], bool)]), radius, box)
         metrics = computeDifferenceImageMetrics(science, difference, stars, sky)
-        chi2 = _chi2(difference, stars)
+        chi2 = footprintChi2(difference, stars)
         metrics["differenceFootprintChi2Mean"] = float(np.mean(chi2)) if len(chi2) else np.nan
         metrics["differenceFootprintChi2Median"] = float(np.median(chi2)) if len(chi2) else np.nan
         metrics["fiveSigmaDifferenceMagnitude"] = inputs.fiveSigmaMagnitude(difference)
@@ -385,16 +399,3 @@ def _positions(table):
     if names is None:
         return np.zeros(0), np.zeros(0)  # sky positions alone: no figure of merit
     return tuple(np.asarray(table[name], float) for name in names)
-
-
-def _chi2(exposure, footprints):
-    """Mean of squared pixel over variance in each footprint; pixels without either do not count."""
-    xy0 = tuple(int(v) for v in exposure.maskedImage.xy0)
-    found = []
-    for footprint in footprints:
-        spans = footprint.spans.clipped(exposure.bbox)
-        image, variance = (spans.flatten(p.array, xy0).astype(float) for p in (exposure.image, exposure.variance))
-        good = np.isfinite(image) & np.isfinite(variance) & (variance > 0)
-        if good.any():
-            found.append(float(np.mean(image[good] ** 2 / variance[good])))
-    return np.array(found)

@@ -111,6 +111,12 @@ class AlardLuptonSubtractFields(Config):
             "reference": "the template unless it is wider than the science image in x and in y",
         },
     )
+    maxKernelFitSeconds = RangeField(
+        dtype=float,
+        doc="Kernel stars whose fit would take longer on a slow core are left out, the faintest first; 0: no limit.",
+        default=120.0,
+        min=0.0,
+    )
     assumeCalibrated = Field(
         dtype=bool,
         doc="Go on without photometric calibrations: both images have the same flux unit, or the kernel takes up the"
@@ -120,6 +126,7 @@ class AlardLuptonSubtractFields(Config):
     compat = Field(
         dtype=bool,
         doc="As the reference: with the science image convolved only that image is divided by the kernel sum; the"
-        " pre-filter is the reflected PSF; autoRule reference. Decorrelation has a compat of its own.",
+        " pre-filter is the reflected PSF; autoRule reference; the noise of a resampled template counts as white."
+        " Decorrelation has a compat of its own.",
         default=False,
     )

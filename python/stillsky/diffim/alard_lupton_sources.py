@@ -8,9 +8,17 @@ from scipy.spatial import cKDTree
 from ..errors import NoDataError
 from ..psfmatch.candidates_selection import sourcePosition, stampsOnBothImages
 
-__all__ = ["InsufficientKernelSourcesError", "isolatedSources", "kernelSourceArea", "selectKernelSources"]
+__all__ = [
+    "InsufficientKernelSourcesError",
+    "affordableSources",
+    "brightestSources",
+    "isolatedSources",
+    "kernelSourceArea",
+    "selectKernelSources",
+]
 
 _log = logging.getLogger("stillsky.diffim")
+_OPERATIONS_PER_SECOND = 2e9
 _ENOUGH = 30  # isolated stars that make crowded ones dispensable
 _FLUXES = ("slot_PsfFlux_instFlux", "base_PsfFlux_instFlux")
 
@@ -68,20 +76,37 @@ def selectKernelSources(sources, selected, template, reference, area, kernelSize
         stamps = stampsOnBothImages(rows, template[area], reference[area], kernelSize, excludePlanes)
     kept = np.array([stamp.source.index for stamp in stamps], int)
     _log.info("%d of %d sources are fit for the kernel", len(kept), len(sources))
-    if 0 < maxSources < len(kept):
-        kept = np.sort(kept[_brightest(sources, kept, maxSources)])
-    return sources[kept]
+    kept = sources[kept]
+    return brightestSources(kept, maxSources) if maxSources > 0 else kept
 
 
-def _brightest(sources, rows, n):
-    """Positions, within rows, of the n highest signal-to-noise ratios; NaN come last."""
-    ratio = np.full(len(rows), np.nan)
+def brightestSources(sources, n):
+    """The n sources of highest PSF signal-to-noise ratio, in their order; those without one come last."""
+    if len(sources) <= n:
+        return sources
+    ratio = np.full(len(sources), np.nan)
     name = next((f for f in _FLUXES if f in sources.colnames and f + "Err" in sources.colnames), None)
     if name is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.asarray(sources[name], float)[rows] / np.asarray(sources[name + "Err"], float)[rows]
+            ratio = np.asarray(sources[name], float) / np.asarray(sources[name + "Err"], float)
     rating = np.where(np.isnan(ratio), -np.inf, ratio)
-    return np.argsort(-rating, kind="stable")[:n]
+    return sources[np.sort(np.argsort(-rating, kind="stable")[:n])]
+
+
+def affordableSources(kernelSize, nBasis, seconds):
+    """How many kernel stars a fit takes within a time, from its number of operations: the same on every machine.
+
+    Parameters
+    ----------
+    kernelSize : `int`
+        Pixels; stamps have the side ``2 kernelSize + 1``.
+    nBasis : `int`
+        Basis functions of the kernel.
+    seconds : `float`
+        Of a slow core.
+    """
+    operations = (2 * kernelSize + 1) ** 2 * nBasis * (4 * kernelSize + nBasis)  # convolutions, normal equations
+    return max(1, int(seconds * _OPERATIONS_PER_SECOND / operations))
 
 
 def isolatedSources(sources, selected, kernelSize, wcs=None):

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..detection import Footprint, FootprintSet, SpanSet, makePeaks
 
-__all__ = ["computeDifferenceImageMetrics", "discFootprints", "maskMetrics"]
+__all__ = ["computeDifferenceImageMetrics", "discFootprints", "footprintChi2", "maskMetrics"]
 
 
 def discFootprints(x, y, radius, region):
@@ -66,6 +66,32 @@ def _levels(masked, footprints):
         values = np.abs(footprint.spans.clipped(masked.bbox).flatten(masked.image.array, xy0).astype(float))
         values = values[np.isfinite(values)]
         out.append(values.mean() if len(values) else np.nan)
+    return np.array(out)
+
+
+def footprintChi2(difference, footprints):
+    """Mean squared pixel over its variance in each footprint.
+
+    Parameters
+    ----------
+    difference : Exposure or MaskedImage
+        Pixels that are not finite, or without a positive variance, do not count.
+    footprints : `FootprintSet`
+
+    Returns
+    -------
+    chi2 : `numpy.ndarray`
+        One number for each footprint with a pixel that counts; 1 where noise alone is left.
+    """
+    masked = getattr(difference, "maskedImage", difference)
+    xy0 = tuple(int(v) for v in masked.xy0)
+    out = []
+    for footprint in footprints:
+        spans = footprint.spans.clipped(masked.bbox)
+        image, variance = (spans.flatten(p.array, xy0).astype(float) for p in (masked.image, masked.variance))
+        good = np.isfinite(image) & np.isfinite(variance) & (variance > 0)
+        if good.any():
+            out.append(float(np.mean(image[good] ** 2 / variance[good])))
     return np.array(out)
 
 

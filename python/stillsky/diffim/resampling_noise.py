@@ -6,12 +6,16 @@ Near an interpolated pixel the correlation of neighbours is positive: the varian
 right for each pixel, is too small for anything as wide as a star.
 """
 
+import math
+
 import numpy as np
 
+from ..errors import StillskyError
+from ..psf import CoaddPsf, WarpedPsf
 from ..warp import WarpingKernel
 from ..warp.mapping import asFunction
 
-__all__ = ["ResamplingNoise"]
+__all__ = ["ResamplingNoise", "resamplingOf"]
 
 _SAMPLES = 1000  # positions over which the sub-pixel phases are averaged
 _SPREAD = 400  # pixels: side of the square that they lie in
@@ -100,3 +104,53 @@ class ResamplingNoise:
     def _weights(self, position):
         index = np.round(position * _FRACTIONS).astype(np.int64)
         return index // _FRACTIONS, self._table[index % _FRACTIONS]
+
+
+def resamplingOf(psf, position):
+    """How the noise of an image is correlated, from a PSF that remembers the last resampling of the image.
+
+    Parameters
+    ----------
+    psf : `stillsky.psf.Psf`
+        A `CoaddPsf` of inputs on other grids (templates made of patches have it), or a `WarpedPsf`.
+    position : (`float`, `float`)
+        Parent pixels; a WarpedPsf's transform is linearised there.
+
+    Returns
+    -------
+    noise : callable (x, y) -> autocorrelation, or None
+        See `ResamplingNoise`. None for any other PSF, or one on the grid of its inputs: white noise as far as is known.
+        The inputs' own noise is taken as white, and at every position one input counts.
+    """
+    if isinstance(psf, WarpedPsf):
+        try:
+            return ResamplingNoise(psf.linearized(position), psf.warpingKernelName)
+        except StillskyError:
+            return None
+    if not isinstance(psf, CoaddPsf) or psf.coaddWcs is None:
+        return None
+    grids = {}
+    for component in psf.components:
+        if component.wcs is not None and component.wcs != psf.coaddWcs:
+            grids.setdefault(component.wcs, []).append(component.bbox)
+    return _NoiseOfInputs(psf.coaddWcs, grids, psf.warpingKernelName) if grids else None
+
+
+class _NoiseOfInputs:
+    """`ResamplingNoise` of the first input whose box holds a position; of the first one where none does."""
+
+    def __init__(self, wcs, grids, kernelName):
+        self._wcs = wcs
+        self._grids = [(other, boxes, ResamplingNoise((wcs, other), kernelName)) for other, boxes in grids.items()]
+
+    def __call__(self, x, y):
+        if len(self._grids) == 1:
+            return self._grids[0][2](x, y)
+        sky = self._wcs.pixelToSky(x, y)
+        for other, boxes, noise in self._grids:
+            px, py = (float(v) for v in other.skyToPixel(*sky))
+            if math.isfinite(px) and math.isfinite(py):
+                at = (math.floor(px + 0.5), math.floor(py + 0.5))
+                if any(box.contains(at) for box in boxes):
+                    return noise(x, y)
+        return self._grids[0][2](x, y)
