@@ -199,9 +199,9 @@ class _Smoothed:
         self.shape = image.shape
         if sigma is None:
             self.half, self.width = 0, 0
-            self.image = np.array(image)
-            self.variance = variance
+            self.image, self.variance, self._isCopy = image, variance, False
             if missing:
+                self._own()
                 self.image[(asMaskArray(masked.mask, self.shape) & missing) != 0] = np.nan
         else:
             self.width = _core.gaussianKernelWidth(sigma, nSigma)
@@ -210,7 +210,13 @@ class _Smoothed:
             whole = _core.smoothGaussian(image, variance, mask, missing, sigma, self.width)
             inner = tuple(slice(self.half, max(self.half, n - self.half)) for n in image.shape)
             self.image, self.variance = (plane[inner] for plane in whole)
+            self._isCopy = True
         self.origin = (self.xy0[0] + self.half, self.xy0[1] + self.half)
+
+    def _own(self):
+        """A copy of the image before pixels of it change: without smoothing it is the caller's."""
+        if not self._isCopy:
+            self.image, self._isCopy = np.array(self.image), True
 
     @property
     def box(self):
@@ -224,6 +230,7 @@ class _Smoothed:
         """Set pixels to 0 that the planes touch: the kernel spreads a mask over its whole box."""
         bits = mask.bitmask(list(planes), ignoreMissing=True) if planes else 0
         if bits:
+            self._own()
             SpanSet.fromMask(mask, bits).dilated(self.half, "box").clipped(self.box).setImage(
                 self.image, 0, self.origin
             )

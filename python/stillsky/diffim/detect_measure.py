@@ -23,6 +23,8 @@ from ..detection import (
 )
 from ..detection.config import detectionKeywords
 from ..errors import DomainError, InvalidPsfError, NoDataError, ShapeError
+from ..geom import Box2I
+from ..image import Image, MaskedImage
 from ..measure import measureSources
 from .candidate_features import candidateFeatures, flagCandidates, kernelUncertainty
 from .detect_errors import BadSubtractionError, NoDiaSourcesError
@@ -36,6 +38,7 @@ __all__ = ["DetectAndMeasureResult", "checkResult", "checkSourceFlags", "detectA
 
 _log = logging.getLogger("stillsky.diffim")
 _DETECTION_PLANES = ("DETECTED", "DETECTED_NEGATIVE")
+_BAND = 256  # rows of which a background is evaluated at once
 
 
 @dataclass
@@ -143,7 +146,9 @@ def detectAndMeasure(
 
 def checkSourceFlags(config, extraPlanes=()):
     """DomainError when badSourceFlags names a flag that the table will not have."""
-    known = sourceColumns() | {f"base_PixelFlags_flag_{p.lower()}{s}" for p in extraPlanes for s in ("", "Center", "CenterAll")}
+    known = sourceColumns() | {
+        f"base_PixelFlags_flag_{p.lower()}{s}" for p in extraPlanes for s in ("", "Center", "CenterAll")
+    }
     unknown = [name for name in config.badSourceFlags if name not in known]
     if unknown:
         raise DomainError(f"badSourceFlags: no such column: {', '.join(unknown)}")
@@ -246,26 +251,21 @@ class _Job:
     def _subtractBackground(self):
         """Two passes: a fine background shows the sources that the one to be subtracted must leave out."""
         config, searched = self.config, self.difference if self.score is None else self.score
-        pixels = searched.image.array
-        kept = pixels.copy()
         try:
             fine = fitBackground(self.difference.maskedImage, config.subtractInitialBackground, isNanSafe=True)
-            if fine is not None:
-                pixels -= fine.imageArray(self.difference.bbox, dtype=pixels.dtype)
+            flat = searched.image.array if fine is None else _less(searched.image.array, fine, searched.bbox)
             # only the mask is wanted: no peaks of complex footprints
-            self._search(searched, clear=True, doTempLocalBackground=False)
+            image = MaskedImage(Image(flat, searched.xy0), searched.mask, searched.variance)
+            self._search(image, clear=True, doTempLocalBackground=False)
+            del image, flat
         except NoDataError as error:
             _log.warning("no background: %s", error)
             return
-        finally:
-            pixels[:] = kept
-        del kept
         self._shareMask(searched)
         coarse = fitBackground(self.difference.maskedImage, config.subtractFinalBackground, isNanSafe=True)
         if coarse is not None:
             for exposure in filter(None, (self.difference, self.score)):
-                array = exposure.image.array
-                array -= coarse.imageArray(self.difference.bbox, dtype=array.dtype)
+                _less(exposure.image.array, coarse, exposure.bbox, out=exposure.image.array)
             self.background = coarse
 
     def _shareMask(self, searched, planes=_DETECTION_PLANES):
@@ -493,6 +493,16 @@ def _sigmaOf(psf):
     if not (np.isfinite(sigma) and sigma > 0):
         raise InvalidPsfError(f"detectAndMeasure: the PSF of the difference has the width {sigma}")
     return sigma
+
+
+def _less(pixels, background, bbox, out=None):
+    """Pixels less a background, by bands of rows: beyond the result no plane is needed."""
+    out = np.empty_like(pixels) if out is None else out
+    for start in range(0, bbox.height, _BAND):
+        rows = slice(start, min(start + _BAND, bbox.height))
+        band = Box2I((bbox.minX, bbox.minY + start), (bbox.width, rows.stop - start))
+        np.subtract(pixels[rows], background.imageArray(band, dtype=pixels.dtype), out=out[rows])
+    return out
 
 
 def _clear(mask, planes):
