@@ -9,6 +9,7 @@ from astropy.table import Table
 from lsst.pex.config import FieldValidationError
 
 import stillsky as sky
+from stillsky.cli import main
 from stillsky.diffim.config import SubtractConfig
 from stillsky.diffim.noise_covariance import NoiseCovariance
 from stillsky.sim import simulatePair
@@ -142,10 +143,21 @@ def _aperturePulls(out, radius):
     return np.asarray(table[prefix + "instFlux"] / table[prefix + "instFluxErr"])[good]
 
 
-def test_errorsOfSourcesFollowTheCovariance(pair):
-    tables = [sky.subtract(*pair, config=_config(doCovariance=k, doDecorrelation=False)).sources for k in (False, True)]
-    assert len(tables[0]) == len(tables[1]) > 0
+def test_errorsOfSourcesFollowTheCovariance(pair, tmp_path):
+    """In the table of sources, and in forced photometry from the files."""
+    config = _config(doDecorrelation=False)
+    plain = sky.subtract(*pair, config=config).sources
+    config.doCovariance = True
+    out = sky.subtract(*pair, config=config)
+    assert len(plain) == len(out.sources) > 0
     for name in ("base_PsfFlux_instFluxErr", "base_CircularApertureFlux_12_0_instFluxErr"):
-        ratio = np.asarray(tables[1][name]) / np.asarray(tables[0][name])
+        ratio = np.asarray(out.sources[name]) / np.asarray(plain[name])
         assert np.all(ratio[np.isfinite(ratio)] > 1.02), name
-    np.testing.assert_array_equal(tables[0]["base_PsfFlux_instFlux"], tables[1]["base_PsfFlux_instFlux"])
+    np.testing.assert_array_equal(plain["base_PsfFlux_instFlux"], out.sources["base_PsfFlux_instFlux"])
+    out.write(tmp_path / "r", picture=False, report=False)
+    argv = ["forced", f"{tmp_path}/r.diff.fits", f"{tmp_path}/r.sources.ecsv", "-qq", "-o", f"{tmp_path}/f.ecsv"]
+    assert main(argv) == 0
+    forced = Table.read(tmp_path / "f.ecsv")
+    good = ~forced["noCoverage"]
+    error = "base_PsfFlux_instFluxErr"
+    np.testing.assert_allclose(forced[error][good], out.sources[error][good], rtol=1e-3)

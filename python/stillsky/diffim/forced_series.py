@@ -97,6 +97,8 @@ class ForcedImage:
         Default: the science image's.
     templateScale : `float`
         Science counts per template count: 1 when the template was convolved, else 1 over the kernel sum.
+    covariance : `NoiseCovariance`, optional
+        Of the difference: errors follow it.
     """
 
     label: str
@@ -105,6 +107,7 @@ class ForcedImage:
     template: Any = None
     sciencePsf: Any = None
     templateScale: float = 1.0
+    covariance: Any = None
 
 
 def forcedSeries(images, positions, *, calibrateErrors=False, seed=0):
@@ -179,9 +182,11 @@ def forcedEpoch(image, positions, *, calibrateErrors=False, seed=0):
     lost = np.asarray(flags["base_PixelFlags_flag"]) | np.asarray(flags["base_PixelFlags_flag_offimage"])
     lost |= np.asarray(flags["base_PixelFlags_flag_nodataCenter"])
     table["noCoverage"] = Column(lost, description="unknown, outside the difference, or on a pixel without data")
-    scale = errorScale(difference, seed=seed) if calibrateErrors else np.nan
+    scale = errorScale(difference, seed=seed, covariance=image.covariance) if calibrateErrors else np.nan
     measured = psfFlux(difference, x, y)
     _append(table, measured, DIFFERENCE, DIFFERENCE, 1.0, lost)
+    if image.covariance is not None:
+        table[DIFFERENCE + "instFluxErr"] *= image.covariance.psfFactor(difference.psf, x, y)
     if np.isfinite(scale):
         table[DIFFERENCE + "instFluxErr"] *= scale
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -201,7 +206,7 @@ def forcedEpoch(image, positions, *, calibrateErrors=False, seed=0):
     return table
 
 
-def errorScale(exposure, *, seed=0, n=400):
+def errorScale(exposure, *, seed=0, n=400, covariance=None):
     """Robust scatter of PSF fluxes over their errors at blank positions: 1 where the errors are right.
 
     Parameters
@@ -210,6 +215,8 @@ def errorScale(exposure, *, seed=0, n=400):
         A difference with its PSF; DETECTED pixels are avoided.
     seed, n : `int`
         Of the positions.
+    covariance : `NoiseCovariance`, optional
+        What the errors know already.
 
     Returns
     -------
@@ -222,7 +229,10 @@ def errorScale(exposure, *, seed=0, n=400):
     good = ~np.asarray(found["base_PsfFlux_flag"])
     if np.count_nonzero(good) < _FEWEST_SKY:
         return np.nan
-    pulls = np.asarray(found["base_PsfFlux_instFlux"])[good] / np.asarray(found["base_PsfFlux_instFluxErr"])[good]
+    error = np.asarray(found["base_PsfFlux_instFluxErr"], float)
+    if covariance is not None:
+        error = error * covariance.psfFactor(exposure.psf, peaks["f_x"], peaks["f_y"])
+    pulls = np.asarray(found["base_PsfFlux_instFlux"])[good] / error[good]
     return float(robustSigma(pulls[None]))
 
 

@@ -131,6 +131,7 @@ def _checkSingles(run, names):
 def _image(run, name, positions):
     """One difference with its companions."""
     from stillsky.diffim.forced_series import ForcedImage
+    from stillsky.diffim.noise_covariance import NoiseCovariance
 
     from ..exits import CommandError, ReadError
 
@@ -153,7 +154,7 @@ def _image(run, name, positions):
         scale = 1.0 / float(header.get("KSUM", 1.0))
     label = os.path.basename(path).removesuffix(".fits").removesuffix(".diff")
     psf = _sciencePsf(run, science, template, scienceConvolved, path)
-    return ForcedImage(label, difference, science, template, psf, scale)
+    return ForcedImage(label, difference, science, template, psf, scale, NoiseCovariance.read(path))
 
 
 def _read(run, name, role, **planes):
