@@ -196,7 +196,7 @@ def test_verdictSaysWhatIsWrongAndWhatHelps(found):
 def test_aGoodVerdictIsASentence(found):
     state, sentence = overallState([
         {"name": "noise of the sky over its prediction", "value": 1.0, "good": "", "state": "green"},
-        {"name": "the same on sources", "value": 1.0, "good": "", "state": "green"},
+        {"name": "noise on sources over its prediction", "value": 1.0, "good": "", "state": "green"},
         {"name": "correlation of neighbouring sky pixels", "value": 0.5, "good": "", "state": None},
     ])  # fmt: skip
     assert state == "green" and sentence == "the noise is what the variance plane says, stars leave no more than noise"

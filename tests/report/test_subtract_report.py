@@ -134,6 +134,9 @@ def test_correlationOfNeighboursIsFoundAndJudgedAfterDecorrelationOnly(rng):
     assert state() is None
     made.metadata["decorrelation"] = {"nTiles": 1}
     assert state() == "red"
+    made.metadata = {"zogy": {}}
+    assert state() == "red"
+    assert "proper difference (ZOGY)" in subtractReport(made, {}).render()
 
 
 def test_noiseBinsFollowTheVariancePlane(rng):

@@ -4,6 +4,7 @@ import numpy as np
 
 from . import noise_panels as npan
 from .panels import panelDpi
+from .subtract_numbers import isProper
 
 __all__ = ["noiseSection"]
 
@@ -21,7 +22,7 @@ def noiseSection(section, result, numbers):
          "Robust scatter; bright pixels also show what the kernel leaves of stars.", numbers.noiseBins, "noise_by_prediction"),
     ]  # fmt: skip
     words = "after, on the sky" if before is not None else "sky, measured"
-    if not result.metadata.get("decorrelation"):
+    if not result.metadata.get("decorrelation") and not isProper(result.metadata):
         words += "; not decorrelated"
     entries.append(("correlationPanel", (numbers.correlation, before, words), "Correlation of neighbouring sky pixels",
                     "Before the decorrelation: from the kernel and the noise of the inputs." if before is not None else None,

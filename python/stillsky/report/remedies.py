@@ -6,7 +6,7 @@ __all__ = ["remedyOf", "warningText"]
 _RULES = {
     "noise of the sky over its prediction": "the variance planes of the inputs are wrong (gain, read noise, resampling): "
     "--sci-gain and --sci-read-noise if they are known, or --sci-variance empirical; the same with --tmpl",
-    "the same on sources": "the kernel does not follow the PSF: a higher -c psfmatch.spatialKernelOrder, or a PSF or more "
+    "noise on sources over its prediction": "the kernel does not follow the PSF: a higher -c psfmatch.spatialKernelOrder, or a PSF or more "
     "stars by --stars; on galaxies look at the flat field and the photometric match",
     "chi of stars left out of the fit, median": "the kernel model is too stiff or has too few stars: "
     "-c psfmatch.spatialKernelOrder one higher, or more stars (-c stars.minSignalToNoise=10)",

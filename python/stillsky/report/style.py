@@ -111,7 +111,7 @@ html:not(.noscript) .look .overlay.shown { display: block; }
 @media (max-width: 620px) { .wide .pan img { max-width: none; width: 820px; } main, header, nav, footer { padding: 0 14px; } header { padding-top: 18px; }
   nav div { flex-wrap: nowrap; overflow-x: auto; } h1 { font-size: 22px; } dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin: 0 0 6px; } .cards { grid-template-columns: 1fr 1fr; gap: 8px; } .row { gap: 0 5px; }
-  .row figcaption { font-size: 11.5px; line-height: 1.3; } th, td { padding: 5px 9px; } }
+  td.text { min-width: 10em; } .row figcaption { font-size: 11.5px; line-height: 1.3; } th, td { padding: 5px 9px; } }
 @media print { :root { --paper: #ffffff; --ink: #000000; --soft: #444444; --line: #bbbbbb; --wash: #f4f6f8; }
   nav, main .tools { display: none; } .scroll { max-height: none; overflow: visible; }
   section { break-inside: auto; } figure, .card, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }

@@ -304,11 +304,11 @@ def verdictRules(result, numbers):
     """
     metadata = result.metadata
     rho = max(abs(float(numbers.correlation[1, _MAX_LAG])), abs(float(numbers.correlation[0, _MAX_LAG + 1])))
-    decorrelated = bool(metadata.get("decorrelation")) or metadata.get("method") == "zogy"
+    decorrelated = bool(metadata.get("decorrelation")) or isProper(metadata)
     coverage = metadata.get("templateCoveragePercent")
     rules = [
         _between("noise of the sky over its prediction", numbers.skyChi, (0.95, 1.05), (0.85, 1.2)),
-        _below("the same on sources", numbers.sourceChi, 1.3, 2.0),
+        _below("noise on sources over its prediction", numbers.sourceChi, 1.3, 2.0),
         _below("chi of stars left out of the fit, median", metadata.get("looRmsMedian", float("nan")), 1.3, 2.0),
         _below("correlation of neighbouring sky pixels", rho, 0.02, 0.1, judged=decorrelated),
         _below("scatter of the kernel sums of stars", numbers.kernelSumScatter, 0.05, 0.15),
@@ -344,6 +344,11 @@ def flagColumn(sources, name):
 def candidateRows(sources):
     """True for rows that are neither empty sky positions nor flagged as artefacts."""
     return ~flagColumn(sources, "sky_source") & ~flagColumn(sources, "candidate_flag")
+
+
+def isProper(metadata):
+    """Whether the difference is a proper one (ZOGY), whose noise is white by construction."""
+    return "zogy" in metadata
 
 
 def _rule(name, value, good, state, judged):
@@ -382,7 +387,7 @@ def overallState(rules):
     words = ["the noise is what the variance plane says" * ("noise of the sky over its prediction" in figures)]
     words += [
         "stars leave no more than noise"
-        * any(n.startswith("chi of stars") or n == "the same on sources" for n in figures)
+        * any(n.startswith("chi of stars") or n == "noise on sources over its prediction" for n in figures)
     ]
     words += ["neighbouring pixels are independent" * ("correlation of neighbouring sky pixels" in figures)]
     return _STATES[worst], ", ".join(w for w in words if w) or "every figure is within its limits"

@@ -17,6 +17,7 @@ from .source_section import significanceOf, sourcePositions, sourceSection
 from .subtract_numbers import (
     candidateRows,
     flagColumn,
+    isProper,
     measureDifference,
     overallState,
     templateScale,
@@ -134,8 +135,8 @@ class _Scales:
 
 
 def _summaryLine(result):
-    parts = [f"{result.convolved} convolved"]
     metadata = result.metadata
+    parts = ["proper difference (ZOGY)" if isProper(metadata) else f"{result.convolved} convolved"]
     if metadata.get("decorrelation"):
         parts.append("noise decorrelated")
     parts += [f"sky chi {metadata['skyChi']:.3f}"] if metadata.get("skyChi") is not None else []
@@ -255,6 +256,8 @@ def _verdict(section, result, numbers, verdict, shown):
 
 def _cards(result, numbers):
     metadata, cards = result.metadata, {"was convolved": result.convolved}
+    if isProper(metadata):
+        cards = {"method: proper difference": "ZOGY"}
     for key, label, form in (
         ("skyChi", "sky noise / predicted", ".3f"), ("looRmsMedian", "chi of stars, left out", ".3f"),
         ("nGoodCandidates", "stars in the fit", "d"), ("spatialKernelSum", "kernel sum: flux ratio", ".4f"),
@@ -280,7 +283,9 @@ def _method(section, metadata):
     found = metadata.get("methodComparison")
     if not isinstance(found, dict):
         return
-    section.heading("Which method serves this pair best").paragraph(str(found.get("why", "")))
+    section.heading("Which method serves this pair best")
+    why = str(found.get("why", ""))
+    section.paragraph(why[:1].upper() + why[1:] + ".")
     names = {"al": "Alard-Lupton, decorrelated", "zogy": "proper difference (ZOGY)"}
     words = {
         "fluxError": "error of a point source, counts", "starResidual": "residual at bright stars / noise",
