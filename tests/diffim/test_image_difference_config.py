@@ -166,6 +166,9 @@ def test_connectionsFollowTheConfiguration():
     assert plain.dimensions == {"instrument", "visit", "detector", "skymap"}
     dcr = connectionsOf(made(coaddName="dcr"))
     assert "dcrCoadds" in dcr.inputs and "coaddExposures" not in dcr.inputs
+    existing = connectionsOf(made(doSubtract=False))
+    assert existing.inputs == {"exposure", "inputDifference"} and existing.outputs == {"diaSources"}
+    assert existing.dimensions == {"instrument", "visit", "detector"}
     config = made(doWriteWarpedExp=True, doWriteMatchedExp=True, doWriteSubtractedExp=False, doWriteSources=False)
     assert connectionsOf(config).outputs == {"warpedExposure", "matchedExposure"}
     config = made(useScoreImageDetection=True, doWriteScoreExp=True, doWriteSubtractedExp=False)
@@ -212,6 +215,8 @@ def test_aTemplateThatExistsReplacesTheCoadds():
     assert found.inputTemplate.name == "goodSeeingDiff_templateExp"
     assert found.subtractedExposure.name == "goodSeeingDiff_differenceExp"
     assert found.dimensions == {"instrument", "visit", "detector"}
+    config.doSubtract = False
+    assert connectionsOf(config).inputs == {"exposure", "inputDifference"}
 
 
 # ------------------------------------------------------------------------------------------------ construction

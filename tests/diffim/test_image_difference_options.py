@@ -277,6 +277,14 @@ def test_imagesWithoutASinglePixel(images):
             taskOf().run(broken[0], templateExposure=broken[1])
 
 
+def test_aTemplateOfAFewRowsHasNoKernelStars(images):
+    template = images[1].copy()
+    template.image.array[3:] = np.nan
+    for values in ({}, dict(useScoreImageDetection=True, doWriteSubtractedExp=False)):
+        with pytest.raises(NoKernelStarsError, match="kernel candidate"):
+            taskOf(requiredTemplateFraction=0.0, **values).run(images[0], templateExposure=template)
+
+
 def test_aColumnOfNanGivesNoSources(images):
     science = images[0].copy()
     science.image.array[:, 146:156] = np.nan

@@ -6,7 +6,7 @@ import lsst.pipe.base as pipeBase
 import numpy as np
 import pytest
 from astropy.table import Table
-from image_difference_scenes import CHANGES, SIZE, found, imagePair, stars
+from image_difference_scenes import CHANGES, SIZE, found, imagePair, plainRun, stars
 
 from stillsky import (
     ImageDifferenceConfig,
@@ -92,6 +92,14 @@ def test_whatIsNotMadeIsNotWritten(images):
     context = contextOf(images)
     quantum(context, config)
     assert not hasattr(context.written, "diaSources") and context.written.subtractedExposure is not None
+
+
+def test_aDifferenceThatExistsIsReadAndSearched(images):
+    config = ImageDifferenceConfig()
+    config.doSubtract = False
+    context = contextOf(images, inputDifference=plainRun()[1].subtractedExposure.copy())
+    quantum(context, config)
+    assert sorted(k for k in found(context.written.diaSources) if k >= 0) == [0, 1, 2]
 
 
 def test_optionalInputsReachTheRun(images):

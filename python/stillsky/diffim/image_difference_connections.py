@@ -61,6 +61,7 @@ class ImageDifferenceConnections(
         multiple=True,
         deferLoad=True,
     )
+    inputDifference = _input(_DIFF + "differenceExp", "Difference that exists and is to be searched.")
     outputSchema = cT.InitOutput(
         name=_DIFF + "diaSrc_schema", doc="Columns of the sources.", storageClass="StillskyTable"
     )
@@ -77,14 +78,17 @@ class ImageDifferenceConnections(
         self._renameCoadds(config)
         fromReference = config.doMatchSources or (config.doSelectSources and config.kernelSourcesFromRef)
         wanted = {
-            "coaddExposures": config.coaddName != "dcr",
-            "dcrCoadds": config.coaddName == "dcr",
+            "skyMap": config.doSubtract,
+            "coaddExposures": config.doSubtract and config.coaddName != "dcr",
+            "dcrCoadds": config.doSubtract and config.coaddName == "dcr",
+            "inputDifference": not config.doSubtract,
             "finalizedPsfApCorrCatalog": config.doApplyFinalizedPsf,
             "selectSources": config.doSelectSources or config.doMatchSources,
             "templateSources": config.doSelectSources and not config.kernelSourcesFromRef,
             "calexpBackground": config.doAddCalexpBackground,
             "referenceCatalog": fromReference and config.refObjLoader.fromButler,
-            "subtractedExposure": config.doWriteSubtractedExp,
+            # what is read cannot be written again under its name
+            "subtractedExposure": config.doWriteSubtractedExp and config.doSubtract,
             "scoreExposure": config.doWriteScoreExp,
             "warpedExposure": config.doWriteWarpedExp,
             "matchedExposure": config.doWriteMatchedExp,
@@ -93,6 +97,8 @@ class ImageDifferenceConnections(
         for name, keep in wanted.items():
             if not keep:
                 self._leaveOut(name)
+        if not config.doSubtract:
+            self.dimensions = set(_QUANTUM)
 
     def _leaveOut(self, name):
         if name in self.allConnections:
@@ -134,6 +140,9 @@ class ImageDifferenceFromTemplateConnections(
 
     def __init__(self, *, config=None):
         super().__init__(config=config)
-        for name in ("coaddExposures", "dcrCoadds", "skyMap"):
+        left = ["coaddExposures", "dcrCoadds", "skyMap"]
+        if config is not None and not config.doSubtract:
+            left.append("inputTemplate")
+        for name in left:
             self._leaveOut(name)
         self.dimensions = set(_QUANTUM)

@@ -10,6 +10,7 @@ from ..errors import DomainError, NoDataError, StillskyError
 from ..image import Exposure, Mask, MaskedImage
 from ..kernel import AnalyticKernel, FixedKernel, GaussianFunction2
 from ..psfmatch.difference import bandsOnBox
+from ..psfmatch.errors import NoKernelCandidatesError
 from ..psfmatch.psf_fwhm import FWHM_PER_SIGMA, evaluateMeanPsfFwhm
 from ..task_base import assignMetadata
 from .alard_lupton_difference import divideBySum, kernelSum
@@ -216,13 +217,18 @@ class AlardLupton:
         return made
 
     def _subtract(self, science):
-        return self.task.subtract.subtractExposures(
-            self.template,
-            science,
-            candidateList=self.kernelSources,
-            doWarping=self.doWarping,
-            convolveTemplate=self.task.config.convolveTemplate,
-        )
+        try:
+            return self.task.subtract.subtractExposures(
+                self.template,
+                science,
+                candidateList=self.kernelSources,
+                doWarping=self.doWarping,
+                convolveTemplate=self.task.config.convolveTemplate,
+            )
+        except NoKernelCandidatesError:
+            raise
+        except NoDataError as error:
+            raise NoKernelStarsError(*error.args, found=error.found, remedy=error.remedy) from error
 
     def _decorrelate(self, result, subtracted, **keywords):
         config = self.task.config

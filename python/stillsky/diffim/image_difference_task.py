@@ -32,7 +32,7 @@ __all__ = [
 
 
 class NoKernelStarsError(ErrorMetadata, kernel_stars.NoKernelStarsError, pipeBase.AlgorithmError):
-    """No source is both a star and in the other catalogue, as a repeatable failure of a pipeline task."""
+    """No source serves the kernel fit, as a repeatable failure of a pipeline task."""
 
 
 class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
@@ -124,6 +124,9 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
         with contextlib.nullcontext() if os.environ.get("STILLSKY_NUM_THREADS") else numThreads(1):
             inputs = butlerQC.get(inputRefs)
             exposure = self.prepareCalibratedExposure(inputs["exposure"], inputs.get("finalizedPsfApCorrCatalog"))
+            if not self.config.doSubtract:
+                self._finishQuantum(butlerQC, outputRefs, inputs, exposure, None)
+                return
             refs = getattr(inputRefs, "dcrCoadds" if self.config.coaddName == "dcr" else "coaddExposures")
             if self.config.coaddName == "dcr" and not getattr(self.getTemplate, "takesSubfilters", False):
                 raise DomainError(
@@ -135,9 +138,8 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
 
     def _finishQuantum(self, butlerQC, outputRefs, inputs, exposure, template):
         """From template to written outputs."""
-        if template is None:
-            raise pipeBase.NoWorkFound("There is no template for the science image.")
-        self.checkTemplateIsSufficient(template)
+        if self.config.doSubtract:
+            self.checkTemplateIsSufficient(template)
         if inputs.get("referenceCatalog") is not None:
             self.astrometer.refObjLoader = ReferenceLoader(inputs["referenceCatalog"], self.config.refObjLoader)
         try:
@@ -152,6 +154,7 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
                 templateSources=inputs.get("templateSources"),
                 idFactory=self._ids(butlerQC.quantum.dataId),
                 calexpBackgroundExposure=inputs.get("calexpBackground"),
+                subtractedExposure=inputs.get("inputDifference"),
                 overwrite=True,  # what was read belongs to this quantum alone
             )
         except pipeBase.AlgorithmError as error:
@@ -396,7 +399,8 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
             if config.doAddMetrics:
                 self.quality = steps.KernelQuality(self, science, template)
                 selectSources = self.quality.withColumns(selectSources)
-            choice = self._chooseStars(science, selectSources, templateSources)
+            with _asAlgorithmError():
+                choice = steps.KernelStarChoice(self, science, selectSources, templateSources)
             kernelSources = choice.kernelSources
             assignMetadata(self.metadata, {"nKernelSources": len(choice.stars.kernel),
                                            "nControlSources": len(choice.stars.control)})  # fmt: skip
@@ -404,18 +408,11 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
             template, correlation, residuals = self._registered(
                 science, template, selectSources, templateSources, choice
             )
-        made = steps.AlardLupton(self, science, template, kernelSources, correlation).run()
+        with _asAlgorithmError():
+            made = steps.AlardLupton(self, science, template, kernelSources, correlation).run()
         if config.doAddMetrics and choice is not None:
             self.quality.fill(choice, made, science)
         return made, science, choice, selectSources, residuals
-
-    def _chooseStars(self, science, selectSources, templateSources):
-        try:
-            return steps.KernelStarChoice(self, science, selectSources, templateSources)
-        except kernel_stars.NoKernelStarsError as error:
-            raise NoKernelStarsError(
-                *error.args, found=error.found, remedy=error.remedy, metadata=error.metadata
-            ) from error
 
     def _registered(self, science, template, selectSources, templateSources, choice):
         """(template on the science grid, how that correlates its noise, residuals by source)."""
@@ -534,9 +531,10 @@ class ImageDifferenceFromTemplateTask(ImageDifferenceTask):
         """Read, check the template, run, write. One thread unless the environment says otherwise."""
         with contextlib.nullcontext() if os.environ.get("STILLSKY_NUM_THREADS") else numThreads(1):
             inputs = butlerQC.get(inputRefs)
-            self.checkTemplateIsSufficient(inputs["inputTemplate"])
+            if self.config.doSubtract:
+                self.checkTemplateIsSufficient(inputs["inputTemplate"])
             exposure = self.prepareCalibratedExposure(inputs["exposure"], inputs.get("finalizedPsfApCorrCatalog"))
-            self._finishQuantum(butlerQC, outputRefs, inputs, exposure, inputs["inputTemplate"])
+            self._finishQuantum(butlerQC, outputRefs, inputs, exposure, inputs.get("inputTemplate"))
 
 
 def _coveredFraction(exposure):
@@ -545,3 +543,13 @@ def _coveredFraction(exposure):
     good &= np.isfinite(exposure.image.array)
     good &= np.isfinite(exposure.variance.array)
     return float(np.count_nonzero(good) / good.size)
+
+
+@contextlib.contextmanager
+def _asAlgorithmError():
+    """A lack of kernel stars as a failure that pipelines understand."""
+    try:
+        yield
+    except kernel_stars.NoKernelStarsError as error:
+        parts = {name: getattr(error, name) for name in ("found", "remedy", "metadata")}
+        raise NoKernelStarsError(*error.args, **parts) from error

@@ -10,12 +10,12 @@ __all__ = ["KernelStars", "NoKernelStarsError", "addControl", "splitControl"]
 
 
 class NoKernelStarsError(NoDataError):
-    """No source is both a star and in the other catalogue.
+    """No source serves the kernel fit.
 
     Attributes
     ----------
     metadata : `dict`
-        nSources, nSelected, nMatched.
+        nSources, nSelected, nMatched, where stars were chosen.
     """
 
     def __init__(self, *args, metadata=None, **parts):
