@@ -13,7 +13,7 @@ def pair():
     return simulatePair(size=600, seed=5, starDensity=900.0, fluxScale=0.8, nTransients=30)
 
 
-@pytest.fixture(scope="module", params=["al", "zogy"])
+@pytest.fixture(scope="module", params=["al", "zogy", "al-preconv"])
 def result(pair, request):
     return subtract(
         pair.science.toExposure(psf=False), pair.template.toExposure(psf=False), method=request.param, keepWarped=True

@@ -62,6 +62,7 @@ from .tied_psf import starlight, tiedPsf, tiedWeight
 __all__ = ["matchPsfs", "measurePsf", "subtract"]
 
 _log = logging.getLogger("stillsky.diffim")
+_STAGES = {"al": 9, "zogy": 7, "al-preconv": 10}  # methods and the number of their stages
 _PREFER_TEMPLATE = 1.005  # the science image is convolved only when that wins by more than 0.5 %
 _SMALLEST_KERNEL = 11  # pixels; small images are matched with smaller kernels down to this
 _COLOURED = 0.05  # a larger correlation of neighbouring blank pixels is worth a warning
@@ -78,9 +79,10 @@ def subtract(science, template, *, config=None, method="al", stars=None, progres
         Both with WCS, or of equal shape on one pixel grid. Neither is modified. File names, `MaskedImage`,
         `astropy.nddata.CCDData` and plain arrays serve as well.
     config : `stillsky.diffim.config.SubtractConfig`, optional
-    method : {"al", "zogy"}
+    method : {"al", "zogy", "al-preconv"}
         A spatially varying kernel of Alard & Lupton (1998), Alard (2000), or the proper difference of Zackay, Ofek &
-        Gal-Yam (2016), which has the score as well.
+        Gal-Yam (2016), which has the score as well. "al-preconv" is "al" with a score: sources are detected on the
+        likelihood image of point sources (DMTN-179).
     stars : pair of array-like, optional
         Positions (x, y) in the science image, parent pixels, that carry the kernel fit; default: chosen automatically.
     progress : callable, optional
@@ -109,10 +111,11 @@ def subtract(science, template, *, config=None, method="al", stars=None, progres
     -----
     NaN pixels count as NO_DATA. Peak memory beyond the inputs: below 10 float32 planes.
     """
-    if method not in ("al", "zogy"):
-        raise DomainError(f"method: wanted 'al' or 'zogy', got {method!r}")
-    job = _Job(config, progress, "subtract", 9 if method == "al" else 7)
-    run = job.run if method == "al" else job.runZogy
+    if method not in _STAGES:
+        raise DomainError(f"method: wanted {', '.join(map(repr, _STAGES))}, got {method!r}")
+    job = _Job(config, progress, "subtract", _STAGES[method])
+    job.wantsScore = method == "al-preconv"
+    run = job.runZogy if method == "zogy" else job.run
     return run(asExposure(science, "science"), asExposure(template, "template"), stars, keepWarped)
 
 
@@ -175,6 +178,7 @@ class _Job:
         self.decisions = []
         self.warnings = []
         self.timings = {}
+        self.wantsScore = False  # of the Alard-Lupton way
         self._covariance = None
         self._resampled = None  # how the noise of the template is correlated; None: not at all
         stages = range(nStages + (name == "subtract" and config.inject.n > 0))
@@ -219,8 +223,9 @@ class _Job:
             template.psf = psfs[1]
         matchedTemplate = self._matchedTemplate(science, template, matched, psfs, scienceConvolved)
         mode = "decorrelated" if "decorrelation" in self.metadata else "science"
+        score, significance = self._likelihood(difference)
         with self.stage("sources"):
-            found = self._findSources(science, matchedTemplate, difference, fit, objects[0], psfs[0], mode)
+            found = self._findSources(science, matchedTemplate, difference, fit, objects[0], psfs[0], mode, score=score)
         result = SubtractResult(
             difference=difference,
             matchedTemplate=matchedTemplate,
@@ -228,9 +233,20 @@ class _Job:
             **found,
             covariance=self._covariance,
             warpedTemplate=template if keepWarped else None,
+            score=score,
+            scoreCorr=significance,
             **self._found(fit, scienceConvolved),
         )
         return self._withEfficiency(result, (science, template, psfs, objects), fit, scienceConvolved, matched)
+
+    def _likelihood(self, difference):
+        """The score of the difference and its significance, where they are wanted."""
+        if not self.wantsScore:
+            return None, None
+        from .score import likelihoodImage
+
+        with self.stage("score"):
+            return likelihoodImage(difference, tuple(self.config.detect.missingMaskPlanes))
 
     def runZogy(self, science, template, stars, keepWarped):
         """The whole subtraction by proper differences."""

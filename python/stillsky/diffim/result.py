@@ -106,9 +106,9 @@ class SubtractResult:
     warpedTemplate : `stillsky.image.Exposure` or `None`
         The template on the science grid, before the matching; only when asked for.
     score : `stillsky.image.Exposure` or `None`
-        Matched-filter image with its variance; only with the method "zogy".
+        Matched-filter image with its variance; only with the methods "zogy" and "al-preconv".
     scoreCorr : `stillsky.image.Image` or `None`
-        Significance of the score in standard deviations; only with the method "zogy".
+        Significance of the score in standard deviations; only with these.
     sources : `astropy.table.Table` or `None`
         What the difference shows, by increasing id; columns as `stillsky.diffim.sourceSchema` describes. None when no
         detection was wanted.
@@ -171,7 +171,7 @@ class SubtractResult:
         prefix : `str`
             Files are ``prefix.diff.fits``, ``prefix.matched.fits``, ``prefix.kernel.fits``, ``prefix.sources.ecsv``,
             ``prefix.sources.reg`` (for ds9), with planted sources ``prefix.injected.ecsv``, ``prefix.json``, ``prefix.png`` and ``prefix.html``; with a
-            `warpedTemplate` also ``prefix.warped.fits``, ``prefix.footprints.fits`` and, of the method "zogy",
+            `warpedTemplate` also ``prefix.warped.fits``, ``prefix.footprints.fits`` and, of a method with a score,
             ``prefix.score.fits``. All of them appear, complete, or none.
         overwrite : `bool`
             Replace existing files; otherwise FileExistsError before anything is written.

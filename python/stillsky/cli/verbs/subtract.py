@@ -19,11 +19,11 @@ KEPT = (".warped.fits", ".footprints.fits")
 @configOptions()
 @click.option(
     "--method",
-    type=click.Choice(["al", "zogy"]),
+    type=click.Choice(["al", "zogy", "al-preconv"]),
     default="al",
     show_default=True,
     hidden=True,
-    help="Matching kernel (Alard & Lupton), or proper difference (ZOGY).",
+    help="Matching kernel (Alard & Lupton), proper difference (ZOGY), or the former with detection on a likelihood image.",
 )
 @click.option("--convolve", type=click.Choice(["auto", "template", "science"]), help="Which image is convolved.")
 @click.option(
@@ -59,7 +59,7 @@ KEPT = (".warped.fits", ".footprints.fits")
     is_flag=True,
     hidden=True,
     help="Also write PREFIX.warped.fits (the template on the science grid, unmatched), PREFIX.footprints.fits and, with "
-    "--method zogy, PREFIX.score.fits.",
+    "a method that has one, PREFIX.score.fits.",
 )
 @gateOption()
 @click.option("--report/--no-report", default=True, hidden=True, help="Write PREFIX.html.")
@@ -130,7 +130,7 @@ def subtractFiles(run):
     method = options.get("method") or "al"
     suffixes = SUFFIXES
     if keep:
-        suffixes += KEPT + ((".score.fits",) if method == "zogy" else ())
+        suffixes += KEPT + ((".score.fits",) if method != "al" else ())
     suffixes = _withSources([s for s in suffixes if optional.get(s, True)], run, resolved.config)
     if not options["dry_run"]:
         output = StagedProducts(prefix, suffixes, options["overwrite"])  # refuses before any work
