@@ -9,6 +9,9 @@ from .point import Extent2D, Extent2I, Point2D, Point2I, positionToIndex, toInt3
 
 __all__ = ["Box2D", "Box2I"]
 
+_LOWEST, _HIGHEST = -(2**31), 2**31 - 1
+_put = object.__setattr__
+
 
 class Box2I:
     """Rectangle of pixels; ``min`` and ``max`` are both inside.
@@ -42,11 +45,17 @@ class Box2I:
     def _set(self, x, y, w, h):
         if w <= 0 or h <= 0:
             x = y = w = h = 0
-        x, y, w, h = (toInt32(v, "box coordinate") for v in (x, y, w, h))
-        toInt32(x + w - 1, "box maximum")
-        toInt32(y + h - 1, "box maximum")
-        for name, value in zip(self.__slots__, (x, y, w, h)):
-            object.__setattr__(self, name, value)
+        if not type(x) is type(y) is type(w) is type(h) is int:
+            x, y, w, h = (toInt32(v, "box coordinate") for v in (x, y, w, h))
+        if x < _LOWEST or y < _LOWEST or w > _HIGHEST or h > _HIGHEST or x + w > _HIGHEST or y + h > _HIGHEST:
+            for value in (x, y, w, h):
+                toInt32(value, "box coordinate")
+            toInt32(x + w - 1, "box maximum")
+            toInt32(y + h - 1, "box maximum")
+        _put(self, "_x", x)
+        _put(self, "_y", y)
+        _put(self, "_w", w)
+        _put(self, "_h", h)
 
     @classmethod
     def fromMinMax(cls, min, max, *, invert=True):
@@ -148,13 +157,9 @@ class Box2I:
 
     def clipped(self, other):
         """Intersection."""
-        if self.isEmpty or other.isEmpty:
-            return Box2I()
-        return Box2I.fromMinMax(
-            (max(self.minX, other.minX), max(self.minY, other.minY)),
-            (min(self.maxX, other.maxX), min(self.maxY, other.maxY)),
-            invert=False,
-        )
+        x, y = max(self._x, other._x), max(self._y, other._y)
+        right, top = min(self._x + self._w, other._x + other._w), min(self._y + self._h, other._y + other._h)
+        return Box2I((x, y), (right - x, top - y), invert=False)
 
     def reflectedAboutX(self, x):
         return (

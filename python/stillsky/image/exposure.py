@@ -69,6 +69,12 @@ class ExposureInfo:
             raise TypeError(f"{name}: wanted a {kind} or None, got {type(value).__name__}")
         object.__setattr__(self, name, value)
 
+    def _twin(self):
+        """Another record of the same components, which were checked when they were set."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
     @property
     def components(self):
         """Names of the components that are present."""
@@ -93,7 +99,10 @@ class Exposure:
 
     def __init__(self, maskedImage, info=None, **components):
         self._maskedImage = maskedImage if isinstance(maskedImage, MaskedImage) else MaskedImage(maskedImage)
-        self._info = replace(info, **components) if info is not None else ExposureInfo(**components)
+        if info is None:
+            self._info = ExposureInfo(**components)
+        else:
+            self._info = replace(info, **components) if components else info._twin()
         if self._info.metadata is None or isinstance(self._info.metadata, dict):
             from ..meta import Header
 
@@ -148,7 +157,7 @@ class Exposure:
     def __getitem__(self, key):
         """Sub-image that shares the pixels and the components."""
         part = self._maskedImage[key]
-        return Exposure(part, replace(self._info)) if isinstance(part, MaskedImage) else part
+        return Exposure(part, self._info) if isinstance(part, MaskedImage) else part
 
     def __setitem__(self, key, value):
         self._maskedImage[key] = value.maskedImage if isinstance(value, Exposure) else value

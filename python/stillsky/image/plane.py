@@ -24,7 +24,7 @@ class Plane:
         if array.ndim != 2:
             raise ShapeError(f"{type(self).__name__}: wanted a 2-D array, got shape {array.shape}")
         self._array = array
-        self._xy0 = Point2I(xy0)
+        self._xy0 = xy0 if type(xy0) is Point2I else Point2I(xy0)
 
     @staticmethod
     def _accept(array):
