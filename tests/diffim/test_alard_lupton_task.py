@@ -614,6 +614,7 @@ class Context:
 def test_quantum(usual):
     context = Context(template=usual.template.copy(), science=usual.science.copy(), sources=makeSources(STARS))
     taskOf().runQuantum(context, None, None)
+    assert context.inputs["science"].maskedImage == usual.science.maskedImage  # others read it, too
     assert context.written.difference.maskedImage == usual.results.difference.maskedImage
     failing = Context(template=usual.template.copy(), science=usual.science.copy(), sources=makeSources(STARS)[:2])
     with pytest.raises(pipeBase.AnnotatedPartialOutputsError):

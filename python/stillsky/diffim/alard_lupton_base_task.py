@@ -98,8 +98,7 @@ class AlardLuptonSubtractBaseTask(SchemaVerbs, pipeBase.PipelineTask):
         given = butlerQC.get(inputRefs)
         with contextlib.nullcontext() if os.environ.get("STILLSKY_NUM_THREADS") else numThreads(1):
             try:
-                # what was read belongs to this quantum alone: no copies
-                outputs = self.run(**given, overwrite=True)
+                outputs = self.run(**given)
             except pipeBase.AlgorithmError as error:
                 raise pipeBase.AnnotatedPartialOutputsError.annotate(error, self, log=self.log) from error
         butlerQC.put(outputs, outputRefs)
