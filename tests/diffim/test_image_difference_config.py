@@ -198,6 +198,18 @@ def test_datasetNamesFollowCoaddName():
     assert ImageDifferenceTask(config=config).getSchemaCatalogs().keys() == {"goodSeeingDiff_diaSrc"}
 
 
+def test_aPipelineKnowsItsDatasets():
+    pipeline = pipeBase.Pipeline("difference")
+    pipeline.addTask(ImageDifferenceTask, "imageDifference")
+    for name, value in (("coaddName", "goodSeeing"), ("doMatchSources", True), ("refObjLoader.fromButler", True)):
+        pipeline.addConfigOverride("imageDifference", name, value)
+    node = pipeline.to_graph().tasks["imageDifference"]
+    names = {edge.parent_dataset_type_name for edge in node.iter_all_inputs()}
+    assert names == {"calexp", "goodSeeingCoadd", "reference_catalog", "skyMap", "src"}
+    names = {edge.parent_dataset_type_name for edge in node.iter_all_outputs()}
+    assert {"goodSeeingDiff_diaSrc", "goodSeeingDiff_differenceExp"} <= names
+
+
 def test_coaddNameInTwoPlacesMustAgree():
     config = made(coaddName="goodSeeing")
     config.connections.coaddName = "dcr"

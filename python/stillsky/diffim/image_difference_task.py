@@ -331,6 +331,15 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
             No overlap, nothing to match, no kernel stars, too many sources for the ids (`IdOverflowError`).
         NoDataError
             An image without a single finite pixel.
+        lsst.pipe.base.AlgorithmError
+            Nothing to fit a kernel to (`NoKernelStarsError`, `NoKernelCandidatesError`, `ObjectSizeNoGoodSourcesError`),
+            or a variance plane that is far off.
+
+        Notes
+        -----
+        With an Alard-Lupton score image the kernel is fitted twice: sources are searched on the score and measured on
+        the difference, which serves that alone. Peak memory about 15 float32 planes beyond the inputs, of which 9 are
+        returned.
         """
         config = self.config
         if config.doSubtract:
