@@ -8,6 +8,7 @@ import pytest
 from stillsky.diffim import SubtractConfig, subtract
 from stillsky.diffim.psf_grid import balanced, gridNodes, halved
 from stillsky.diffim.tied_psf import starlight, tiedPsf, tiedWeight
+from stillsky.errors import InvalidPsfError
 from stillsky.geom import Box2I
 from stillsky.kernel import Chebyshev1Function2, FixedKernel, LinearCombinationKernel
 from stillsky.psf import KernelPsf
@@ -25,15 +26,14 @@ def gaussian(sigma, size=31, x=0.0, y=0.0):
 # ---------------------------------------------------------------------- through the kernel
 
 
-@pytest.mark.parametrize("scienceConvolved", [False, True])
-def test_kernelTimesTheSharpPsfIsTheOtherPsf(scienceConvolved):
+def test_kernelTimesTheSharpPsfIsTheOtherPsf():
     # the kernel scales by 0.7 and moves by (0.4, -0.3) pixels as well: the PSF stays centred and of unit sum
     kernel = FixedKernel(0.7 * gaussian(np.sqrt(2.0**2 - 1.5**2), 21, 0.4, -0.3))
     wrong, sharp = KernelPsf(gaussian(2.1)), KernelPsf(gaussian(1.5))
-    found = tiedPsf(wrong, sharp, kernel, scienceConvolved, 1.0, BOX)
+    found = tiedPsf(wrong, sharp, kernel, 1.0, BOX)
     stamp = found.computeKernelImage((100, 50)).array
     np.testing.assert_allclose(stamp, gaussian(2.0), atol=1e-5)
-    mixed = tiedPsf(wrong, sharp, kernel, scienceConvolved, 0.25, BOX).computeKernelImage((100, 50)).array
+    mixed = tiedPsf(wrong, sharp, kernel, 0.25, BOX).computeKernelImage((100, 50)).array
     np.testing.assert_allclose(mixed, 0.25 * gaussian(2.0) + 0.75 * gaussian(2.1), atol=1e-5)
 
 
@@ -42,11 +42,23 @@ def test_tiedPsfVariesAsTheKernelDoes():
     box = (BOX.minX - 0.5, BOX.minY - 0.5, BOX.maxX + 0.5, BOX.maxY + 0.5)
     functions = [Chebyshev1Function2(c, box) for c in ([0.5, 0.5, 0.0], [0.5, -0.5, 0.0])]
     kernel = LinearCombinationKernel(basis, functions)
-    psf = tiedPsf(KernelPsf(gaussian(2.0)), KernelPsf(gaussian(1.5)), kernel, False, 1.0, BOX)
+    psf = tiedPsf(KernelPsf(gaussian(2.0)), KernelPsf(gaussian(1.5)), kernel, 1.0, BOX)
     for x, wanted in ((BOX.minX, np.hypot(1.5, 1.6)), (BOX.maxX, np.hypot(1.5, 1.0))):
         stamp = psf.computeKernelImage((x, 0)).array
         u = np.arange(31) - 15
         assert np.sqrt(stamp.sum(0) @ u**2) == pytest.approx(wanted, rel=2e-3)
+
+
+def test_psfUndefinedSomewhereIsThatOfItsAveragePosition():
+    class Holey(KernelPsf):
+        def computeKernelImage(self, position=None):
+            if position is not None and position[0] < 200:
+                raise InvalidPsfError("no input here")
+            return super().computeKernelImage(position)
+
+    kernel = FixedKernel(gaussian(np.sqrt(2.0**2 - 1.5**2), 21))
+    psf = tiedPsf(Holey(gaussian(2.0)), Holey(gaussian(1.5)), kernel, 0.5, BOX)
+    np.testing.assert_allclose(psf.computeKernelImage((50, 0)).array, gaussian(2.0), atol=1e-5)
 
 
 def test_weightFollowsTheStarlight():
@@ -57,7 +69,7 @@ def test_weightFollowsTheStarlight():
     assert starlight(SimpleNamespace(psf=None), objects) == pytest.approx(900 / 1.09 + 1600 / 1.16)  # 1 % at best
     assert np.isinf(starlight(SimpleNamespace(psf=KernelPsf(gaussian(2.0))), objects))
     psf = KernelPsf(gaussian(2.0))
-    assert tiedPsf(psf, psf, FixedKernel(gaussian(1.0, 21)), False, 0.0, BOX) is psf
+    assert tiedPsf(psf, psf, FixedKernel(gaussian(1.0, 21)), 0.0, BOX) is psf
 
 
 def test_subtractionTiesThePsfOfADeepTemplate():

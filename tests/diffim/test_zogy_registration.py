@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stillsky.diffim.zogy_registration import registrationScatter
+from stillsky.errors import InvalidPsfError
 from stillsky.geom import Box2I
 from stillsky.image import makeExposure
 from stillsky.kernel import Chebyshev1Function2, FixedKernel
@@ -80,3 +81,9 @@ def test_unusableStarsAreLeftOut(rng):
     assert few.sigma == 0 and np.isnan(few.limit) and few.nStars <= 3
     outside = measure((science, template, kernel, x - 5000, y))
     assert outside.nStars == 0
+
+    class Undefined(KernelPsf):
+        def computeKernelImage(self, position=None):
+            raise InvalidPsfError("no PSF")
+
+    assert measure(parts, psf=Undefined(gaussian(2.0))).nStars == 0

@@ -76,6 +76,26 @@ def test_transientsStandOutAndStarsDoNot(scene):
     assert len(values) > 300 and 1.4826 * np.median(abs(values)) < 1.2
 
 
+def test_brightStarsVanishAsWellAsByConvolution(scene):
+    """Spatially varying ZOGY reaches the chi at bright stars that Alard-Lupton has, in every class of brightness."""
+    pair, proper = scene
+    config = SubtractConfig()
+    config.update(convolve=proper.convolved, doDetection=False)
+    exposures = (pair.science.toExposure(psf=False), pair.template.toExposure(psf=False))
+    other = subtract(*exposures, config=config)
+    planes = [chiOf(r.difference) for r in (proper, other)]
+    found = {"faint": [], "bright": []}
+    for x, y, brightness in zip(*(proper.candidates[name] for name in ("x", "y", "rating"))):
+        cut = np.s_[round(y) - 3 : round(y) + 4, round(x) - 3 : round(x) + 4]
+        found["faint" if brightness < 100 else "bright"].append([plane[cut].ravel() for plane in planes])
+    for pixels in found.values():
+        zogy, matched = np.swapaxes(pixels, 0, 1).reshape(2, -1)
+        some = np.isfinite(zogy) & np.isfinite(matched)
+        assert some.sum() > 200
+        zogy, matched = (1.4826 * np.median(abs(chi[some])) for chi in (zogy, matched))
+        assert zogy < matched + 0.05 and zogy < 1.2
+
+
 def test_everyDiagnosticIsThere(result):
     zogy = result.metadata["zogy"]
     assert {"zogyBeta", "zogyGamma", "zogyFluxScale", "zogyScoreFlux", "growRadius", "nPsfFallbacks"} <= set(zogy)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..errors import DomainError, InvalidPsfError, MismatchError, NoDataError
+from ..errors import DomainError, InvalidPsfError, MismatchError, NoDataError, StillskyError
 from ..image import Exposure, Image, MaskedImage
 from ..kernel import ConvolutionControl, convolve, subtractModel
 from ..psf import GaussianPsf
@@ -735,14 +735,18 @@ class _Job:
         if not self.config.psf.tieToKernel:
             return psfs
         psfs = list(psfs)
-        psfs[other] = tiedPsf(psfs[other], psfs[sharp], fit.kernel, scienceConvolved, weight, science.bbox)
+        psfs[other] = tiedPsf(psfs[other], psfs[sharp], fit.kernel, weight, science.bbox)
         self.metadata["psfTiedWeight"] = float(weight)
         return psfs
 
     def _compareMethods(self, used, science, template, *parts):
         """Which method serves the pair best, and why."""
         noise = tuple(medianVariance(exposure) for exposure in (science, template))
-        found = compareMethods(used, science, template, *parts, noise, self.config, self._resampled)
+        try:
+            found = compareMethods(used, science, template, *parts, noise, self.config, self._resampled)
+        except StillskyError as error:  # a forecast must not cost the subtraction
+            self.decide(f"method: not compared, {error}")
+            return
         self.metadata["methodComparison"] = found
         self.decide(f"method: {found['why']}")
 

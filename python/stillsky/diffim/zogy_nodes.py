@@ -13,7 +13,7 @@ from .transfer import noiseSpectrum
 from .zogy_layout import padCenterOriginArray
 from .zogy_transfer import denoisedTransform, parsevalMean, psfTransform, realKernel, transferOf
 
-__all__ = ["KernelPair", "Node", "NodeGrid", "Optics", "PsfPair", "centroidDistance", "makeNodes", "psfStamp"]  # fmt: skip
+__all__ = ["KernelPair", "Node", "NodeGrid", "Optics", "PsfImages", "PsfPair", "centroidDistance", "makeNodes"]  # fmt: skip
 
 _NEGLIGIBLE = 1e-6  # change of a kernel across half a tile, relative to its largest value
 
@@ -117,7 +117,7 @@ class Optics:
     templateOffset: tuple = (0.0, 0.0)
 
 
-class _Psfs:
+class PsfImages:
     """Kernel images of a PSF anywhere; where it is undefined, those of its average position."""
 
     def __init__(self, psf):
@@ -149,7 +149,7 @@ class PsfPair:
     """
 
     def __init__(self, science, template, fluxRatio=1.0, shift=None, maxCentroidDistance=None):
-        self._psfs = (_Psfs(science), _Psfs(template))
+        self._psfs = (PsfImages(science), PsfImages(template))
         self.fluxRatio, self._shift, self._limit = fluxRatio, shift, maxCentroidDistance
         self.psfs = (science, template)
         self.centroidOffset = 0.0
@@ -197,7 +197,7 @@ class KernelPair:
     centroidOffset = 0.0
 
     def __init__(self, psf, kernel, scienceConvolved):
-        self._psf, self._kernel, self._scienceConvolved = _Psfs(psf), kernel, scienceConvolved
+        self._psf, self._kernel, self._scienceConvolved = PsfImages(psf), kernel, scienceConvolved
         self.psfs = (psf,)
 
     @property
@@ -221,13 +221,6 @@ class KernelPair:
         if self._scienceConvolved:
             return Optics(sharp, broad, 1 / total, (0.0, 0.0), offset)
         return Optics(broad, sharp, total, offset, (0.0, 0.0))
-
-
-def psfStamp(optics, ofScience, shape, halfSize):
-    """Centred stamp of unit sum of one of the PSFs."""
-    hat, offset = (optics.science, optics.scienceOffset) if ofScience else (optics.template, optics.templateOffset)
-    stamp = realKernel(hat * _phase(offset, shape), shape, halfSize)
-    return stamp / stamp.sum()
 
 
 def makeNodes(science, template, optics, xEdges, yEdges, halfSize, *, fluxRatio, badBits,

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
+from ..errors import StillskyError
+
 __all__ = ["RegistrationScatter", "registrationScatter"]
 
 _ROUNDS = 3  # of centring a star
@@ -66,9 +68,15 @@ def registrationScatter(reference, convolved, kernel, background, psf, x, y, bad
     standard deviations (variable and moving stars) are left out. About 1 ms a star.
     """
     found = []
-    reach = int(np.ceil(_REACH * psf.fwhm()))
+    try:
+        reach = int(np.ceil(_REACH * psf.fwhm()))
+    except StillskyError:  # no PSF, no displacements
+        x = y = ()
     for position in zip(np.asarray(x, float)[:_BRIGHTEST], np.asarray(y, float)[:_BRIGHTEST]):
-        star = _displacement(reference, convolved, kernel, background, psf, position, badBits, reach)
+        try:
+            star = _displacement(reference, convolved, kernel, background, psf, position, badBits, reach)
+        except (StillskyError, np.linalg.LinAlgError):  # no PSF there, or no star
+            continue
         if star is not None:
             found.append(star)
     if len(found) < 5:
