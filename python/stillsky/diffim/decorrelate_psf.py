@@ -1,5 +1,7 @@
 """PSF of a decorrelated difference, in closed form, at every position."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +10,7 @@ import scipy.fft
 
 from ..errors import DomainError
 from ..psf import DoubleGaussianPsf, GaussianPsf, ImageGridPsf, KernelPsf, SingleGaussianPsf
+from ..threads import getNumThreads
 from .decorrelate_tiles import reachOf
 from .psf_grid import balanced, gridNodes
 from .transfer import cornerOrigin, transformShape
@@ -69,7 +72,9 @@ def decorrelatedPsf(psf, whitener, bbox, levelsAt, *, varyingNoise=False):
               ((center[0], bbox.minX, bbox.maxX), (center[1], bbox.minY, bbox.maxY)))  # fmt: skip
     maker = _StampMaker(psf, whitener, levelsAt)
     half = maker.halfSize(center)
-    stamps = np.array([[maker.stamp(x, y, half) for x in xs] for y in ys])
+    with ThreadPoolExecutor(getNumThreads()) as pool:
+        nodes = list(pool.map(lambda node: maker.stamp(*node, half), [(x, y) for y in ys for x in xs]))
+    stamps = np.array(nodes).reshape(len(ys), len(xs), *nodes[0].shape)
     if constant:
         found = KernelPsf(stamps[0, 0], center)
     else:
@@ -84,11 +89,13 @@ def _isConstant(psf):
 
 
 class _StampMaker:
-    """Stamps of the PSF at positions, from one transform each of kernel and input PSF."""
+    """Stamps of the PSF at positions, from one transform each of kernel and input PSF; safe from many threads once
+    `halfSize` has been called."""
 
     def __init__(self, psf, whitener, levelsAt):
         self.psf, self.whitener, self.levelsAt = psf, whitener, levelsAt
         self.nFallbacks = 0
+        self._lock = threading.Lock()
         self.lost = 0.0
         self._shape = None
 
@@ -96,7 +103,8 @@ class _StampMaker:
         try:
             return self.psf.computeKernelImage((x, y)).array
         except DomainError:
-            self.nFallbacks += 1
+            with self._lock:
+                self.nFallbacks += 1
             return self.psf.computeKernelImage().array
 
     def _filtered(self, x, y):

@@ -264,6 +264,13 @@ class Whitener:
         return squares
 
 
+def _blank(pixels, variance):
+    """Infinite variance where pixels are not finite."""
+    finite = np.isfinite(pixels)
+    if not finite.all():
+        variance[~finite] = np.inf
+
+
 class _Job:
     """One decorrelation: inputs, noise levels, tiles, outputs."""
 
@@ -384,8 +391,9 @@ class _Job:
         with ThreadPoolExecutor(workers) as pool:
             for first in (0, 1):  # rows of one parity do not touch: any number of threads adds in the same order
                 list(pool.map(lambda j: self._row(j, image, variance), range(first, ny, 2)))
-        if not config.compat:
-            variance[~np.isfinite(source.image.array)] = np.inf
+            if not config.compat:
+                list(pool.map(lambda y: _blank(source.image.array[y : y + 256], variance[y : y + 256]),
+                              range(0, self.shape[0], 256)))  # fmt: skip
         mask = Mask(source.mask.array.copy(), xy0, source.mask.schema) if copyMask else source.mask
         result = MaskedImage(Image(image, xy0), mask, Image(variance, xy0))
         return DecorrelateResult(result, self._psf(psf), self._metadata(result), self.warnings)
