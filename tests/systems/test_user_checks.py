@@ -282,6 +282,7 @@ def _flatTemplate():
 
 _ERRORS = [
     (2, None, ["sci.fits", "tmpl.fits", "-c", "convolve=sideways"]),
+    (2, None, ["sci.fits", "tmpl.fits", "--inject", "5", "--sources", "none"]),
     (3, _brokenFile, ["broken.fits", "tmpl.fits"]),
     (4, _otherField, ["sci.fits", "far.fits"]),
     (5, _flatTemplate, ["sci.fits", "flat.fits"]),
@@ -289,7 +290,7 @@ _ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("code, prepare, argv", _ERRORS, ids=[f"exit{e[0]}" for e in _ERRORS])
+@pytest.mark.parametrize("code, prepare, argv", _ERRORS, ids=[f"exit{e[0]}-{e[2][0]}-{e[2][-1]}" for e in _ERRORS])
 def test_a14_errors_of_real_runs(run, work, code, prepare, argv):
     """Codes 2 to 5 and 7 by what users do; 6, a numerical failure after all fall-backs, in the tests of the verb."""
     if prepare:

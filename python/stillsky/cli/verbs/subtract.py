@@ -51,7 +51,10 @@ KEPT = (".warped.fits", ".footprints.fits")
     help="Plant N sources in memory and report how many are found, and their fluxes.",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), hidden=True, help="Of everything random: sky positions, injections."
+    "--seed",
+    type=click.IntRange(min=0),
+    hidden=True,
+    help="Of everything random: places, fluxes and photon noise of planted sources.",
 )
 @inputOptions()
 @click.option(
