@@ -123,7 +123,7 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
         """Read, make the template, run, write. One thread unless the environment says otherwise."""
         with contextlib.nullcontext() if os.environ.get("STILLSKY_NUM_THREADS") else numThreads(1):
             inputs = butlerQC.get(inputRefs)
-            exposure = self.prepareCalibratedExposure(inputs["exposure"], inputs.get("finalizedPsfApCorrCatalog"))
+            exposure = self._calibrated(inputs)
             if not self.config.doSubtract:
                 self._finishQuantum(butlerQC, outputRefs, inputs, exposure, None)
                 return
@@ -135,6 +135,11 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
             found = self.getTemplate.runQuantum(exposure, butlerQC, inputRefs.skyMap, refs)
             inputs.setdefault("templateSources", found.sources)
             self._finishQuantum(butlerQC, outputRefs, inputs, exposure, found.exposure)
+
+    def _calibrated(self, inputs):
+        """The science image with its final calibration; what was read stays as it was, others may read it, too."""
+        exposure = Exposure(inputs["exposure"].maskedImage, inputs["exposure"].info)
+        return self.prepareCalibratedExposure(exposure, inputs.get("finalizedPsfApCorrCatalog"))
 
     def _finishQuantum(self, butlerQC, outputRefs, inputs, exposure, template):
         """From template to written outputs."""
@@ -155,7 +160,6 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
                 idFactory=self._ids(butlerQC.quantum.dataId),
                 calexpBackgroundExposure=inputs.get("calexpBackground"),
                 subtractedExposure=inputs.get("inputDifference"),
-                overwrite=True,  # what was read belongs to this quantum alone
             )
         except pipeBase.AlgorithmError as error:
             raise pipeBase.AnnotatedPartialOutputsError.annotate(error, self, log=self.log) from error
@@ -542,7 +546,7 @@ class ImageDifferenceFromTemplateTask(ImageDifferenceTask):
             inputs = butlerQC.get(inputRefs)
             if self.config.doSubtract:
                 self.checkTemplateIsSufficient(inputs["inputTemplate"])
-            exposure = self.prepareCalibratedExposure(inputs["exposure"], inputs.get("finalizedPsfApCorrCatalog"))
+            exposure = self._calibrated(inputs)
             self._finishQuantum(butlerQC, outputRefs, inputs, exposure, inputs.get("inputTemplate"))
 
 
