@@ -114,6 +114,7 @@ html:not(.noscript) .look .overlay.shown { display: block; }
   td.text { min-width: 10em; } .row figcaption { font-size: 11.5px; line-height: 1.3; } th, td { padding: 5px 9px; } }
 @media print { :root { --paper: #ffffff; --ink: #000000; --soft: #444444; --line: #bbbbbb; --wash: #f4f6f8; }
   nav, main .tools { display: none; } .scroll { max-height: none; overflow: visible; }
+  table { font-size: 8.5px; } th { position: static; } th, td { padding: 2px 5px; }
   section { break-inside: auto; } figure, .card, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
   * { print-color-adjust: exact; } }
 """
