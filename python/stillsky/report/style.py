@@ -115,6 +115,7 @@ html:not(.noscript) .look .overlay.shown { display: block; }
 @media print { :root { --paper: #ffffff; --ink: #000000; --soft: #444444; --line: #bbbbbb; --wash: #f4f6f8; }
   nav, main .tools { display: none; } .scroll { max-height: none; overflow: visible; }
   table { font-size: 8.5px; } th { position: static; } th, td { padding: 2px 5px; }
+  .figures, .cuts.wide { grid-template-columns: 1fr 1fr; } .cuts { grid-template-columns: 1fr 1fr 1fr; }
   section { break-inside: auto; } figure, .card, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
   * { print-color-adjust: exact; } }
 """
