@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from stillsky.errors import NoDataError, NumericalError, ShapeError
+from stillsky.geom import Box2I
 from stillsky.ptc import pixelMaps
+from stillsky.ptc.flat_reader import RowFrame
 
 SHAPE = (60, 80)
 
@@ -220,3 +223,15 @@ def test_pixelMaps_framesWithoutLightTellTheNoise(rng):
     np.testing.assert_array_equal(two.gain, alone.gain)
     with pytest.raises(ShapeError):
         pixelMaps(levels, zero=[f[:-1] for f in zero])
+
+
+def test_rowFrame_givesSlicesAndSingleRows(tmp_path, rng):
+    pixels = rng.integers(0, 60000, (30, 20)).astype(np.uint16)
+    fits.PrimaryHDU(pixels).writeto(tmp_path / "frame.fits")
+    for box, part in ((None, np.s_[:, :]), (Box2I((3, 5), (10, 20)), np.s_[5:25, 3:13])):
+        frame = RowFrame(tmp_path / "frame.fits", box=box)
+        wanted = pixels[part].astype(np.float32)
+        assert frame.shape == wanted.shape
+        np.testing.assert_array_equal(frame[4:9], wanted[4:9])
+        np.testing.assert_array_equal(frame.readRows([0, 7, 19]), wanted[[0, 7, 19]])
+        assert frame.readRows([2]).dtype == np.float32

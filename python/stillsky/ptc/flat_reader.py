@@ -58,6 +58,13 @@ class RowFrame:
             where = slice(self._y0 + start, self._y0 + stop), self._columns
             return readPixels(firstImage(hdus, self._ext), np.float32, where)
 
+    def readRows(self, rows):
+        """Single rows, (n, width) float32: the file is opened once."""
+        with openFits(self.path) as hdus:
+            image = firstImage(hdus, self._ext)
+            parts = [(slice(self._y0 + row, self._y0 + row + 1), self._columns) for row in rows]
+            return np.concatenate([readPixels(image, np.float32, where) for where in parts])
+
 
 class FlatReader:
     """Reads flats of one sensor; everything but the pixels is decided on construction.

@@ -237,6 +237,15 @@ def _emptyMaps(shape):
     return PixelMaps(*planes, np.zeros(shape, np.uint8))
 
 
+def _rowsOf(frame, rows):
+    """Rows of a frame as float32; those of a list by one call where the frame can do that."""
+    if isinstance(rows, slice):
+        return np.asarray(frame[rows], np.float32)
+    if hasattr(frame, "readRows"):
+        return frame.readRows(rows)
+    return np.concatenate([np.asarray(frame[slice(row, row + 1)], np.float32) for row in rows])
+
+
 class _Bands:
     """Mean and variance of every pixel at every level, a band of rows at a time."""
 
@@ -250,15 +259,15 @@ class _Bands:
         self._scales = [[(1.0, 0.0)] * len(level) for level in levels]
 
     def _read(self, level, rows, scales=None):
-        """Frames (n, rows, width) float32 minus bias; NaN where masked or saturated."""
-        cube = np.stack([np.asarray(frame[rows], np.float32) for frame in level])
+        """Frames (n, rows, width) float32 minus bias; NaN where masked or saturated. ``rows``: a slice or a list."""
+        cube = np.stack([_rowsOf(frame, rows) for frame in level])
         if self._saturation is not None:
             # one saturated frame spoils mean and variance of the pixel at this level
             cube[:, np.any(cube >= self._saturation, axis=0)] = np.nan
         if self._mask is not None:
             cube[:, np.asarray(self._mask[rows], bool)] = np.nan
         if self._bias is not None:
-            cube -= np.asarray(self._bias[rows], np.float32)
+            cube -= _rowsOf(self._bias, rows)
         for frame, (factor, offset) in zip(cube, scales or ()):
             frame *= np.float32(factor)
             frame += np.float32(offset)
@@ -270,7 +279,7 @@ class _Bands:
         n = max(1, min(height, _SAMPLE_ROWS, 4_000_000 // (width * max(len(level) for level in self.levels))))
         sample = [int((k + 0.5) * height / n) for k in range(n)]
         for i, level in enumerate(self.levels):
-            cube = np.concatenate([self._read(level, slice(row, row + 1)) for row in sample], axis=1)
+            cube = self._read(level, sample)
             self._scales[i] = _frameScales(cube)
             for frame, (factor, offset) in zip(cube, self._scales[i]):
                 frame *= np.float32(factor)
