@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
-from stillsky.diffim import SubtractConfig, subtract
-from stillsky.diffim.method_comparison import compareMethods
+from stillsky.diffim import SubtractConfig, compareMethods, subtract
 from stillsky.diffim.resampling_noise import ResamplingNoise
 from stillsky.diffim.zogy_exposures import zogyExposures
 from stillsky.diffim.zogy_nodes import KernelPair
