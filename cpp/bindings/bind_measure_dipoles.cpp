@@ -53,7 +53,7 @@ void bindMeasureDipoles(py::module_& m) {
                           Array<double> const& psfDifference, Array<double> const& psfScience,
                           Array<double> const& psfReference, Array<double> const& starts, py::object const& footprints,
                           double relWeight, double tolerance, int maxEvaluations, int fitBackground, int backgroundOrder,
-                          bool separateFluxes) {
+                          bool separateFluxes, bool asReference) {
         DipoleFitControl control;
         control.relWeight = relWeight;
         control.tolerance = tolerance;
@@ -61,6 +61,7 @@ void bindMeasureDipoles(py::module_& m) {
         control.fitBackground = fitBackground;
         control.backgroundOrder = backgroundOrder;
         control.separateFluxes = separateFluxes;
+        control.reference = asReference;
         const DipolePsfs psfs{stackOf(psfDifference), stackOf(psfScience), stackOf(psfReference)};
         const auto first = startsOf(starts);
         const auto regions = footprintsOf(footprints);

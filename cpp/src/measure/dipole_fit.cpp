@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 
 #include "psf_spline.hpp"
@@ -74,7 +75,7 @@ public:
             : images_(images), psfs_(psfs), start_(start), footprint_(footprint), control_(control) {
         const Box2I image({0, 0}, {images.difference->image.width, images.difference->image.height});
         box_ = footprint.bbox().clippedTo(image);
-        if (lobesKnown()) box_ = box_.clippedTo(aroundLobes());
+        if (lobesKnown() && !control.reference) box_ = box_.clippedTo(aroundLobes());
         direct_ = images.science || images.reference;
         nImages_ = direct_ ? IMAGES : 1;
         nFluxes_ = control.separateFluxes ? 2 : 1;
@@ -101,7 +102,7 @@ public:
         const bool planes = direct_ && control_.fitBackground == 1;
         if (planes) subtractPlanes(false);
         iterate(r);
-        if (planes) {
+        if (planes && !control_.reference) {
             // Once more, without the light of the source in the rim.
             subtractPlanes(true);
             iterate(r);
@@ -159,7 +160,7 @@ private:
                 for (int k = 0; k < nImages_; ++k) {
                     if (!pixel.good[k]) continue;
                     raw_[k][at] = data_[k][at] = pixel.value[k];
-                    weight_[k][at] = 1.0 / pixel.variance[k];
+                    weight_[k][at] = control_.reference ? 1.0 : 1.0 / pixel.variance[k];
                     noise[k] += pixel.variance[k];
                     ++r.nData;
                 }
@@ -204,7 +205,7 @@ private:
                 for (double& m : model) m *= positive ? linear_[0] : negativeFlux();
             }
             gatherRim(rim, inside, model, k, middleX, middleY, values, columns);
-            const Doubles plane = clippedFit(columns, values, p);
+            const Doubles plane = clippedFit(columns, values, p, control_.reference ? 0 : CLIP_ROUNDS);
             size_t at = 0;
             for (int y = box_.minY(); y <= box_.maxY(); ++y) {
                 for (int x = box_.minX(); x <= box_.maxX(); ++x, ++at) {
@@ -214,7 +215,22 @@ private:
                     data_[k][at] = raw_[k][at] - level;
                 }
             }
+            if (control_.reference) subtractMedian(k);
         }
+    }
+
+    // What Rubin's code takes off after the plane: in a box full of light it is too much.
+    void subtractMedian(int k) {
+        Doubles good;
+        for (size_t i = 0; i < count(); ++i) {
+            if (weight_[k][i] > 0) good.push_back(data_[k][i]);
+        }
+        if (good.empty()) return;
+        const auto middle = good.begin() + static_cast<std::ptrdiff_t>(good.size() / 2);
+        std::nth_element(good.begin(), middle, good.end());
+        double median = *middle;
+        if (good.size() % 2 == 0) median = 0.5 * (median + *std::max_element(good.begin(), middle));
+        for (double& v : data_[k]) v -= median;
     }
 
     void gatherRim(Box2I const& rim, std::vector<char> const& inside, Doubles const& model, int k, double middleX,
@@ -235,11 +251,11 @@ private:
     }
 
     // Least squares with rejection; zeros when there are too few pixels.
-    static Doubles clippedFit(Doubles const& columns, Doubles const& values, int p) {
+    static Doubles clippedFit(Doubles const& columns, Doubles const& values, int p, int rounds) {
         const size_t np = static_cast<size_t>(p), n = values.size();
         Doubles solution(np, 0.0);
         std::vector<char> keep(n, 1);
-        for (int round = 0; round <= CLIP_ROUNDS; ++round) {
+        for (int round = 0; round <= rounds; ++round) {
             DenseMatrix m(p, p);
             Doubles b(np, 0.0);
             size_t used = 0;
@@ -505,14 +521,23 @@ private:
         eachPixel([&](int k, size_t i, double const* columns) {
             double d = data_[k][i];
             for (int p = 0; p < nLinear_; ++p) d -= columns[4 + p] * linear_[static_cast<size_t>(p)];
-            r.chi2 += d * d * weight_[k][i];
+            r.chi2 += d * d * weight_[k][i] * (control_.reference ? imageWeight(k) : 1.0);
             if (k == DIFFERENCE) r.chi2Difference += d * d * weight_[k][i];
         });
     }
 
     // A^-1 B A^-1 with B = sum over pixels of J' W C W J, C the covariance of the three images at the pixel.
+    // `reference`: the inverse of the normal matrix times the reduced chi-square.
     void errorsOf(DipoleFitResult& r) const {
         const SymmetricSolver solver(normal_);
+        if (control_.reference) {
+            DenseMatrix scaled = normal_;
+            for (int p = 0; p < nParameters_; ++p) {
+                for (int q = 0; q < nParameters_; ++q) scaled(p, q) *= r.chi2 / (r.nData - nParameters_);
+            }
+            storeErrors(solver, scaled, r);
+            return;
+        }
         DenseMatrix b(nParameters_, nParameters_);
         double terms[6] = {}, columns[IMAGES][18] = {};
         const double middleX = 0.5 * (box_.minX() + box_.maxX()), middleY = 0.5 * (box_.minY() + box_.maxY());

@@ -13,6 +13,14 @@ from .algorithms import (
 from .apertures import circularApertureFlux, localBackground, naiveCentroid, peakLikelihoodFlux
 from .dipoles import DipoleOptions, fitDipoles
 from .forced import addForcedPhotometry, forcedPhotometry, transformedPositions
+from .legacy_dipoles import (
+    DipoleAnalysis,
+    SourceFlagChecker,
+    classificationDipole,
+    naiveDipoleCentroid,
+    naiveDipoleFlux,
+    psfDipoleFlux,
+)
 from .local_calibration import applyApCorr, localPhotoCalib, localWcs
 from .moments import MomentsFlag, adaptiveMoments
 from .schema import aperturePrefix
@@ -23,13 +31,16 @@ __all__ = [
     "BAD_PLANES",
     "FURTHER_PLUGINS",
     "PLUGINS",
+    "DipoleAnalysis",
     "DipoleOptions",
     "MomentsFlag",
+    "SourceFlagChecker",
     "adaptiveMoments",
     "addForcedPhotometry",
     "aperturePrefix",
     "applyApCorr",
     "circularApertureFlux",
+    "classificationDipole",
     "fitDipoles",
     "forcedPhotometry",
     "gaussianFlux",
@@ -39,8 +50,11 @@ __all__ = [
     "measureSources",
     "measurementSchema",
     "naiveCentroid",
+    "naiveDipoleCentroid",
+    "naiveDipoleFlux",
     "peakLikelihoodFlux",
     "pixelFlags",
+    "psfDipoleFlux",
     "psfFlux",
     "sdssCentroid",
     "sdssShape",

@@ -54,6 +54,16 @@ class DipoleFitConfig(Config):
         dtype=int, doc="Larger footprints are not fitted, pixels; 0 or less: all are.", default=1200
     )
     badMaskPlanes = ListField(dtype=str, doc="Pixels left out.", default=[*BAD_PLANES, "EDGE"])
+    compat = ChoiceField(
+        dtype=str,
+        optional=False,
+        doc="Where the fit differs from Rubin's; its defaults also have fitSeparateNegParams False.",
+        default="stillsky",
+        allowed={
+            "stillsky": "each image's own PSF and variance, bad pixels left out, errors of the noise",
+            "reference": "the difference's PSF and equal weights everywhere, errors scaled by the scatter",
+        },
+    )
     maxDipoleSeconds = Field(
         dtype=float,
         doc="Time for all dipoles, seconds; what is left over is flagged and counted. Not positive: unlimited.",

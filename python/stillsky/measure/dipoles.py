@@ -36,10 +36,25 @@ class DipoleOptions:
     maxFootprintArea: int = 1200
     badMaskPlanes: tuple = (*BAD_PLANES, "EDGE")
     maxDipoleSeconds: float = 60.0
+    compat: str = "stillsky"
+
+    @classmethod
+    def reference(cls, **values):
+        """Rubin's defaults: one flux for both lobes, and its way to fit and classify."""
+        return cls(**{"compat": "reference", "fitSeparateNegParams": False} | values)
 
 
 def fitDipoles(
-    difference, footprints, science=None, template=None, *, centroids=None, config=None, psf=None, isNegative=False
+    difference,
+    footprints,
+    science=None,
+    template=None,
+    *,
+    centroids=None,
+    config=None,
+    psf=None,
+    isNegative=False,
+    model=None,
 ):
     """Fit and classify dipoles.
 
@@ -65,6 +80,11 @@ def fitDipoles(
         Of the difference, instead of the exposure's.
     isNegative : bool or array_like, optional
         Not used by the fit; sets the lobe that a lone peak starts with under ``fitAllDiaSources``.
+    model : {"default", "reference"}, optional
+        Instead of ``config.compat``. "reference" is Rubin's fit: the difference's PSF in all three images, every pixel of
+        the box alike whatever its variance and mask, errors scaled by the reduced chi-square, the direct images' medians
+        subtracted; every fit moves the centroid to the middle of the lobes, a share of the flux is the only test beside
+        the signal-to-noise ratio, a ``maxFootprintArea`` of 0 rejects all, and failed fits are not attempted.
 
     Returns
     -------
@@ -78,6 +98,7 @@ def fitDipoles(
     image minus that of the template; chi-square does not rescale them.
     """
     config = DipoleOptions() if config is None else config
+    reference = config.compat == "reference" if model is None else model == "reference"
     n = len(footprints)
     table = emptyTable("ip_diffim_DipoleFit", n, _unitOf(difference))
     table.meta.update(dipoleFitsTried=0, dipoleFitsSkipped=0)
@@ -86,12 +107,12 @@ def fitDipoles(
     starts, both = _starts(footprints, np.broadcast_to(isNegative, n), _reach(_psfOf(difference, psf), config))
     _copyCentroids(table, centroids, footprints)
     chosen = both | config.fitAllDiaSources
-    tooLarge = chosen & (footprints.areas > config.maxFootprintArea) & (config.maxFootprintArea > 0)
+    tooLarge = chosen & (footprints.areas > config.maxFootprintArea) & (reference or config.maxFootprintArea > 0)
     table[PREFIX + "flag"][tooLarge] = True
     rows = np.flatnonzero(chosen & ~tooLarge)
     if len(rows) == 0:
         return table
-    fit = _Fit(difference, science, template, psf, footprints, config)
+    fit = _Fit(difference, science, template, psf, footprints, config, reference)
     begin = time.monotonic()
     for first in range(0, len(rows), _CHUNK):
         part = rows[first : first + _CHUNK]
@@ -114,26 +135,39 @@ def _reach(psf, config):
 
 def _starts(footprints, isNegative, reach):
     """((n, 4) positions x+, y+, x-, y-, whether there are peaks of both signs)."""
+    starts, has = lobePeaks(footprints, reach)
+    for i in np.flatnonzero(~has.all(axis=1)):
+        # A lone peak is one lobe; the footprint's middle stands for the other.
+        middle = footprints[int(i)].centroid
+        peaks = footprints[int(i)].peaks
+        lobe = (peaks[0]["f_x"], peaks[0]["f_y"]) if len(peaks) else middle
+        starts[i] = (*middle, *lobe) if isNegative[i] else (*lobe, *middle)
+    return starts, has.all(axis=1)
+
+
+def lobePeaks(footprints, reach=np.inf):
+    """Peaks of the two lobes of each footprint.
+
+    Returns
+    -------
+    positions : (n, 4) float array
+        x+, y+, x-, y-: the strongest peak, and of the other sign the strongest within `reach` of it, or the nearest; NaN
+        where there is none.
+    has : (n, 2) bool array
+        Whether there is a peak of that sign.
+    """
     n = len(footprints)
-    starts, both = np.full((n, 4), np.nan), np.zeros(n, bool)
+    positions, has = np.full((n, 4), np.nan), np.zeros((n, 2), bool)
     peaks, nPeaks, first = footprints.peaks, footprints.nPeaks, footprints.firstPeaks
-    for i in range(n):
+    for i in np.flatnonzero(nPeaks):
         own = peaks[first[i] : first[i] + nPeaks[i]]
-        if len(own) == 0:
-            starts[i] = (*footprints[i].centroid,) * 2
-            continue
         best = own[np.argmax(np.abs(own["peakValue"]))]
         others = own[own["peakValue"] * np.sign(best["peakValue"]) < 0]
-        both[i] = len(others) > 0
-        if both[i]:
-            other = _partner(best, others, reach)
-            high, low = (best, other) if best["peakValue"] > 0 else (other, best)
-            starts[i] = high["f_x"], high["f_y"], low["f_x"], low["f_y"]
-            continue
-        # A lone peak is one lobe; the footprint's middle stands for the other.
-        lobe, middle = (own[0]["f_x"], own[0]["f_y"]), footprints[i].centroid
-        starts[i] = (*middle, *lobe) if isNegative[i] else (*lobe, *middle)
-    return starts, both
+        pair = [best, _partner(best, others, reach)] if len(others) else [best]
+        for peak in pair:
+            k = int(peak["peakValue"] < 0)
+            has[i, k], positions[i, 2 * k : 2 * k + 2] = True, (peak["f_x"], peak["f_y"])
+    return positions, has
 
 
 def _partner(best, others, reach):
@@ -156,15 +190,16 @@ def _copyCentroids(table, centroids, footprints):
 class _Fit:
     """Pixels and PSFs of one call, and the transfer of results."""
 
-    def __init__(self, difference, science, template, psf, footprints, config):
-        self.config, self.footprints = config, footprints
-        self.pixels = _pixels(difference, tuple(config.badMaskPlanes), "default")
+    def __init__(self, difference, science, template, psf, footprints, config, reference):
+        self.config, self.footprints, self.reference = config, footprints, reference
+        self.badPlanes = () if reference else tuple(config.badMaskPlanes)
+        self.pixels = _pixels(difference, self.badPlanes, "default")
         self.planes = [
             self.pixels.planes,
             *(self._direct(e, name) for e, name in ((science, "science"), (template, "template"))),
         ]
         own = _psfOf(difference, psf)
-        direct = [getattr(e, "psf", None) for e in (science, template)]
+        direct = [None if reference else getattr(e, "psf", None) for e in (science, template)]
         self.psfs = [own, direct[0] or direct[1] or own, direct[1] or direct[0] or own]
         # The stack of a PSF that serves two images is made once, and the compiled code evaluates it once.
         self.psfs = [next(p for p in self.psfs[: k + 1] if p == psf) for k, psf in enumerate(self.psfs)]
@@ -174,7 +209,7 @@ class _Fit:
     def _direct(self, exposure, name):
         if exposure is None:
             return None
-        found = _pixels(exposure, tuple(self.config.badMaskPlanes), "default")
+        found = _pixels(exposure, self.badPlanes, "default")
         if found.image.shape != self.pixels.image.shape or (found.x0, found.y0) != (self.pixels.x0, self.pixels.y0):
             raise errors.MismatchError(f"fitDipoles: the {name} image does not cover the pixels of the difference")
         image = found.image.astype(self.pixels.image.dtype, copy=False)
@@ -191,9 +226,9 @@ class _Fit:
         c = self.config
         found = _core.dipoleFit(
             *self.planes, *stacks, limits, (spans, offsets), float(c.relWeight), float(c.tolerance), 250,
-            int(c.fitBackground), 1, bool(c.fitSeparateNegParams),
+            int(c.fitBackground), 1, bool(c.fitSeparateNegParams), self.reference,
         )  # fmt: skip
-        _store(table, rows, found, self.pixels, c, limits[:, 4])
+        _store(table, rows, found, self.pixels, c, limits[:, 4], self.reference)
 
     def _stacks(self, positions):
         """Spline coefficients of the three PSFs at positions, and the width of the difference's."""
@@ -203,14 +238,18 @@ class _Fit:
                 continue
             shapes = PsfKernels(psf, *positions.T)
             width = shapes.sigma if width is None else width
-            if len(shapes.kernels) == 0:
-                stacks[id(psf)] = np.full((1, 1, 1), np.nan)
-                continue
-            coefficients = splineCoefficients(shapes.kernels)
-            if len(coefficients) > 1 or (shapes.index < 0).any():
-                coefficients = np.where((shapes.index < 0)[:, None, None], np.nan, coefficients[shapes.index])
-            stacks[id(psf)] = np.ascontiguousarray(coefficients)
+            stacks[id(psf)] = splineStack(shapes)
         return [stacks[id(psf)] for psf in self.psfs], width
+
+
+def splineStack(shapes):
+    """Spline coefficients of `PsfKernels`: one for all positions, or one each, NaN where the PSF is not defined."""
+    if len(shapes.kernels) == 0:
+        return np.full((1, 1, 1), np.nan)
+    coefficients = splineCoefficients(shapes.kernels)
+    if len(coefficients) > 1 or (shapes.index < 0).any():
+        coefficients = np.where((shapes.index < 0)[:, None, None], np.nan, coefficients[shapes.index])
+    return np.ascontiguousarray(coefficients)
 
 
 def splineCoefficients(kernels):
@@ -220,41 +259,49 @@ def splineCoefficients(kernels):
     return out / out.sum(axis=(1, 2), keepdims=True)
 
 
-def _store(table, rows, found, pixels, config, maxSeparation):
+def _store(table, rows, found, pixels, config, maxSeparation, reference):
     failed = (found["flagBits"] & 1 != 0) | (found["flagBits"] & 16 != 0) | ~(found["posFlux"] > 1.0)
     edge = found["flagBits"] & 2 != 0
-    table[PREFIX + "classificationAttempted"][rows] = True
+    table[PREFIX + "classificationAttempted"][rows] = ~failed if reference else True
     table[PREFIX + "flag"][rows] = failed | edge
     table[PREFIX + "flag_edge"][rows] = edge
     table[PREFIX + "nData"][rows] = found["nData"]
     fitted = found["flagBits"] & 1 == 0
     rows, found, failed, maxSeparation = (v[fitted] for v in (rows, found, failed, maxSeparation))
-    values = _lobes(found, pixels)
-    with np.errstate(all="ignore"):
-        positive, negative = found["posFlux"], found["negFlux"]
-        fluxVariance = found["posFluxErr"] ** 2 + found["negFluxErr"] ** 2 + 2 * found["fluxCov"]
-        signal = np.hypot(positive / found["posNoise"], negative / found["negNoise"])
-        values |= {
-            "instFlux": 0.5 * (positive + negative),
-            "instFluxErr": 0.5 * np.sqrt(np.maximum(fluxVariance, 0)),
-            "chi2dof": found["chi2"] / np.maximum(found["nData"] - found["nParameters"], 1),
-            "deltaChi2": found["chi2Single"] - found["chi2Difference"],
-            "signalToNoise": np.where(signal > 0, signal, np.nan),
-        }
-        share = positive / (positive + negative)
+    values = _lobes(found, pixels) | _figures(found, reference)
     for name, column in values.items():
         table[PREFIX + name][rows] = column
-    good = (signal > config.minSn) & (positive >= 1) & (negative >= 1) & ~failed
-    good &= (np.maximum(share, 1 - share) < config.maxFluxRatio) & (values["deltaChi2"] > config.minDeltaChi2)
-    # Farther apart they are two sources.
-    good &= values["separation"] <= maxSeparation
+    good = (values["signalToNoise"] > config.minSn) & (found["posFlux"] >= 1) & (found["negFlux"] >= 1) & ~failed
+    with np.errstate(all="ignore"):
+        total = 2 * values["instFlux"]
+        share = np.maximum(found["posFlux"], found["negFlux"]) / total
+    good &= share < config.maxFluxRatio
+    if not reference:
+        # Farther apart they are two sources.
+        good &= (values["deltaChi2"] > config.minDeltaChi2) & (values["separation"] <= maxSeparation)
     table[PREFIX + "classification"][rows] = good
     # What is no dipole stays at its centroid: a transient must not be measured between itself and a chance peak.
+    moved = ~failed if reference else good
     for name in "xy":
         middle = 0.5 * (values[f"pos_{name}"] + values[f"neg_{name}"])
         variance = found[f"pos{name.upper()}Err"] ** 2 + found[f"neg{name.upper()}Err"] ** 2 + 2 * found[f"{name}Cov"]
-        table[PREFIX + name][rows[good]] = middle[good]
-        table[PREFIX + name + "Err"][rows[good]] = (0.5 * np.sqrt(np.maximum(variance, 0)))[good]
+        table[PREFIX + name][rows[moved]] = middle[moved]
+        table[PREFIX + name + "Err"][rows[moved]] = (0.5 * np.sqrt(np.maximum(variance, 0)))[moved]
+
+
+def _figures(found, reference):
+    """Overall flux, quality of the fit, signal-to-noise ratio."""
+    positive, negative = found["posFlux"], found["negFlux"]
+    with np.errstate(all="ignore"):
+        variance = found["posFluxErr"] ** 2 + found["negFluxErr"] ** 2 + 2 * found["fluxCov"]
+        signal = np.hypot(positive / found["posNoise"], negative / found["negNoise"])
+        return {
+            "instFlux": positive if reference else 0.5 * (positive + negative),
+            "instFluxErr": found["posFluxErr"] if reference else 0.5 * np.sqrt(np.maximum(variance, 0)),
+            "chi2dof": found["chi2"] / np.maximum(found["nData"] - found["nParameters"], 1),
+            "deltaChi2": np.full(len(found), np.nan) if reference else found["chi2Single"] - found["chi2Difference"],
+            "signalToNoise": np.where(signal > 0, signal, np.nan),
+        }
 
 
 def _lobes(found, pixels):

@@ -116,6 +116,61 @@ DIPOLE = (
     ("flag_edge", B, None, "too close to the edge to be fitted"),
 )
 
+_LOBES = (("pos", "positive"), ("neg", "negative"))
+
+NAIVE_DIPOLE_CENTROID = (
+    ("x", F8, "pix", "middle of the lobes"),
+    ("y", F8, "pix", "middle of the lobes"),
+    *(
+        (f"{lobe}_{c}", F8, "pix", f"first moment of the 3x3 pixels around the {word} peak")
+        for lobe, word in _LOBES
+        for c in "xy"
+    ),
+    ("flag", B, None, "a lobe is missing or flagged"),
+    *((f"{lobe}_flag", B, None, f"no {word} peak, or no centroid there") for lobe, word in _LOBES),
+)
+
+NAIVE_DIPOLE_FLUX = (
+    *(
+        row
+        for lobe, word in _LOBES
+        for row in (
+            (f"{lobe}_instFlux", F8, "flux", f"sum of the {word} pixels of the footprint"),
+            (f"{lobe}_instFluxErr", F8, "flux", f"standard deviation of {lobe}_instFlux"),
+            (f"n{lobe}", I4, None, f"number of {word} pixels"),
+        )
+    ),
+    ("flag", B, None, "pixels of one sign only"),
+    *((f"{lobe}_flag", B, None, f"no {word} pixel") for lobe, word in _LOBES),
+)
+
+PSF_DIPOLE_FLUX = (
+    ("x", F8, "pix", "middle of the lobes"),
+    ("y", F8, "pix", "middle of the lobes"),
+    ("xErr", F4, "pix", "standard deviation of x"),
+    ("yErr", F4, "pix", "standard deviation of y"),
+    *(
+        row
+        for lobe, word in _LOBES
+        for row in (
+            (f"{lobe}_centroid_x", F8, "pix", f"{word} lobe"),
+            (f"{lobe}_centroid_y", F8, "pix", f"{word} lobe"),
+            (f"{lobe}_centroid_xErr", F4, "pix", f"standard deviation of {lobe}_centroid_x"),
+            (f"{lobe}_centroid_yErr", F4, "pix", f"standard deviation of {lobe}_centroid_y"),
+            (f"{lobe}_instFlux", F8, "flux", f"flux of the {word} lobe, with its sign"),
+            (f"{lobe}_instFluxErr", F8, "flux", f"standard deviation of {lobe}_instFlux"),
+        )
+    ),
+    ("chi2dof", F8, None, "chi-square per degree of freedom"),
+    ("flag", B, None, "the fit failed"),
+    *((f"{lobe}_flag", B, None, "the fit failed") for lobe, _ in _LOBES),
+)
+
+CLASSIFICATION_DIPOLE = (
+    ("value", F8, None, "1: a dipole by the naive fluxes of its lobes, 0: none"),
+    ("flag", B, None, "a lobe is missing"),
+)
+
 FURTHER = {
     "base_PeakLikelihoodFlux": ("base_PeakLikelihoodFlux_", PEAK_LIKELIHOOD),
     "base_NaiveCentroid": ("base_NaiveCentroid_", NAIVE_CENTROID),
@@ -125,4 +180,8 @@ FURTHER = {
     "base_LocalWcs": ("base_LocalWcs_", LOCAL_WCS),
     "ext_trailedSources_Naive": ("ext_trailedSources_Naive_", TRAIL),
     "ip_diffim_DipoleFit": ("ip_diffim_DipoleFit_", DIPOLE),
+    "ip_diffim_NaiveDipoleCentroid": ("ip_diffim_NaiveDipoleCentroid_", NAIVE_DIPOLE_CENTROID),
+    "ip_diffim_NaiveDipoleFlux": ("ip_diffim_NaiveDipoleFlux_", NAIVE_DIPOLE_FLUX),
+    "ip_diffim_PsfDipoleFlux": ("ip_diffim_PsfDipoleFlux_", PSF_DIPOLE_FLUX),
+    "ip_diffim_ClassificationDipole": ("ip_diffim_ClassificationDipole_", CLASSIFICATION_DIPOLE),
 }

@@ -8,7 +8,7 @@ from astropy.table import hstack
 from .. import errors
 from ..detection import FootprintSet, sourceTable
 from ..detection.sources import emptySourceTable
-from . import algorithms, apertures, dipoles, local_calibration, trails
+from . import algorithms, apertures, dipoles, legacy_dipoles, local_calibration, trails
 from .psf_stamps import PsfShapes
 from .schema import aperturePrefix, emptyTable
 
@@ -32,13 +32,17 @@ FURTHER_PLUGINS = (
     "ext_trailedSources_Naive",
     "base_NaiveCentroid",
     "base_PeakCentroid",
+    "ip_diffim_NaiveDipoleCentroid",
+    "ip_diffim_NaiveDipoleFlux",
+    "ip_diffim_PsfDipoleFlux",
+    "ip_diffim_ClassificationDipole",
     "ip_diffim_DipoleFit",
 )
 #: Every plugin in the order in which they run: the dipole fit moves the positions before the rest is measured.
 _KNOWN = (PLUGINS[0], "ip_diffim_DipoleFit", *PLUGINS[1:], *FURTHER_PLUGINS[:-1])
-_METHODS = {"ext_trailedSources_Naive": "trails", "ip_diffim_DipoleFit": "DipoleFit"}
-#: Measurements at the peaks, which the centroid does not concern.
-_AT_PEAKS = ("base_NaiveCentroid", "base_PeakCentroid")
+_METHODS = {"ext_trailedSources_Naive": "trails"}
+#: Measurements at the peaks or over the footprint, which the centroid does not concern.
+_OWN_PLACES = ("base_NaiveCentroid", "base_PeakCentroid", *FURTHER_PLUGINS[-5:-1])
 
 
 def measurementSchema(plugins=PLUGINS, extraPlanes=(), fluxUnit="count", apertureRadii=(12.0,)):
@@ -120,8 +124,10 @@ def measureSources(
     )  # fmt: skip
     parts = [base]
     for name in names:
-        part = run.parts[name] = getattr(run, _METHODS.get(name, name.removeprefix("base_")))()
-        if name not in ("base_SdssCentroid", "ip_diffim_DipoleFit", *_AT_PEAKS):
+        part = run.parts[name] = getattr(
+            run, _METHODS.get(name, name.removeprefix("base_").removeprefix("ip_diffim_"))
+        )()
+        if name not in ("base_SdssCentroid", "ip_diffim_DipoleFit", *_OWN_PLACES):
             run.flagFollowers(part)
         parts.append(part)
     return _joined(parts, names)
@@ -183,12 +189,12 @@ class _Run:
         self.shapesOfPsf = None
 
     def DipoleFit(self):
-        if self.footprints is None:
-            raise errors.DomainError("measureSources: ip_diffim_DipoleFit needs footprints, got positions")
+        self.requireFootprints("ip_diffim_DipoleFit")
         science, template, config = self.dipole
         part = dipoles.fitDipoles(
             self.exposure, self.footprints, science, template, centroids=self.parts.get("base_SdssCentroid"),
             config=config, psf=self.psf, isNegative=self.negative,
+            model="reference" if self.common["model"] == "reference" else None,
         )  # fmt: skip
         # A failed fit leaves the source where its centroid is, as good or bad as that was.
         dipole = np.array(part[dipoles.PREFIX + "classification"])
@@ -196,6 +202,32 @@ class _Run:
         self.moveTo(part, dipoles.PREFIX)
         self.centroidFlag = flag
         return part
+
+    def requireFootprints(self, name):
+        if self.footprints is None:
+            raise errors.DomainError(f"measureSources: {name} needs footprints, got positions")
+
+    def NaiveDipoleCentroid(self):
+        self.requireFootprints("ip_diffim_NaiveDipoleCentroid")
+        return legacy_dipoles.naiveDipoleCentroid(self.exposure, self.footprints)
+
+    def NaiveDipoleFlux(self):
+        self.requireFootprints("ip_diffim_NaiveDipoleFlux")
+        return legacy_dipoles.naiveDipoleFlux(self.exposure, self.footprints, badPlanes=self.legacyPlanes)
+
+    def PsfDipoleFlux(self):
+        self.requireFootprints("ip_diffim_PsfDipoleFlux")
+        return legacy_dipoles.psfDipoleFlux(self.exposure, self.footprints, psf=self.psf, badPlanes=self.legacyPlanes)
+
+    def ClassificationDipole(self):
+        fluxes = self.parts.get("ip_diffim_NaiveDipoleFlux")
+        return legacy_dipoles.classificationDipole(self.NaiveDipoleFlux() if fluxes is None else fluxes)
+
+    @property
+    def legacyPlanes(self):
+        if self.common["badPlanes"] is not None:
+            return self.common["badPlanes"]
+        return () if self.common["model"] == "reference" else algorithms.BAD_PLANES
 
     def SkyCoord(self):
         known = self.wcs is not None or getattr(self.exposure, "wcs", None) is not None

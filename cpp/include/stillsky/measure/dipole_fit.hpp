@@ -16,6 +16,9 @@ struct DipoleFitControl {
     int backgroundOrder = 1;      // order of those planes, 0 to 2, terms 1, x, y, x^2, xy, y^2
     bool separateFluxes = true;   // lobes have fluxes of their own
     double minFlux = 0.1;         // least flux of a lobe
+    // Rubin's fit: every pixel of the footprint's box counts alike, the covariance is scaled by the reduced chi-square,
+    // planes are fitted once and without rejection, and the median of the box is subtracted after them.
+    bool reference = false;
 };
 
 // What is known of each source before the fit; positions are local.
@@ -29,7 +32,7 @@ struct DipoleFitResult {
     double posX, posY, negX, negY, posFlux, negFlux;  // local pixels; both fluxes positive
     double posXErr, posYErr, negXErr, negYErr, posFluxErr, negFluxErr;
     double xCov, yCov, fluxCov;        // covariances between the lobes of x, of y, of the fluxes
-    double chi2;                       // sum of (d - model)^2/variance over all images, without relWeight
+    double chi2;                       // sum of (d - model)^2/variance over all images, without relWeight (`reference`: with)
     double chi2Difference;             // the same on the difference alone
     double chi2Single;                 // on the difference, of the best single PSF of either sign
     double posNoise, negNoise;         // sqrt(sum of variance) over the box, science and template
