@@ -116,9 +116,7 @@ class FakeResult:
         self.warnings = [("W-DECONV", "the kernel sharpens")]
         self.timings = {"fit": 0.1}
 
-    def write(
-        self, prefix, overwrite=False, compress="none", sources=".ecsv", summary=True, picture=True, report=True
-    ):
+    def write(self, prefix, overwrite=False, compress="none", sources=".ecsv", summary=True, picture=True, report=True):
         names = [prefix + s for s in (".diff.fits", ".matched.fits", ".kernel.fits")]
         texts = [prefix + s for s in (f".sources{sources}", ".sources.reg")]
         for name in texts:

@@ -513,6 +513,12 @@ class _Job:
         size = basis[0].width
         x, y, rating = positions
         fit = fitMatchingKernel(convolved.maskedImage, reference.maskedImage, x, y, rating, basis, config)
+        if _wideGaussianIsNoise(config, fit):
+            self.decide("kernel: too few or too faint stars for the widest Gaussian, which is left out")
+            config = _withoutLastGaussian(config)
+            basis = makeKernelBasisList(_withKernelSize(config, size), *fwhms, metadata=basisMetadata)
+            self.metadata.update(basisMetadata)
+            fit = fitMatchingKernel(convolved.maskedImage, reference.maskedImage, x, y, rating, basis, config)
         self.metadata.update(fit.metadata)
         self.metadata["starResiduals"] = _residualsByBrightness(fit.candidates)
         for warning in fit.warnings:
@@ -817,6 +823,24 @@ def _alardLuptonOf(config):
     from .config import KernelFitConfig
 
     return KernelFitConfig()
+
+
+def _wideGaussianIsNoise(config, fit):
+    """Whether the stars tell the kernel sum worse than the widest of many Gaussians can improve it."""
+    if config.kernelBasisSet != "alard-lupton" or config.alardNGauss <= 3 or config.compat:
+        return False
+    error, total = (fit.metadata[name] for name in ("spatialKernelSumError", "spatialKernelSum"))
+    return not error <= config.maxSumErrorOfWideGaussian * abs(total)
+
+
+def _withoutLastGaussian(config):
+    """A copy of the configuration with one Gaussian less."""
+    fewer = config.copy()
+    n = config.alardNGauss - 1
+    fewer.update(
+        alardNGauss=n, alardDegGauss=list(config.alardDegGauss)[:n], alardSigGauss=list(config.alardSigGauss)[:n]
+    )
+    return fewer
 
 
 def _withKernelSize(config, size):

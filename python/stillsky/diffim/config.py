@@ -115,6 +115,14 @@ class KernelFitConfig(AlardLuptonFields, DeltaFunctionFields):
         default=0,
         min=0,
     )
+    maxSumErrorOfWideGaussian = RangeField(
+        dtype=float,
+        doc="With more than three Gaussians the last one is left out, and the kernel fitted again, where the fractional "
+        "error of the kernel sum exceeds this: the wide one, which few or faint stars cannot tell from the background, "
+        "is worth 0.3 % of the sum.",
+        default=0.01,
+        min=0.0,
+    )
 
     def setDefaults(self):
         super().setDefaults()
