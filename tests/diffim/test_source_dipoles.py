@@ -142,6 +142,11 @@ def test_slotIsTheDipoleFitAndTheRestIsMeasuredThere(scene):
     # Forced fluxes at the same place: their difference is the flux of the difference.
     forced = table["ip_diffim_forced_PsfFlux_instFlux"] - table["ip_diffim_forced_template_PsfFlux_instFlux"]
     np.testing.assert_allclose(forced, table["base_PsfFlux_instFlux"], atol=1.0)
+    # Section 15: the flag of the position is carried along; a dipole has a position of its own.
+    lost = table["base_SdssCentroid_flag"] & ~table[FIT + "classification"]
+    for prefix in ("", "template_"):
+        assert table[f"ip_diffim_forced_{prefix}PsfFlux_flag"][lost].all()
+        assert not table[f"ip_diffim_forced_{prefix}PsfFlux_flag"][~lost].all()
     assert result.metadata["dipoleFitsTried"] == np.count_nonzero(table[FIT + "classificationAttempted"])
     assert result.metadata["dipoleFitsSkipped"] == 0
 

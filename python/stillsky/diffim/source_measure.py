@@ -3,10 +3,10 @@
 import numpy as np
 from astropy.table import Table, hstack
 
-from ..measure import measureSources, psfFlux
+from ..measure import forcedPhotometry, measureSources
 from .source_schema import completed
 
-__all__ = ["DIPOLE_FIT", "applyApertureCorrections", "forcedFluxes", "measureAll", "slotPositions"]
+__all__ = ["DIPOLE_FIT", "applyApertureCorrections", "measureAll", "slotPositions"]
 
 DIPOLE_FIT = "ip_diffim_DipoleFit"
 
@@ -61,10 +61,15 @@ def measureAll(job, footprints, flags, forcedPsf):
     if config.doApCorr:
         parts.append(applyApertureCorrections(table, getattr(difference, "apCorrMap", None)))
     x, y = slotPositions(table)
+    bad = np.array(table["base_SdssCentroid_flag"], bool)
+    if DIPOLE_FIT in table.meta["plugins"]:
+        bad &= ~np.asarray(table[f"{DIPOLE_FIT}_classification"], bool)  # its own position is a good one
     if config.doForcedMeasurement:
         for prefix, exposure in (("", job.science), ("template_", job.template)):
             if exposure is not None:
-                parts.append(forcedFluxes(exposure, x, y, forcedPsf, f"ip_diffim_forced_{prefix}PsfFlux_"))
+                prefix = f"ip_diffim_forced_{prefix}PsfFlux_"
+                parts.append(forcedPhotometry(exposure, x, y, flag=bad, psf=forcedPsf, prefix=prefix))
+                parts[-1].meta.clear()
     if job.score is not None:
         parts.append(_scores(job.score, x, y))
     if DIPOLE_FIT not in table.meta["plugins"]:
@@ -145,27 +150,6 @@ def applyApertureCorrections(table, apCorrMap):
                 table[f"{name}_{column}"][~flag] *= value[~flag]
             table[f"{name}_flag"][flag] = True
         out[f"{name}_apCorr"], out[f"{name}_apCorrErr"], out[f"{name}_flag_apCorr"] = value, error, flag
-    return out
-
-
-def forcedFluxes(exposure, x, y, psf, prefix):
-    """PSF fluxes at given positions of another image on the same grid.
-
-    Parameters
-    ----------
-    exposure : Exposure
-        Not pre-filtered, not decorrelated.
-    x, y : arrays
-        PARENT pixels; where not finite, NaN and the flag.
-    psf : Psf
-        Of that image: for a matched template, that of the science image.
-    prefix : str
-        Of the columns instFlux, instFluxErr, area, flag, flag_edge, flag_noGoodPixels.
-    """
-    measured = psfFlux(exposure, x, y, psf=psf)
-    out = Table()
-    for name in ("instFlux", "instFluxErr", "area", "flag", "flag_edge", "flag_noGoodPixels"):
-        out[prefix + name] = measured[f"base_PsfFlux_{name}"]
     return out
 
 
