@@ -177,3 +177,11 @@ def testStacksAreTheSameForAnyNumberOfThreads():
             )
     for other in found[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+def testStampsOfAGridAreOneStackInMemory():
+    """Else every evaluation would copy them."""
+    stamps = np.moveaxis(np.random.default_rng(6).uniform(1, 2, (9, 9, 3, 2)), (2, 3), (0, 1))
+    psf = ImageGridPsf(stamps, [0.0, 1.0], [0.0, 1.0, 2.0])
+    assert not stamps.flags.c_contiguous and psf.persist()[2]["stamps"].flags.c_contiguous
+    np.testing.assert_allclose(psf.computeKernelImage((1.0, 2.0)).array, stamps[2, 1] / stamps[2, 1].sum(), rtol=1e-13)

@@ -25,7 +25,7 @@ class ImageGridPsf(Psf):
     """
 
     def __init__(self, stamps, xs, ys, averagePosition=None, *, normalise=True):
-        stamps = np.array(stamps, dtype=np.float64)
+        stamps = np.array(stamps, dtype=np.float64, order="C")  # mixed as one stack
         xs, ys = (np.array(v, dtype=np.float64) for v in (xs, ys))
         if stamps.ndim != 4 or xs.ndim != 1 or ys.ndim != 1 or stamps.shape[:2] != (len(ys), len(xs)) or not len(xs):
             raise ShapeError(
