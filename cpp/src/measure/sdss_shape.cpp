@@ -124,11 +124,20 @@ private:
         return good || control_.reference;
     }
 
+    // The part of the box where the weight is not 0, q <= cut: narrow for what a column of bad pixels leaves.
+    BoxOfPixels within(Tensor const& w, double cut) const {
+        const double rx = std::sqrt(cut * w.xx) + 1, ry = std::sqrt(cut * w.yy) + 1;  // 1: sub-pixels, rounding
+        const auto low = [](double v, int first) { return v > first ? static_cast<int>(std::floor(v)) : first; };
+        const auto high = [](double v, int last) { return v < last ? static_cast<int>(std::ceil(v)) : last; };
+        return {low(x_ - rx, box_.x0), high(x_ + rx, box_.x1), low(y_ - ry, box_.y0), high(y_ + ry, box_.y1)};
+    }
+
     WeightedSums sums(Tensor const& inverse, double amplitude, bool fine) const {
         WeightedSums s;
         const double cut = fine ? 9 : weightEnd(control_.reference);
-        for (int y = box_.y0; y <= box_.y1; ++y) {
-            for (int x = box_.x0; x <= box_.x1; ++x) {
+        const BoxOfPixels box = within(inverse.inverse(), cut);
+        for (int y = box.y0; y <= box.y1; ++y) {
+            for (int x = box.x0; x <= box.x1; ++x) {
                 double v;
                 const bool good = value(x, y, v);
                 const int n = fine ? 4 : 1;
