@@ -236,8 +236,9 @@ def psfFlux(exposure, x, y, *, psf=None, stamps=None, badPlanes=None, model="def
             ok = np.ones(len(images), bool)
         found = _core.psfFlux(*pixels.planes, images, x0 - pixels.x0, y0 - pixels.y0, pixels.reference)
         rows, bits = table[part], np.where(ok, found["flagBits"], 3)
-        for name, field in (("instFlux", "flux"), ("instFluxErr", "fluxErr"), ("area", "area"), ("chi2", "chi2")):
-            rows[prefix + name][:] = np.where(ok, found[field], np.nan)
+        with np.errstate(over="ignore"):  # chi2 in the column's float32: infinite where the image has next to no noise
+            for name, field in (("instFlux", "flux"), ("instFluxErr", "fluxErr"), ("area", "area"), ("chi2", "chi2")):
+                rows[prefix + name][:] = np.where(ok, found[field], np.nan)
         rows[prefix + "npixels"][:] = np.where(ok, found["nPixels"], 0)
         _setFlags(rows, prefix, bits, {1: "flag", 2: "flag_noGoodPixels", 4: "flag_edge", 8: "flag_masked"})
     return table
