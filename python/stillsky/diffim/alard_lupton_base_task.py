@@ -20,8 +20,7 @@ from . import alard_lupton_inputs as inputs
 from . import alard_lupton_sources as starting
 from .alard_lupton_config import AlardLuptonSubtractFields, configureSelector
 from .alard_lupton_difference import kernelSum
-from .decorrelate_config import DecorrelateConfig
-from .decorrelate_task import DecorrelateALKernelTask
+from .decorrelate_task import DecorrelateALKernelTiledTask
 from .difference_metrics import computeDifferenceImageMetrics, discFootprints, footprintChi2
 from .resampling_noise import resamplingOf
 from .science_selector_task import ScienceSourceSelectorTask
@@ -38,16 +37,6 @@ _POSITIONS = (("slot_Centroid_x", "slot_Centroid_y"), ("base_SdssCentroid_x", "b
 
 class InsufficientKernelSourcesError(ErrorMetadata, starting.InsufficientKernelSourcesError, pipeBase.AlgorithmError):
     """Too few sources to fit a kernel, as a repeatable failure of a pipeline task."""
-
-
-class DecorrelateALKernelTiledTask(DecorrelateALKernelTask):
-    """Decorrelation that follows kernel and noise over the image, tile by tile, as `stillsky.diffim.subtract` does it.
-
-    With ``spatiallyVarying=False`` it is `DecorrelateALKernelTask`.
-    """
-
-    ConfigClass = DecorrelateConfig
-    _DefaultName = "ip_diffim_decorrelateALKernelTiled"
 
 
 class AlardLuptonSubtractBaseConfig(AlardLuptonSubtractFields):

@@ -10,7 +10,7 @@ from ..image import Exposure
 from ..mapreduce.task import ImageMapper, ImageMapReduceConfig, ImageMapReduceTask
 from ..stats import clippedStats
 from ..task_base import SchemaVerbs, assignMetadata
-from .decorrelate_config import STATISTICS_PLANES, DecorrelateALKernelConfig
+from .decorrelate_config import STATISTICS_PLANES, DecorrelateALKernelConfig, DecorrelateConfig
 from .decorrelation import decorrelate, kernelImage
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "DecorrelateALKernelSpatialConfig",
     "DecorrelateALKernelSpatialTask",
     "DecorrelateALKernelTask",
+    "DecorrelateALKernelTiledTask",
 ]
 
 
@@ -164,6 +165,16 @@ def _given(variance):
     return None if variance is None or np.isnan(variance) else float(variance)
 
 
+class DecorrelateALKernelTiledTask(DecorrelateALKernelTask):
+    """Decorrelation that follows kernel and noise over the image, tile by tile, as `stillsky.diffim.subtract` does it.
+
+    With ``spatiallyVarying=False`` it is `DecorrelateALKernelTask`.
+    """
+
+    ConfigClass = DecorrelateConfig
+    _DefaultName = "ip_diffim_decorrelateALKernelTiled"
+
+
 class DecorrelateALKernelMapperConfig(DecorrelateALKernelConfig):
     """Configuration of `DecorrelateALKernelMapper`."""
 
@@ -231,7 +242,7 @@ class DecorrelateALKernelSpatialConfig(Config):
     """Configuration of `DecorrelateALKernelSpatialTask`."""
 
     decorrelateConfig = ConfigField(
-        dtype=DecorrelateALKernelConfig, doc="Decorrelation of the whole image, and of every cell."
+        dtype=DecorrelateConfig, doc="Decorrelation of the whole image, tile by tile, and of every cell."
     )
     decorrelateMapReduceConfig = ConfigField(dtype=ImageMapReduceConfig, doc="The cells, and how they are run.")
     ignoreMaskPlanes = ListField(
@@ -255,8 +266,14 @@ class DecorrelateALKernelSpatialTask(SchemaVerbs, pipeBase.Task):
 
     Notes
     -----
-    `stillsky.diffim.decorrelate`, which `subtract` uses, does the same faster and blends its tiles; this task has Rubin's
-    grid of cells. ``config.decorrelateConfig`` and ``config.ignoreMaskPlanes`` hold for the cells as well.
+    `stillsky.diffim.decorrelate`, which `subtract` uses, does the same faster and blends its tiles: that is ``tiled=True``;
+    the default is Rubin's grid of cells. ``config.decorrelateConfig`` and ``config.ignoreMaskPlanes`` hold for the cells
+    as well.
+
+    Attributes
+    ----------
+    last : `lsst.pipe.base.Task`
+        The subtask that the last run was left to; its metadata have the figures of a decorrelation without cells.
     """
 
     ConfigClass = DecorrelateALKernelSpatialConfig
@@ -264,11 +281,13 @@ class DecorrelateALKernelSpatialTask(SchemaVerbs, pipeBase.Task):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        plain = DecorrelateALKernelConfig()
-        plain.update(
-            **{**self.config.decorrelateConfig.toDict(), "ignoreMaskPlanes": list(self.config.ignoreMaskPlanes)}
-        )
+        settings = {**self.config.decorrelateConfig.toDict(), "ignoreMaskPlanes": list(self.config.ignoreMaskPlanes)}
+        plain, tiles = DecorrelateALKernelConfig(), DecorrelateConfig()
+        tiles.update(**settings)
+        plain.update(**{name: value for name, value in settings.items() if name in plain.keys()})
         self.decorrelateTask = DecorrelateALKernelTask(config=plain, name="decorrelate", parentTask=self)
+        self.tiledTask = DecorrelateALKernelTiledTask(config=tiles, name="decorrelateTiles", parentTask=self)
+        self.last = None
         cells = self.config.decorrelateMapReduceConfig.copy()
         if issubclass(cells.mapper.target, DecorrelateALKernelTask):
             cells.mapper.value.update(**plain.toDict())
@@ -290,6 +309,7 @@ class DecorrelateALKernelSpatialTask(SchemaVerbs, pipeBase.Task):
         templateMatched=True,
         preConvMode=False,
         templateCorrelation=None,
+        tiled=False,
     ):
         """Decorrelate a difference, or turn a pre-filtered one into the score image.
 
@@ -299,6 +319,9 @@ class DecorrelateALKernelSpatialTask(SchemaVerbs, pipeBase.Task):
             See `DecorrelateALKernelTask.run`.
         spatiallyVarying : `bool`
             Cell by cell; otherwise the whole image with the kernel and the noise of its centre.
+        tiled : `bool`
+            Without ``spatiallyVarying``: tile by tile, as ``config.decorrelateConfig`` says, instead of one filter for the
+            whole image.
 
         Returns
         -------
@@ -311,7 +334,8 @@ class DecorrelateALKernelSpatialTask(SchemaVerbs, pipeBase.Task):
             A ``preConvKernel`` without ``preConvMode``; cells in units of a PSF that the difference lacks.
         """
         if not spatiallyVarying:
-            return self.decorrelateTask.run(
+            self.last = self.tiledTask if tiled else self.decorrelateTask
+            return self.last.run(
                 scienceExposure,
                 templateExposure,
                 subtractedExposure,
@@ -321,6 +345,7 @@ class DecorrelateALKernelSpatialTask(SchemaVerbs, pipeBase.Task):
                 preConvMode=preConvMode,
                 templateCorrelation=templateCorrelation,
             )
+        self.last = self.mapReduceTask
         center = subtractedExposure.bbox.center
         found = self.mapReduceTask.run(
             subtractedExposure,

@@ -69,7 +69,9 @@ class ImageDifferenceFields(Config):
     )
     convolveTemplate = _flag(True, "Convolve the template; False: the science image.")
     refObjLoader = ConfigField("Reference objects.", ReferenceLoaderConfig)
-    doSpatiallyVarying = _flag(False, "Decorrelate on a grid of cells (al only; zogy has a grid of its own).")
+    doSpatiallyVarying = _flag(
+        False, "Decorrelate on the grid of cells instead of tile by tile (al only; zogy has a grid of its own)."
+    )
     doApCorr = _flag(True, "Apply aperture corrections.")
     controlStepSize = RangeField(
         dtype=int, doc="Every so many-th kernel star goes to the control sample.", default=5, min=2

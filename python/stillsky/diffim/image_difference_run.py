@@ -15,6 +15,7 @@ from ..psfmatch.psf_fwhm import FWHM_PER_SIGMA, evaluateMeanPsfFwhm
 from ..task_base import assignMetadata
 from .alard_lupton_difference import divideBySum, kernelSum
 from .alard_lupton_inputs import combinedLimit, fiveSigmaMagnitude, limitingMagnitude
+from .decorrelate_task import DecorrelateALKernelSpatialTask
 from .kernel_stars import KernelStars, NoKernelStarsError, addControl, splitControl
 from .match_sources import idsOf, pairsWithin
 from .preconvolve import filterWithPsf, makePrefilter
@@ -234,6 +235,9 @@ class AlardLupton:
         config = self.task.config
         if not config.decorrelates:
             return subtracted
+        if isinstance(self.task.decorrelate, DecorrelateALKernelSpatialTask):
+            # one filter, of the centre, would leave correlated noise wherever the PSFs are others than there
+            keywords["tiled"] = not config.decorrelate.decorrelateConfig.compat
         return self.task.decorrelate.run(
             self.science,
             result.warpedExposure,
@@ -430,7 +434,7 @@ def decorrelationFigures(task):
     """Metadata of the last decorrelation: ratio of the variances, kernel sum, tiles, correlation of neighbours."""
     if not (task.config.doSubtract and task.config.decorrelates):
         return {}
-    known = task.decorrelate.decorrelateTask.metadata if hasattr(task.decorrelate, "decorrelateTask") else {}
+    known = getattr(getattr(task.decorrelate, "last", task.decorrelate), "metadata", {})
     if "scienceVariance" not in known:
         return {}
     return {
