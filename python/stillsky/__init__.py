@@ -209,6 +209,13 @@ _LAZY = {
     "makeIdFactory": "diffim.ids",
     "sourceIdLayout": "diffim.ids",
     # mapreduce
+    "CallableMapper": "mapreduce",
+    "CallableMapperConfig": "mapreduce",
+    "ConvolveMapper": "mapreduce",
+    "DecorrelateMapper": "mapreduce",
+    "DeferredExposure": "mapreduce",
+    "PassThroughMapper": "mapreduce",
+    "StatisticsMapper": "mapreduce",
     "ImageMapReduceConfig": "mapreduce.task",
     "ImageMapReduceTask": "mapreduce.task",
     "ImageMapper": "mapreduce.task",

@@ -111,15 +111,14 @@ def testProcessesNameWhatCannotBeSent(noisy):
         makeTask(executor="process", numWorkers=2).run(noisy, helper=lambda: 1)
 
 
-def testWorkersMetadataIsMergedInOrder():
-    tasks = [
-        makeTask(mapper=MetadataMapper, executor=e, numWorkers=2, adjustGridOption="none", **pairs(cell=43, step=43))
-        for e in ("serial", "thread")
-    ]
-    for task in tasks:
-        task.run(exposureOf())
-    assert tasks[1].mapper.metadata.getArray("corner") == [float(b.minX * 1000 + b.minY) for b in tasks[1].boxes0]
-    assert sorted(tasks[0].mapper.metadata.getArray("corner")) == sorted(tasks[1].mapper.metadata.getArray("corner"))
+@pytest.mark.parametrize("executor", ["serial", "thread", "process"])
+def testMetadataOfMappersIsMergedInTheOrderOfTheList(executor):
+    task = makeTask(
+        mapper=MetadataMapper, executor=executor, numWorkers=2, adjustGridOption="none", **pairs(cell=43, step=43)
+    )
+    task.mapper.metadata.add("corner", -1.0)  # what was there stays
+    task.run(exposureOf())
+    assert task.mapper.metadata.getArray("corner") == [-1.0, *(float(b.minX * 1000 + b.minY) for b in task.boxes0)]
 
 
 def testRandomNumbersDoNotDependOnTheExecutor():
@@ -163,6 +162,54 @@ def testExceptionOfAMapperNamesTheCell(executor):
         task.run(exposureOf(), bad=[2])
     assert any("cell 2" in note for note in getattr(caught.value, "__notes__", [])) or executor == "process"
     assert np.all(task.run(exposureOf(), bad=[]).exposure.image.array == 0)
+
+
+@pytest.mark.parametrize("executor", ["serial", "thread", "process"])
+def testTheFirstErrorInTheListIsRaisedWhateverTheOrderOfWork(executor):
+    """7.4: work goes by rows, so that cell 3 fails before cell 1."""
+    task = makeTask(executor=executor, numWorkers=2, **FAILING)
+    with pytest.raises(ZeroDivisionError) as caught:
+        task.run(exposureOf(), bad=[1, 3])
+    assert str(tuple(task.boxes0[1].min)) in str(caught.value)
+
+
+@pytest.mark.parametrize("executor", ["serial", "thread"])
+def testFailedCellsKeepTheirPlaceInTheList(executor):
+    """9.8: one result for each cell."""
+    fields = {"operation": "none", "onMapperError": "mask", "executor": executor, "numWorkers": 2}
+    found = makeTask(**fields, **FAILING).run(exposureOf(), bad=[4]).result
+    assert [r is None for r in found] == [k == 4 for k in range(9)]
+
+
+def testFailedAndMissingCellsAreToldApartByTheirPlaces():
+    """9.8, keepEmpty: the first centre fails, the second is off the image; the third is in its place."""
+    centres = {"cellCentroidsX": [20.0, -90.0, 60.0], "cellCentroidsY": [20.0, 5.0, 60.0]}
+    fields = {"onMapperError": "mask", "keepEmpty": True, "scaleByFwhm": False, **centres}
+    task = makeTask(operation="none", compat=False, mapper=FailingMapper, **fields)
+    config = MapConfig(**fields)
+    config.reducer.reduceOperation = "none"
+    config.cellSizeX = config.cellSizeY = 10
+
+    def middle(sub, expanded, box):
+        if sub.bbox.contains((20, 20)):
+            raise ZeroDivisionError
+        return {"center": tuple(sub.bbox.center)}
+
+    assert [r and tuple(r.subExposure.bbox.center) for r in task.run(exposureOf(), bad=[0]).result] == [None, None, (59.5, 59.5)]  # fmt: skip
+    assert [r and r.center for r in mapReduce(exposureOf(), middle, config).result] == [None, None, (59.5, 59.5)]
+
+
+def testMappersAreFoundByName():
+    """9.18."""
+    import stillsky
+    from stillsky import mapreduce
+    from stillsky.diffim import DecorrelateALKernelMapper
+
+    for name in ("PassThrough", "Statistics", "Convolve", "Callable", "Decorrelate"):
+        mapper = getattr(stillsky, f"{name}Mapper")
+        assert issubclass(mapper, ImageMapper) and getattr(mapreduce, f"{name}Mapper") is mapper
+    assert stillsky.DecorrelateMapper is DecorrelateALKernelMapper
+    assert stillsky.DeferredExposure is mapreduce.DeferredExposure is DeferredExposure
 
 
 def testAllCellsFailing():

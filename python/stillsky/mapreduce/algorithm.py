@@ -23,7 +23,7 @@ class MapReduceResult:
     exposure : `stillsky.Exposure` or None
         Of copy, sum and average.
     result : `list` or `stillsky.psf.CoaddPsf` or None
-        Of none and coaddPsf.
+        Of none (a list with one item per cell, None for one that failed) and coaddPsf.
     outputs : `dict`
         All of them by name.
     grid : `Grid`
@@ -97,18 +97,24 @@ def reduceCells(exposure, cells, mapperSource, call, config, reduction, *, own=N
     failed : `list` [`int`]
         Cells whose mapper raised, with onMapperError "mask".
     metadata : `list` of (index, `dict`)
-        Of the workers' mappers, in the order of the list.
+        Of the mappers, in the order of the list.
 
     Raises
     ------
     Exception
-        What a mapper raised: at once, or with "mask" if all cells failed.
+        What a mapper raised, of the failing cell with the lowest index: with "raise" after the cells before it in the
+        list, with "mask" if all cells failed.
     """
     order = [cells[i] for i in schedule(cells)]
     failures, metadata = [], []
-    running = runCells(exposure, order, mapperSource, call, config, numCores=numCores, own=own)
+
+    def run(some):
+        return runCells(exposure, some, mapperSource, call, config, numCores=numCores, own=own)
+
+    running, done = run(order), set()
     try:
         for cell, result, extra in running:
+            done.add(cell.index)
             if extra:
                 metadata.append((cell.index, extra))
             if not isinstance(result, CellFailure):
@@ -116,7 +122,9 @@ def reduceCells(exposure, cells, mapperSource, call, config, reduction, *, own=N
                 continue
             failures.append(result)
             if config.onMapperError == "raise":
-                raise result.error
+                running.close()
+                before = [c for c in order if c.index < cell.index and c.index not in done]
+                raise _firstFailure(result, run(sorted(before, key=lambda c: c.index))).error
             log.warning("cell %d, %s: the mapper failed: %s", cell.index, cell.core, result.error)
             reduction.add(cell.index, None)
     finally:
@@ -124,6 +132,17 @@ def reduceCells(exposure, cells, mapperSource, call, config, reduction, *, own=N
     if failures and len(failures) == len(cells):
         raise min(failures, key=lambda f: f.cell.index).error
     return sorted(f.cell.index for f in failures), sorted(metadata, key=lambda m: m[0])
+
+
+def _firstFailure(failure, running):
+    """The first failure among cells that come before a failed one in the list, else that one.
+
+    Work goes by rows of the image, lists by columns: which cell fails first must not depend on the order of work.
+    """
+    try:
+        return next((found for _, found, _ in running if isinstance(found, CellFailure)), failure)
+    finally:
+        running.close()
 
 
 def gridMetadata(grid, fwhm=None):
@@ -137,10 +156,10 @@ def gridMetadata(grid, fwhm=None):
 
 
 def withPlaceholders(results, grid):
-    """The list of results with None for each centre that has no cell."""
+    """The list of results, one per cell, with None for each centre that has no cell."""
     filled, kept = [], iter(results)
     skipped = set(grid.skipped)
-    for number in range(len(results) + len(skipped)):
+    for number in range(len(grid.cells) + len(skipped)):
         filled.append(None if number in skipped else next(kept))
     return filled
 

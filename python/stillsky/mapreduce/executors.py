@@ -113,6 +113,24 @@ def takeMetadata(mapper):
     return values
 
 
+@contextmanager
+def freshMetadata(mapper):
+    """Let a mapper start with no metadata; what it left is in the `dict` at the end, and its own are back.
+
+    Only its own: those of its subtasks, which `emptyMetadata` would drop as well, stay with them.
+    """
+    kept, left = getattr(mapper, "metadata", None), {}
+    if kept is None or not hasattr(kept, "names"):
+        yield left
+        return
+    mapper.metadata = type(kept)()
+    try:
+        yield left
+        left.update({name: list(mapper.metadata.getArray(name)) for name in mapper.metadata.names()})
+    finally:
+        mapper.metadata = kept
+
+
 def numWorkers(wanted, numCells):
     """Workers to use: all cores this process may use for 0, never more than cells."""
     if not wanted:
@@ -144,12 +162,14 @@ def runCells(source, cells, mapperSource, call, config, *, numCores=None, own=No
         In the given order, whatever the executor.
     result : object or `CellFailure`
     metadata : `dict` or None
-        What a worker's mapper left.
+        What the mapper left, whichever executor it ran in.
     """
     if config.executor == "serial" or not cells:
         mapper = mapperSource() if own is None else own
         for cell in cells:
-            yield cell, guarded(call, mapper, source, cell), None
+            with freshMetadata(mapper) as left:
+                result = guarded(call, mapper, source, cell)
+            yield cell, result, left or None
         return
     workers = numWorkers(config.numWorkers or numCores or 0, len(cells))
     inFlight = max(config.maxInFlight or 2 * workers, 1)

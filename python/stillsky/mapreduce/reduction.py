@@ -42,7 +42,7 @@ class Reduction:
 
     Notes
     -----
-    ``none`` keeps the results, ``coaddPsf`` their PSFs and boxes only, the others nothing but the output.
+    ``none`` keeps the results (None for a cell that failed), ``coaddPsf`` their PSFs and boxes only, the others nothing but the output.
     """
 
     exposure: Any
@@ -82,11 +82,11 @@ class Reduction:
             Of the cell.
         result : object with attributes, or None
         """
-        if result is None:
+        if self.operation == "none":
+            self.results[index] = result  # a failed cell keeps its place in the list
+        elif result is None:
             for stitcher in self.stitchers.values():
                 stitcher.skip(index)
-        elif self.operation == "none":
-            self.results[index] = result
         elif self.operation == "coaddPsf":
             self._addPsf(index, result, "subExposure")
         else:

@@ -288,7 +288,7 @@ class ImageMapReduceTask(SchemaVerbs, pipeBase.Task):
         )
 
     def _map(self, exposure, cells, reduction, kwargs):
-        """Run the mapper over all cells into ``reduction.add``; note failures and the workers' metadata."""
+        """Run the mapper over all cells into ``reduction.add``; note failures and the mappers' metadata."""
         source = _TaskSource(type(self.mapper), self.config.mapper.value)
         cores = os.environ.get("STILLSKY_NUM_THREADS")
         failed, extras = reduceCells(
