@@ -29,13 +29,14 @@ from stillsky import (
     makeTanWcs,
 )
 from stillsky.background import computeScaleFactors
-from stillsky.diffim.image_difference_run import psfSigma
+from stillsky.diffim.image_difference_run import KernelStarChoice, psfSigma
 from stillsky.diffim.image_difference_task import NoKernelStarsError
 from stillsky.diffim.reference_config import ReferenceLoaderConfig
 from stillsky.diffim.source_schema import sourceSchema
 from stillsky.errors import InvalidPsfError, NoDataError
 from stillsky.geom import Box2I
 from stillsky.image import Exposure, Image
+from stillsky.psfmatch import CandidateStatus
 
 
 @pytest.fixture(scope="module")
@@ -574,21 +575,46 @@ def test_aTemplateWithAWrongWcsIsRegistered(images):
 # ------------------------------------------------------------------------------------------------ quality of kernel stars
 
 
-def test_qualityOfKernelAndControlStars(images):
+def _judged(images, **values):
+    """(task, result, rows of the kernel stars, rows of the control stars) with their quality."""
     science, template = images
     catalogue = sourcesOf(stars(), science.wcs)
-    config = _matching(doSelectSources=True, doAddMetrics=True)
+    config = _matching(doSelectSources=True, doAddMetrics=True, **values)
     task = ImageDifferenceTask(config=config, refObjLoader=ReferenceLoader(references(CHANGES[:1], science.wcs)))
     result = task.run(science, selectSources=catalogue, templateExposure=template, templateSources=catalogue)
-    quality = result.selectSources
-    judged = np.isfinite(quality["KCDiffimStDev_SPATIAL"])
-    assert judged.sum() > task.metadata["nKernelSources"] - 3
-    aside = [c.source["id"] for c in ()]
-    assert aside == [] and np.nanmedian(quality["KCDiffimStDev_SPATIAL"]) < 1.5
+    chosen = KernelStarChoice(task, science, result.selectSources, catalogue).stars  # the seed says which
+    assert len(chosen.control) == task.metadata["nControlSources"] >= 4
+    return task, result, result.selectSources[chosen.kernel], result.selectSources[chosen.control]
+
+
+def _assertControlStarsAreJudgedAsKernelStars(kernel, control):
+    good = control[control["KCKernelStatus_LOCAL"] == int(CandidateStatus.GOOD)]
+    assert len(good) >= len(control) - 1  # one at the edge may be lost
+    for kind in ("LOCAL", "SPATIAL"):
+        assert np.isfinite(good[f"KCDiffimStDev_{kind}"]).all()
+    # their own kernel leaves noise, as does the fit that they had no part in
+    assert 0.8 < np.median(good["KCDiffimStDev_LOCAL"]) < 1.2
+    # (a filtered stamp has few independent pixels, and there are eight stars; unfiltered stamps leave tens of sigmas)
+    for rows in (good, kernel):
+        assert 0.75 < np.nanmedian(rows["KCDiffimStDev_SPATIAL"]) < 1.25
+    assert np.nanmedian(good["KCDiffimMseKernel_SPATIAL"]) < 1e-4
+
+
+def test_qualityOfKernelAndControlStars(images):
+    task, result, kernel, control = _judged(images)
+    judged = np.isfinite(kernel["KCDiffimStDev_SPATIAL"])
+    assert judged.sum() > len(kernel) - 3 and np.nanmedian(kernel["KCDiffimStDev_SPATIAL"]) < 1.5
+    _assertControlStarsAreJudgedAsKernelStars(kernel, control)
     assert "KCDiffimStDev_SPATIAL_MEAN" in task.metadata
     assert task.metadata["NFalsePositivesTotal"] == len(result.diaSources)
     assert task.metadata["NFalsePositivesRefAssociated"] == 1
     assert task.metadata["NFalsePositivesUnassociated"] == len(result.diaSources) - 1
+
+
+def test_controlStarsOfAScoreAreCutFromTheFilteredImage(images):
+    score = dict(useScoreImageDetection=True, doWriteSubtractedExp=False, doWriteScoreExp=True)
+    _, _, kernel, control = _judged(images, **score)
+    _assertControlStarsAreJudgedAsKernelStars(kernel, control)
 
 
 # ------------------------------------------------------------------------------------------------ figures

@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import DomainError, NoDataError, StillskyError
 from ..image import Exposure, Mask, MaskedImage
 from ..kernel import AnalyticKernel, FixedKernel, GaussianFunction2
+from ..psfmatch import CandidateStatus
 from ..psfmatch.difference import bandsOnBox
 from ..psfmatch.errors import NoKernelCandidatesError
 from ..psfmatch.psf_fwhm import FWHM_PER_SIGMA, evaluateMeanPsfFwhm
@@ -42,6 +43,8 @@ class DifferenceProducts:
     template : `stillsky.image.Exposure`
         What the measurement takes for the template: as it was subtracted, on the science flux scale.
     psfMode : `str`
+    compared : `stillsky.image.Exposure`
+        The science image that the kernel of ``result`` was fitted to: filtered, when it is that of the score.
     """
 
     difference: Any = None
@@ -51,6 +54,7 @@ class DifferenceProducts:
     result: Any = None
     template: Any = None
     psfMode: str = "science"
+    compared: Any = None
 
 
 # ------------------------------------------------------------------------------------------------ inputs
@@ -270,7 +274,9 @@ class AlardLupton:
             matched.psf = result.warpedExposure.psf
             template = templateAsSubtracted(result)
         mode = "decorrelated" if config.decorrelates else "science"
-        return DifferenceProducts(difference, None, result.warpedExposure, matched, result, template, mode)
+        return DifferenceProducts(
+            difference, None, result.warpedExposure, matched, result, template, mode, self.science
+        )
 
     def _score(self, made):
         psf = self.science.psf
@@ -288,7 +294,7 @@ class AlardLupton:
         if score.psf is None:
             score.psf = filtered.psf
         made.score = self._decorrelate(result, score, preConvKernel=prefilter, preConvMode=True)
-        made.result = result
+        made.result, made.compared = result, filtered
         made.warped = result.warpedExposure
         if made.matched is None:
             made.matched = result.matchedExposure
@@ -368,8 +374,9 @@ class KernelQuality:
     def withColumns(self, sources):
         return self.qa.addToSchema(sources)
 
-    def fill(self, choice, made, science):
+    def fill(self, choice, made):
         """Judge the stars of the fit, and those kept aside with a kernel of their own."""
+        science = made.compared
         result = made.result
         kernel, background = result.psfMatchingKernel, result.backgroundModel
         used = [c for c in result.kernelCellSet.allCandidates() if c.source is not None]
@@ -389,7 +396,9 @@ class KernelQuality:
         for candidate in control:
             try:
                 candidate.build(basis)
+                candidate.status = CandidateStatus.GOOD  # else it counts as never judged
             except (StillskyError, ValueError, ArithmeticError) as error:
+                candidate.status = CandidateStatus.BAD
                 self.task.log.debug("Control star %d: no kernel of its own (%s)", candidate.id, error)
         self.qa.apply(control, kernel, background, dof=0)
 

@@ -424,7 +424,7 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
         with _asAlgorithmError():
             made = steps.AlardLupton(self, science, template, kernelSources, correlation).run()
         if config.doAddMetrics and choice is not None:
-            self.quality.fill(choice, made, science)
+            self.quality.fill(choice, made)
         return made, science, choice, selectSources, residuals
 
     def _registered(self, science, template, selectSources, templateSources, choice):
