@@ -89,9 +89,18 @@ def testAGateThatIsNotHitIsSilent(fakeSubtract, work, run):
     assert code == 0 and "error" not in err and json.loads(out)["failOn"] == []
 
 
-def testBadGatesExit2AndNothingIsWritten(fakeSubtract, work, run):
-    for text in ("skyChi", "skyChy > 1"):
-        code, _, err = run("subtract", "sci.fits", "tmpl.fits", "-o", "r", "--fail-on", text)
-        assert code == 2 and "error[2]: --fail-on" in err
-    assert len(fakeSubtract.calls) == 1  # the first was refused before any work
-    assert not [name for name in os.listdir(work) if name.startswith("r.")]
+def testBadGatesExit2BeforeAnyWork(fakeSubtract, work, run):
+    code, _, err = run("subtract", "sci.fits", "tmpl.fits", "-o", "r", "--fail-on", "skyChi")
+    assert code == 2 and "error[2]: --fail-on" in err
+    assert not fakeSubtract.calls and not [name for name in os.listdir(work) if name.startswith("r.")]
+
+
+def testAGateOfAnUnknownFigureCostsNoProducts(fakeSubtract, work, run):
+    """Which figures there are is known after the run only."""
+    gates = ("--fail-on", "skyChy > 1", "--fail-on", "skyChi > 1")
+    code, out, err = run("subtract", "sci.fits", "tmpl.fits", "-o", "r", "--json", *gates)
+    assert code == 2 and "error[2]: --fail-on names an unknown figure: skyChy" in err and "skyChi" in err
+    document, saved = json.loads(out), json.loads((work / "r.json").read_text())
+    assert (work / "r.diff.fits").exists() and document["products"] == saved["products"] != []
+    assert document["exit"] == saved["exit"] == 2
+    assert saved["failOn"] == [{"condition": "skyChi > 1", "found": "skyChi = 1.01"}]

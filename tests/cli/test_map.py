@@ -104,6 +104,49 @@ def testDecorrelationThroughCells(image, rng):
     assert abs(rho[0]) > 0.02 and abs(rho[1]) < 0.01
 
 
+def testADifferenceThatIsWhiteIsNotDecorrelatedAgain(image, capsys):
+    image.metadata.set("DECORR", True)
+    writeExposure(image, "diff.fits")
+    writeKernel(FixedKernel(np.ones((5, 5)) / 25), "k.fits")
+    files = ["--science", "in.fits", "--template", "in.fits", "--kernel", "k.fits"]
+    assert main(["map", "diff.fits", "--mapper", "decorrelate", *files, "-o", "d"]) == 4
+    err = capsys.readouterr().err
+    assert "found: DECORR = T" in err and "-c doDecorrelation=false" in err and not Path("d.fits").exists()
+
+
+def testStatisticsMakeNoImage(image, capsys):
+    assert main(["map", "in.fits", "--mapper", "statistics", "--reducer", "average", *CELLS, "-o", "d"]) == 2
+    err = capsys.readouterr().err
+    assert "statistics gives numbers" in err and "try: --reducer none" in err
+
+
+@pytest.mark.parametrize(
+    "body, words", [("raise ValueError('no bananas')", "failed in cell 0, .*: no bananas"), ("return 5.0", "got float")]
+)
+def testAMapperThatFailsIsNamed(image, monkeypatch, capsys, body, words):
+    import importlib
+    import re
+
+    name = f"failing_mapper_{len(body)}"
+    Path(f"{name}.py").write_text(f"def f(cell, wide, box, **keywords):\n    {body}\n")
+    monkeypatch.setattr(sys, "path", [".", *sys.path])
+    importlib.invalidate_caches()
+    assert main(["map", "in.fits", "--mapper", f"{name}:f", *CELLS, "-o", "d"]) == 2
+    err = capsys.readouterr().err
+    assert re.search(words, err) and f"error[2]: the mapper {name}:f" in err and "report it" not in err
+
+
+def testAnExampleOfTheHelpWorks(image, capsys):
+    import re
+
+    assert main(["map", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    settings = re.findall(r"-c (?:[a-zA-Z]+)=\d+", text)
+    assert len(settings) >= 4
+    assert main(["map", "in.fits", *" ".join(settings).split(), "-o", "d"]) == 0
+    assert json.loads(Path("d.json").read_text())["metadata"]["numCells"] == 1 and "science file" not in text
+
+
 @pytest.mark.parametrize(
     "options", [["--mapper", "nothing"], ["--mapper", "no.such:Thing"], ["--reducer", "best"], ["-c", "cellSizeX=0"]]
 )

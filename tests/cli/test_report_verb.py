@@ -148,3 +148,42 @@ def test_reportWithoutTheInputIsMadeOfTheProducts(products, run, tmp_path):
     assert run("report", tmp_path / "r.json", "--overwrite", "-q")[0] == 0
     titles = [re.findall("<h2>(.*?)</h2>", (f / "r.html").read_text()) for f in (tmp_path, products)]
     assert titles[0] == titles[1] and "moved.fits" in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize("convolve", ["template", "science"])
+def test_scienceMinusTheFileOfTheMatchedTemplateIsTheDifference(products, run, tmp_path, convolve):
+    """With the differential background: where the template was convolved exactly, before the decorrelation."""
+    with fits.open(products / "sci.fits") as hdus:
+        image = next(h for h in hdus if h.data is not None and h.data.ndim == 2)
+        image.data = image.data + np.float32(80)
+        hdus.writeto(tmp_path / "sci.fits")
+    argv = ["--no-report", "--no-picture", "--sources", "none", "-c", "doDecorrelation=false", "--convolve", convolve]
+    code, _, err = run(
+        "subtract",
+        tmp_path / "sci.fits",
+        products / "tmpl.fits",
+        "-qq",
+        "--allow",
+        "W-DECONV",
+        "-o",
+        tmp_path / "r",
+        *argv,
+    )
+    assert code == 0, err
+    science, matched, difference = (sky.read(tmp_path / n) for n in ("sci.fits", "r.matched.fits", "r.diff.fits"))
+    assert matched.metadata["BKGADDED"] is True
+    assert matched.metadata["FLUXREF"] == {"template": "science", "science": "template"}[convolve]
+    scale = 1 / difference.metadata["KSUM"] if convolve == "science" else 1
+    good = difference.mask.array == 0
+    direct = science.image.array - scale * matched.image.array
+    noise = np.std(difference.image.array[good & (np.abs(difference.image.array) < 50)])
+    assert abs(np.median(direct[good])) < 0.2 * noise
+    if convolve == "template":
+        np.testing.assert_allclose(direct[good], difference.image.array[good], atol=2e-3)
+    # cut-outs of the files are on one flux scale
+    (tmp_path / "p.txt").write_text("100 120\n")
+    assert (
+        run("cutouts", tmp_path / "r.json", tmp_path / "p.txt", "-o", tmp_path / "c.npz", "--size", "21", "-q")[0] == 0
+    )
+    stamps = np.load(tmp_path / "c.npz")
+    assert abs(np.median(stamps["science"] - stamps["template"])) < noise

@@ -133,11 +133,11 @@ def inputOptions():
     )  # fmt: skip
 
 
-def outputOptions():
-    """Where to write."""
+def outputOptions(first="science file"):
+    """Where to write; ``first`` is what the products are named after."""
     return _apply(
         click.option("-o", "--output", metavar="PREFIX",
-                     help="Prefix of the products [default: science file stem and verb, in the current folder]."),
+                     help=f"Prefix of the products [default: stem of the {first} and verb, in the current folder]."),
         click.option("--overwrite", is_flag=True, help="Replace existing products."),
         click.option("--dry-run", is_flag=True, help="Print resolved inputs and configuration; touch nothing."),
         click.option("--compress", type=click.Choice(["none", "lossless", "lossy"]), default="none", hidden=True,

@@ -189,7 +189,7 @@ def _fail(run, error):
         return 130
     parts = describe(error)
     run.summary["error"] = parts
-    if parts["code"] != 8:
+    if parts["code"] != 8 and not getattr(error, "productsWritten", False):
         run.summary["products"] = []
     # the log file gets the traceback; stderr only with --debug
     _log.debug("%s", parts["message"], exc_info=error)

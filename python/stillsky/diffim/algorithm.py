@@ -56,6 +56,7 @@ from .stars import (
     selectKernelStars,
     workingVariance,
 )
+from .subtracted_background import ADDED_CARD
 from .task_figures import taskFigures
 from .tied_psf import starlight, tiedPsf, tiedWeight
 
@@ -686,15 +687,19 @@ class _Job:
         self.metadata["backgroundCorrection"] = float(level)
 
     def _matchedTemplate(self, science, template, matched, psfs, scienceConvolved):
-        """What was subtracted, on the science grid: the convolved template, or the template itself."""
+        """What was subtracted, on the science grid: the convolved template, or the template itself; without background."""
         pixels = template.maskedImage if scienceConvolved else matched
-        return Exposure(
+        found = Exposure(
             pixels,
             wcs=science.wcs,
             photoCalib=template.photoCalib if scienceConvolved else science.photoCalib,
             filter=template.filter,
             psf=psfs[1] if scienceConvolved else psfs[0],
         )
+        found.metadata.set("FLUXREF", "template" if scienceConvolved else "science", "image of the flux scale")
+        if self.config.subtractBackground:
+            found.metadata.set(ADDED_CARD, False, "the differential background is in the pixels")
+        return found
 
     def _findSources(self, science, matchedTemplate, difference, fit, objects, sciencePsf, psfMode, score=None):
         """Sources, footprints and glints of the difference, as the result holds them."""

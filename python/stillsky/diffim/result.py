@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,11 @@ class SubtractResult:
     difference : `stillsky.image.Exposure`
         Science minus template, in science units, with mask, variance, WCS and PSF.
     matchedTemplate : `stillsky.image.Exposure`
-        The convolved template; when the science image was convolved, the template itself on the science grid.
+        The convolved template; when the science image was convolved, the template itself on the science grid, on its
+        own flux scale. Without the differential background (card BKGADDED = F), which `write` adds to its file (T):
+        there it is the template as it was subtracted, so that science minus it is the difference before the
+        decorrelation. With the science image convolved, the convolved science image minus it is that difference times
+        the kernel sum (card KSUM of the difference).
     science : `stillsky.image.Exposure`
         The science image as it was used.
     kernel : `stillsky.kernel.LinearCombinationKernel`
@@ -209,11 +213,17 @@ class SubtractResult:
             raise FileNotFoundError(errno.ENOENT, "the folder of the output does not exist", folder)
         staging = tempfile.mkdtemp(prefix=f".{stem}.partial-", dir=folder or ".")
         try:
-            self._writeAll(os.path.join(staging, stem), suffixes, names, compress)
+            self._asSubtracted()._writeAll(os.path.join(staging, stem), suffixes, names, compress)
             _publish(names, staging)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         return names
+
+    def _asSubtracted(self):
+        """The same with the differential background in the matched template, as files and reports have it."""
+        from .subtracted_background import withBackground
+
+        return replace(self, matchedTemplate=withBackground(self.matchedTemplate, self.background))
 
     def _writeAll(self, prefix, suffixes, names, compress):
         from ..fits import writeExposure, writeKernel
@@ -298,7 +308,7 @@ class SubtractResult:
     def report(self, path):
         """Write the HTML report alone: one file that needs nothing else. An existing one is replaced."""
         document = self._document([])
-        page = self._reportPage(document)
+        page = self._asSubtracted()._reportPage(document)
         self._finishPage(page, _jsonText(document), document, path)
 
     def __str__(self):

@@ -91,7 +91,8 @@ class Reduction:
             self._addPsf(index, result, "subExposure")
         else:
             for name, stitcher in self.stitchers.items():
-                stitcher.add(index, getattr(result, name, None))
+                # a result without the patch is named by what it is
+                stitcher.add(index, getattr(result, name, result))
                 if self.config.psfMode == "coadd":
                     self._addPsf(index, result, name)
 

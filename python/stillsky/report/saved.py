@@ -39,8 +39,7 @@ def readSubtraction(prefix, summary):
     """What a report needs, from ``prefix.diff.fits`` and its companions.
 
     The science image is that of the run while its file is there, unchanged; else the difference plus the template as it
-    was subtracted: where the template was convolved that is nearly the image itself less the differential background,
-    else the convolved one.
+    was subtracted: where the template was convolved that is nearly the image itself, else the convolved one.
 
     Parameters
     ----------
@@ -52,7 +51,8 @@ def readSubtraction(prefix, summary):
     Returns
     -------
     result : `types.SimpleNamespace`
-        With the attributes of a `stillsky.diffim.SubtractResult`; ``sources`` is None without a table of sources,
+        With the attributes of a `stillsky.diffim.SubtractResult`, the differential background in its matched template;
+        ``sources`` is None without a table of sources,
         ``candidates`` without the stars of the fit.
     """
     from ..fits import readExposure, readKernel

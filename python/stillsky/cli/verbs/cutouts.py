@@ -29,7 +29,8 @@ def cutouts(**options):
 
     The file has science, template, difference, variance (n, size, size) float32, mask int32, x, y, id: arrays (.npz), a
     row for each source (.parquet), image cubes and a table (.fits), or one picture of all triplets (.png). The difference
-    is science minus template as subtracted, a new source positive; NaN outside the image.
+    is science minus template as subtracted (background included, P.matched.fits), a new source positive; where the
+    science image was convolved, the template is divided by the kernel sum. NaN outside the image.
     """
     return runVerb("cutouts", options, cutoutFiles)
 
@@ -108,6 +109,8 @@ def _cut(result, x, y, half):
             cutout(plane.array, a, b, half) if k else np.full((side, side), np.nan) for a, b, k in zip(x, y, near)
         ]
         arrays[name] = np.array(stamps, np.float32).reshape(len(x), side, side)
+    if result.convolved == "science":  # all three on one flux scale
+        arrays["template"] /= np.float32(difference.metadata.get("KSUM", 1.0))
     outside = difference.mask.bitmask(["NO_DATA"], ignoreMissing=True)
     arrays["mask"] = np.full((len(x), side, side), outside, np.int32)
     for k in np.flatnonzero(near):

@@ -191,7 +191,12 @@ def _companions(run, path):
         if name is None:
             run.say(f"{os.path.basename(path)}: no {role} image: its fluxes are NaN")
     run.summary["inputs"][os.path.basename(prefix)] = {"path": os.path.abspath(path), **names}
-    return [None if name is None else _withoutSky(run, _read(run, name, role), role) for role, name in names.items()]
+    images = {role: None if name is None else _read(run, name, role) for role, name in names.items()}
+    if images["template"] is not None:
+        from stillsky.diffim.subtracted_background import withoutBackground
+
+        images["template"] = withoutBackground(images["template"], _pathOf(names["template"]))
+    return [None if image is None else _withoutSky(run, image, role) for role, image in images.items()]
 
 
 def _withoutSky(run, exposure, role):

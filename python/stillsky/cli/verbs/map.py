@@ -24,7 +24,7 @@ _REDUCERS = ("none", "copy", "sum", "average", "coaddPsf")
     type=click.Choice(_REDUCERS),
     help="What is made of the results [default: none for statistics, else average].",
 )
-@outputOptions()
+@outputOptions("image file")
 @configOptions()
 @click.option("--science", metavar="FILE", help="decorrelate: science image that the difference was made of.")
 @click.option("--template", metavar="FILE", help="decorrelate: template on the same grid, before the matching.")
@@ -37,8 +37,9 @@ def map_(**options):
     """Cut IMAGE into cells, apply a mapper to each, and reduce the results.
 
     Writes PREFIX.fits (an image, or the PSF composed of those of the cells), or with --reducer none PREFIX.ecsv with a
-    row per cell, and PREFIX.json. Sizes are keys: -c cellSizeX=128 -c gridStepX=128 -c borderSizeX=16, in units of the
-    PSF's FWHM with -c scaleByFwhm=true. A class of your own has a method run(cell, cellWithBorder, boxOfTheImage,
+    row per cell, and PREFIX.json. Sizes are keys, for both axes: -c cellSizeX=128 -c cellSizeY=128
+    -c gridStepX=128 -c gridStepY=128 -c borderSizeX=16 -c borderSizeY=16 (pixels; units of the PSF's FWHM with -c
+    scaleByFwhm=true). A class of your own has a method run(cell, cellWithBorder, boxOfTheImage,
     **keywords) that returns an exposure, or an object with attributes.
     """
     return runVerb("map", options, _run)
@@ -49,7 +50,16 @@ def _resolve(run):
     from ..inputs import readRegion
 
     readRegion(run)
-    reducer = run.option("reducer") or ("none" if run.options["mapper"] == "statistics" else None)
+    given, mapper = run.option("reducer"), run.options["mapper"]
+    if mapper == "statistics" and given not in (None, "none"):
+        from ..exits import CommandError
+
+        raise CommandError(
+            "statistics gives numbers, of which no image can be made",
+            found=f"--reducer {given}",
+            remedy="--reducer none",
+        )
+    reducer = given or ("none" if mapper == "statistics" else None)
     dedicated = {"reducer.reduceOperation": (reducer, "--reducer")} if reducer else {}
     return resolveRun(run, dedicated)
 
@@ -74,7 +84,10 @@ def _run(run):
     from stillsky.mapreduce import mapReduce
 
     with run.timed("map"):
-        result = mapReduce(exposure, mapper, config)
+        try:
+            result = mapReduce(exposure, mapper, config)
+        except Exception as error:
+            raise _ofMapper(run, error) from error
     run.summary["metadata"] = dict(result.metadata)
     with output:
         _write(result, operation, exposure, output)
@@ -95,6 +108,25 @@ def _readImage(run, name, role):
 
 
 # ---------------------------------------------------------------------- mappers
+
+
+def _ofMapper(run, error):
+    """What a mapper of somebody's own raised is no error of stillsky: say which mapper, in which cell."""
+    from ..exits import CommandError, codeOf
+
+    name = run.options["mapper"]
+    if ":" not in name and "." not in name:
+        return error
+    notes = [note for note in getattr(error, "__notes__", ()) if note.startswith("in cell ")]
+    if not notes and codeOf(error) != 1 and not isinstance(error, TypeError):
+        return error
+    where = f" {notes[0]}" if notes else ""
+    return CommandError(
+        f"the mapper {name} failed{where}: {error}" if notes else f"the mapper {name}: {error}",
+        found=f"a {type(error).__name__} raised by the mapper" if notes else "a result that the reducer cannot take",
+        remedy="mend the mapper (--debug shows where), or -c onMapperError=mask leaves such cells out",
+        exitCode=2,
+    )
 
 
 def _mapper(run, exposure, resolved):
@@ -126,6 +158,13 @@ def _decorrelator(run, exposure, resolved):
             "the mapper decorrelate needs the images and the kernel of the difference",
             found=f"no {', '.join(missing)}",
             remedy="--science SCI.fits --template P.warped.fits --kernel P.kernel.fits (stillsky subtract --keep)",
+        )
+    if exposure.metadata is not None and exposure.metadata.get("DECORR"):
+        raise CommandError(
+            "the noise of this difference is white already: the mapper decorrelate would colour it",
+            found="DECORR = T in its header",
+            remedy="make one by stillsky subtract -c doDecorrelation=false --keep",
+            exitCode=4,
         )
     checkFile(run.option("kernel"), "kernel")
     kernel = readKernel(run.option("kernel"))[0]

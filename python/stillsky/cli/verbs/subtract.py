@@ -73,7 +73,7 @@ def subtract(**options):
 
     Files are FITS, of any camera; FILE[EXT] picks an extension. Missing PSF, noise and mask are estimated, and every
     guess is printed. Products are PREFIX.diff.fits (image, mask, variance, PSF), PREFIX.matched.fits (the template as
-    it was subtracted), PREFIX.kernel.fits, PREFIX.sources.ecsv and .reg (what changed, measured), PREFIX.json (all
+    it was subtracted, with the differential background), PREFIX.kernel.fits, PREFIX.sources.ecsv and .reg (what changed, measured), PREFIX.json (all
     figures), PREFIX.png (the picture) and PREFIX.html (the report: opens in a browser and tells whether to believe the
     difference). With --inject also PREFIX.injected.ecsv.
 
@@ -178,20 +178,42 @@ def readGates(run):
     return [Gate(text) for text in run.option("gates", ())]
 
 
+class Hits(list):
+    """Conditions that hold; ``error`` is that of a condition which has no value, or None."""
+
+    error = None
+
+
 def checkGates(run, gates):
-    """Conditions that hold, with the figures that they name; they go to the summary. Unknown names are refused."""
-    reasons = [(gate.text, gate.check(run.summary["metadata"])) for gate in gates]
-    hits = [{"condition": text, "found": reason} for text, reason in reasons if reason is not None]
+    """Conditions that hold, with the figures that they name; they go to the summary. `failOn` refuses unknown names."""
+    from ..exits import CommandError
+
+    hits, unknown = Hits(), None
+    for gate in gates:
+        try:
+            reason = gate.check(run.summary["metadata"])
+        except CommandError as error:
+            unknown = unknown or error
+            continue
+        if reason is not None:
+            hits.append({"condition": gate.text, "found": reason})
+    hits.error = unknown
     if gates:
-        run.summary["failOn"] = hits
-        run.summary["exit"] = 8 if hits else 0
+        run.summary["failOn"] = list(hits)
+        run.summary["exit"] = unknown.exitCode if unknown is not None else 8 if hits else 0
     return hits
 
 
 def failOn(hits):
-    """Raise GateHit when a condition holds; else the exit code 0."""
+    """Raise GateHit when a condition holds, or the error of one without a value; else the exit code 0.
+
+    Called when the products are written: a slip in the name of a figure must not cost the run.
+    """
     from ..gate import GateHit
 
+    if hits.error is not None:
+        hits.error.productsWritten = True
+        raise hits.error
     if not hits:
         return 0
     raise GateHit(
@@ -217,7 +239,11 @@ def noteResult(run, result):
 
 def writeProducts(run, result, output, suffixes):
     """Write everything under the staging prefix; the summary names the final files."""
+    from stillsky.diffim.subtracted_background import withBackground
+
     with run.timed("write"):
+        # the product, the picture and the report show the template as it was subtracted
+        result.matchedTemplate = withBackground(result.matchedTemplate, result.background)
         written = result.write(
             output.prefix, overwrite=True, compress=run.option("compress", "none"),
             sources=_tableSuffix(suffixes), summary=False, picture=False, report=False,
