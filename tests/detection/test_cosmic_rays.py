@@ -12,6 +12,7 @@ from stillsky.detection import (
     findCosmicRays,
     makePeaks,
 )
+from stillsky.detection.cosmic_rays import CosmicRayLimitError
 from stillsky.errors import DomainError, InvalidPsfError
 from stillsky.image import makeExposure
 from stillsky.psf import GaussianPsf
@@ -76,8 +77,12 @@ def test_tooManyRaysAreAnErrorThatChangesNothing():
     exposure = noisy(np.random.default_rng(4))
     exposure.image.array[20:100:5, 20:100:5] += 800
     before, mask = exposure.image.array.copy(), exposure.mask.array.copy()
-    with pytest.raises(DomainError, match="more than 20 pixels"):
+    with pytest.raises(DomainError, match="more than 20 pixels") as info:
         findCosmicRays(exposure, maxPixels=20)
+    assert isinstance(info.value, CosmicRayLimitError)
+    with pytest.raises(DomainError, match="factors") as info:
+        findCosmicRays(exposure, minSigma=-1)
+    assert not isinstance(info.value, CosmicRayLimitError)
     assert np.array_equal(exposure.image.array, before) and np.array_equal(exposure.mask.array, mask)
 
 

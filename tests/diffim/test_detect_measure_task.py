@@ -13,6 +13,7 @@ from stillsky.diffim.detect_measure_task import (
     DetectAndMeasureScoreTask,
     DetectAndMeasureTask,
     NoDiaSourcesError,
+    TooManyCosmicRays,
 )
 from stillsky.diffim.source_schema import sourceSchema
 from stillsky.image import makeExposure
@@ -99,6 +100,30 @@ def testBadSubtractionIsAFailureOfTheTask():
         )
     assert info.value.metadata["ratio"] > 0.2
     assert len(results.diaSources) == 1
+
+
+@pytest.mark.parametrize("isScore", [False, True])
+def testTooManyCosmicRaysAreAFailureWithPartialOutputs(isScore):
+    made = images()
+    made[2].image.array[20:130:5, 20:130:5] += 300
+    inputs = dict(zip(("science", "matchedTemplate", "difference"), made, strict=True))
+    kind, task = DetectAndMeasureConfig, DetectAndMeasureTask
+    if isScore:
+        kind, task = DetectAndMeasureScoreConfig, DetectAndMeasureScoreTask
+        inputs["scoreExposure"] = made[2].copy()
+    config = configOf(kind, doSubtractBackground=True)
+    config.cosmicray.nCrPixelMax = 20
+    context = Context(inputs)
+    with pytest.raises(pipeBase.AnnotatedPartialOutputsError) as info:
+        task(config=config).runQuantum(context, None, None)
+    cause = info.value.__cause__
+    assert isinstance(cause, TooManyCosmicRays) and isinstance(cause, pipeBase.AlgorithmError)
+    assert isinstance(cause, ValueError) and cause.metadata == {"maxCosmicRays": 20}
+    written = context.written
+    assert written.subtractedMeasuredExposure is made[2] and not hasattr(written, "diaSources")
+    assert written.differenceBackground is not None
+    assert hasattr(written, "scoreMeasuredExposure") == isScore
+    assert not made[2].mask.isSet("CR").any()
 
 
 def testUnknownBadSourceFlagIsRefusedAtConstruction():

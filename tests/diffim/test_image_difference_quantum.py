@@ -16,6 +16,7 @@ from stillsky import (
     SkyMap,
     TractInfo,
 )
+from stillsky.diffim.detect_measure_task import TooManyCosmicRays
 from stillsky.diffim.ids import IdGenerator
 from stillsky.geom import Box2I
 from stillsky.image import Exposure
@@ -100,6 +101,21 @@ def test_aDifferenceThatExistsIsReadAndSearched(images):
     context = contextOf(images, inputDifference=plainRun()[1].subtractedExposure.copy())
     quantum(context, config)
     assert sorted(k for k in found(context.written.diaSources) if k >= 0) == [0, 1, 2]
+
+
+def test_tooManyCosmicRaysAreAFailureWithPartialOutputs(images):
+    config = ImageDifferenceConfig()
+    config.doSubtract = False
+    config.detectAndMeasure.cosmicray.nCrPixelMax = 20
+    given = plainRun()[1].subtractedExposure.copy()
+    given.image.array[20:240:9, 20:240:9] += 5000
+    context = contextOf(images, inputDifference=given)
+    with pytest.raises(pipeBase.AnnotatedPartialOutputsError) as info:
+        quantum(context, config)
+    cause = info.value.__cause__
+    assert isinstance(cause, TooManyCosmicRays) and cause.metadata == {"maxCosmicRays": 20}
+    written = context.written
+    assert written.subtractedExposure.bbox == given.bbox and not hasattr(written, "diaSources")
 
 
 def test_optionalInputsReachTheRun(images):

@@ -6,9 +6,13 @@ from .. import _core, errors
 from .planes import asMaskArray, asVarianceArray
 from .span_set import SpanSet
 
-__all__ = ["findCosmicRays"]
+__all__ = ["CosmicRayLimitError", "findCosmicRays"]
 
 _BAD = ("BAD", "INTRP", "SAT", "NO_DATA")
+
+
+class CosmicRayLimitError(errors.DomainError):
+    """More pixels look like cosmic rays than may."""
 
 
 def findCosmicRays(
@@ -67,9 +71,9 @@ def findCosmicRays(
         if plane not in mask.schema:
             mask.addPlane(plane)
     image = masked.image.array
-    rays = [
-        SpanSet._wrap(spans)
-        for spans in _core.findCosmicRays(
+    contrast = _contrast(psf, contrastFactor)
+    try:
+        found = _core.findCosmicRays(
             image,
             asVarianceArray(masked.variance, image.shape),
             asMaskArray(mask, image.shape),
@@ -77,13 +81,15 @@ def findCosmicRays(
             minSigma=float(minSigma),
             minTotal=float(minDN),
             noiseFactor=float(noiseFactor),
-            contrast=_contrast(psf, contrastFactor),
+            contrast=contrast,
             iterations=int(iterations),
             maxPixels=int(maxPixels),
             badBits=mask.bitmask(_BAD, ignoreMissing=True),
             interpolatedBits=mask.bitmask(["INTRP"]),
         )
-    ]
+    except errors.DomainError as error:  # the search has no other
+        raise CosmicRayLimitError(*error.args) from error
+    rays = [SpanSet._wrap(spans) for spans in found]
     for spans in rays:
         spans.setMask(mask, 1 << mask.bit("CR"))
     if not keep:

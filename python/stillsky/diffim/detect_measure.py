@@ -27,7 +27,7 @@ from ..geom import Box2I
 from ..image import Image, MaskedImage
 from ..measure import measureSources
 from .candidate_features import candidateFeatures, flagCandidates, kernelUncertainty
-from .detect_errors import BadSubtractionError, NoDiaSourcesError
+from .detect_errors import BadSubtractionError, CosmicRayLimitError, NoDiaSourcesError, TooManyCosmicRays
 from .difference_metrics import computeDifferenceImageMetrics, discFootprints, maskMetrics
 from .glints import GlintTrails, findGlintTrails
 from .ids import IdGenerator
@@ -137,6 +137,8 @@ def detectAndMeasure(
         A flag of badSourceFlags that no table has.
     IdOverflowError
         More sources than ids.
+    TooManyCosmicRays
+        More pixels than ``cosmicray.nCrPixelMax`` look like cosmic rays.
     """
     job = _Job(science, matchedTemplate, difference, config, score, psfMode, covariance)
     stars = _positions(kernelSources) if stars is None else np.asarray(stars, float).reshape(-1, 2)
@@ -281,16 +283,20 @@ class _Job:
 
     def _findCosmicRays(self):
         settings = self.config.cosmicray
-        rays = findCosmicRays(
-            self.difference,
-            minSigma=settings.minSigma,
-            minDN=settings.min_DN,
-            noiseFactor=settings.cond3_fac,
-            contrastFactor=settings.cond3_fac2,
-            iterations=settings.niteration,
-            maxPixels=settings.nCrPixelMax,
-            keep=settings.keepCRs,
-        )
+        try:
+            rays = findCosmicRays(
+                self.difference,
+                minSigma=settings.minSigma,
+                minDN=settings.min_DN,
+                noiseFactor=settings.cond3_fac,
+                contrastFactor=settings.cond3_fac2,
+                iterations=settings.niteration,
+                maxPixels=settings.nCrPixelMax,
+                keep=settings.keepCRs,
+            )
+        except CosmicRayLimitError as error:
+            limit = {"maxCosmicRays": int(settings.nCrPixelMax)}
+            raise TooManyCosmicRays(*error.args, metadata=limit, background=self.background) from error
         self.metadata["cosmic_ray_count"] = len(rays)
         if self.score is not None:
             for spans in rays:

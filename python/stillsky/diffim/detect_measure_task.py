@@ -24,6 +24,7 @@ __all__ = [
     "DetectAndMeasureScoreTask",
     "DetectAndMeasureTask",
     "NoDiaSourcesError",
+    "TooManyCosmicRays",
 ]
 
 
@@ -33,6 +34,15 @@ class BadSubtractionError(ErrorMetadata, detect_errors.BadSubtractionError, pipe
 
 class NoDiaSourcesError(ErrorMetadata, detect_errors.NoDiaSourcesError, pipeBase.AlgorithmError):
     """No source is left, as a repeatable failure of a pipeline task."""
+
+
+class TooManyCosmicRays(ErrorMetadata, detect_errors.TooManyCosmicRays, pipeBase.AlgorithmError):
+    """More cosmic rays than may be, as a repeatable failure of a pipeline task."""
+
+    @classmethod
+    def of(cls, error):
+        """The same failure as this class."""
+        return cls(*error.args, metadata=error.metadata, background=error.background)
 
 
 class DetectAndMeasureConfig(
@@ -113,7 +123,7 @@ class DetectAndMeasureTask(SchemaVerbs, pipeBase.PipelineTask):
         idFactory : `IdGenerator` or `IdFactory`, optional
             Default: 1, 2, ...
         measurementResults : `lsst.pipe.base.Struct`, optional
-            Is filled, also when the run fails after the measurement.
+            Is filled, also when the run fails after the measurement; with the images alone when it fails before.
 
         Returns
         -------
@@ -126,6 +136,8 @@ class DetectAndMeasureTask(SchemaVerbs, pipeBase.PipelineTask):
             The PSF of the difference has no width.
         BadSubtractionError, NoDiaSourcesError
             As configured.
+        TooManyCosmicRays
+            More pixels than ``cosmicray.nCrPixelMax`` look like cosmic rays.
         """
         return self._run(science, matchedTemplate, difference, None, kernelSources, idFactory, measurementResults)
 
@@ -143,16 +155,24 @@ class DetectAndMeasureTask(SchemaVerbs, pipeBase.PipelineTask):
             )
         except InvalidPsfError as error:
             raise pipeBase.UpstreamFailureNoWorkFound(str(error)) from error
+        except detect_errors.TooManyCosmicRays as error:
+            self._imagesOf(results, difference, score, error.background)
+            raise TooManyCosmicRays.of(error) from error
         self.detection = found
         assignMetadata(self.metadata, found.metadata)
-        results.subtractedMeasuredExposure = found.difference
+        self._imagesOf(results, found.difference, score, found.background)
         results.diaSources = found.sources
-        results.differenceBackground = None if found.background is None else found.background.image(difference.bbox)
         results.glintTrailInfo = Table(found.glints.asDict())
-        if score is not None:
-            results.scoreMeasuredExposure = score
         self._check(found)
         return results
+
+    @staticmethod
+    def _imagesOf(results, difference, score, background):
+        """What exists also without sources."""
+        results.subtractedMeasuredExposure = difference
+        results.differenceBackground = None if background is None else background.image(difference.bbox)
+        if score is not None:
+            results.scoreMeasuredExposure = score
 
     def _check(self, found):
         """Raise the algorithm's failures as those of a pipeline task."""

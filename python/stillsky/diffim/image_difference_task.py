@@ -11,9 +11,10 @@ from ..errors import DomainError, InvalidPsfError, NoDataError
 from ..image import Exposure, MaskedImage
 from ..task_base import ErrorMetadata, SchemaVerbs, assignMetadata
 from ..threads import numThreads
+from . import detect_errors, kernel_stars
 from . import image_difference_run as steps
-from . import kernel_stars
 from .alard_lupton_inputs import _summaryRow
+from .detect_measure_task import TooManyCosmicRays
 from .ids import layoutOfDataId, makeIdFactory
 from .image_difference_sources import SourceFinder
 from .image_difference_task_config import ImageDifferenceConfig, ImageDifferenceFromTemplateConfig
@@ -151,8 +152,9 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
             steps.prepared(exposure, "science image")
         except NoDataError as error:
             raise pipeBase.UpstreamFailureNoWorkFound(str(error)) from error
+        outputs = pipeBase.Struct()
         try:
-            outputs = self.run(
+            self.run(
                 exposure,
                 selectSources=inputs.get("selectSources"),
                 templateExposure=template,
@@ -160,9 +162,17 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
                 idFactory=self._ids(butlerQC.quantum.dataId),
                 calexpBackgroundExposure=inputs.get("calexpBackground"),
                 subtractedExposure=inputs.get("inputDifference"),
+                results=outputs,
             )
         except pipeBase.AlgorithmError as error:
-            raise pipeBase.AnnotatedPartialOutputsError.annotate(error, self, log=self.log) from error
+            failure = pipeBase.AnnotatedPartialOutputsError.annotate(error, self, log=self.log)
+            if outputs.getDict():
+                self._put(butlerQC, outputs, outputRefs)
+            raise failure from error
+        self._put(butlerQC, outputs, outputRefs)
+
+    @staticmethod
+    def _put(butlerQC, outputs, outputRefs):
         if outputs.diaSources is None:
             del outputs.diaSources
         butlerQC.put(outputs, outputRefs)
@@ -296,6 +306,7 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
         subtractedExposure=None,
         *,
         overwrite=False,
+        results=None,
     ):
         """Match PSFs, subtract, detect and measure.
 
@@ -317,6 +328,8 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
             Wanted with ``doSubtract=False``: sources are searched on it.
         overwrite : `bool`
             Let the exposures given change, which saves copies. Otherwise none of them does.
+        results : `lsst.pipe.base.Struct`, optional
+            Is filled and returned; after a failure of the search for sources it holds the images.
 
         Returns
         -------
@@ -337,7 +350,7 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
             An image without a single finite pixel.
         lsst.pipe.base.AlgorithmError
             Nothing to fit a kernel to (`NoKernelStarsError`, `NoKernelCandidatesError`, `ObjectSizeNoGoodSourcesError`),
-            or a variance plane that is far off.
+            a variance plane that is far off, or more cosmic rays than may be (`TooManyCosmicRays`).
 
         Notes
         -----
@@ -361,14 +374,24 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
             )
         elif config.doDetection and not overwrite:
             made.difference = subtractedExposure.copy()
-        diaSources = self._findSources(made, science, selectSources, idFactory) if config.doDetection else None
+        results = pipeBase.Struct() if results is None else results
+        diaSources = None
+        self._collect(results, made, selectSources, None)
+        if config.doDetection:
+            diaSources = self._findSources(made, science, selectSources, idFactory)
+            self._collect(results, made, selectSources, diaSources)
         self._note(made)
         if config.doAddMetrics and choice is not None:
             self.quality.aggregate(selectSources, residuals, diaSources)
         kernelSources = None if choice is None else choice.kernelSources
         self.runDebug(exposure, made.result, selectSources, kernelSources, diaSources, difference=made.difference)
+        return results
+
+    def _collect(self, results, made, selectSources, diaSources):
+        """What there is, as members of the result."""
+        config = self.config
         hidden = config.doSubtract and config.useScoreImageDetection and not config.isZogy
-        return pipeBase.Struct(
+        values = dict(
             subtractedExposure=None if hidden else made.difference,
             scoreExposure=made.score,
             warpedExposure=made.warped,
@@ -377,6 +400,8 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
             diaSources=diaSources,
             selectSources=selectSources,
         )
+        for name, value in values.items():
+            setattr(results, name, value)
 
     def _requireInputs(self, exposure, template):
         for name, given in (("exposure", exposure), ("templateExposure", template)):
@@ -464,7 +489,10 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
             raise pipeBase.UpstreamFailureNoWorkFound(str(error)) from error
         seed = int(getattr(made.difference, "id", None) or 0)
         if config.doMeasurement:
-            self.detected = finder.measured(steps.usedStars(self.subtract), idFactory, seed)
+            try:
+                self.detected = finder.measured(steps.usedStars(self.subtract), idFactory, seed)
+            except detect_errors.TooManyCosmicRays as error:
+                raise TooManyCosmicRays.of(error) from error
         else:
             self.detected = finder.detected(idFactory, seed)
         assignMetadata(self.metadata, self.detected.metadata)
