@@ -26,6 +26,7 @@ def result(pair):
 def test_skyNoiseIsWhatTheVarianceSays(result):
     assert result.metadata["skyChi"] == pytest.approx(1.0, abs=0.02)
     assert abs(result.metadata["skyChiMedian"]) < 0.02
+    assert result.metadata["noiseOverPsf"] == pytest.approx(1.0, abs=0.1)  # of squares of 8 pixels
 
 
 def test_transientsStandOutWithTheirSign(pair, result):
@@ -122,6 +123,7 @@ def test_everyCandidateIsReportedWithItsLeaveOneOutResidual(result):
     residuals = np.array([c["looRms"] for c in used])
     assert np.median(residuals) == pytest.approx(1.0, abs=0.05)
     assert result.metadata["looRmsMedian"] == pytest.approx(np.nanmedian(residuals))
+    assert result.metadata["looRms90"] == pytest.approx(np.nanquantile(residuals, 0.9))
     table = result.candidates[result.candidates["usedInFit"]]
     assert set(table["status"]) == {"GOOD"} and table["x"].unit == "pix"
     assert all(table[name].description for name in table.colnames)

@@ -118,6 +118,33 @@ def test_shiftedScienceLeavesOneRecordOfBothSignsForEachStar():
     np.testing.assert_allclose(table["candidate_dipoleSeparation"], 2 * np.sqrt(2) * SIGMA, atol=1.0)
 
 
+def test_shiftedScienceGivesTheTrueDipoles():
+    """Check 4, the values: every star is classified, points the way of the shift and is as far apart as it."""
+    rng = np.random.default_rng(8)
+    x, y = positionsOn(np.arange(40, 280, 60), rng)
+    template = gaussians(x, y, np.full(len(x), 2500.0))
+    science = gaussians(x, y - 1, np.full(len(x), 2500.0)) + rng.normal(0, 1, (SIZE, SIZE))
+    made = [exposureOf(image) for image in (science, template, science - template)]
+    table = detectAndMeasure(*made, config=plainConfig()).sources
+    assert len(table) == len(x) == 16
+    assert table["ip_diffim_DipoleFit_classification"].all()
+    np.testing.assert_allclose(table["ip_diffim_DipoleFit_orientation"], -np.pi / 2, atol=0.3)
+    np.testing.assert_allclose(table["ip_diffim_DipoleFit_separation"], 1, rtol=0.1)
+
+
+def test_onlyTheFirstPeakOnABadPixelRejectsAFootprint():
+    """26 G3: two merged peaks, the fainter on EDGE; the reference lets any peak reject."""
+    for compat, n in (("stillsky", 1), ("reference", 0)):
+        images = pairOf(np.array([100.0, 108.0]), np.array([150.0, 150.0]), [800.0, 500.0])
+        images[2].mask.array[148:153, 106:111] |= 1 << images[2].mask.bit("EDGE")
+        config = plainConfig(compat=compat)
+        config.badSourceFlags = []
+        found = detectAndMeasure(*images, config=config)
+        assert len(found.sources) == n and found.metadata["nRejectedBadMaskPlanes"] == 1 - n
+        if n:
+            assert found.sources["nPeaks"][0] == 1 and abs(found.sources["base_SdssCentroid_x"][0] - 100) < 3
+
+
 def test_transientsOnMaskedPixelsAreRemovedAndNoneLeftIsAnError():
     """Check 7: EDGE, BAD and SAT on the centres; then nothing is left, and a task would raise."""
     x, y = np.array([60.0, 150.0, 240.0]), np.array([60.0, 150.0, 240.0])
@@ -213,7 +240,7 @@ def test_skySourcesAreMeasuredAndMarked(twenty):
     result = detectAndMeasure(*pairOf(*twenty), config=config, seed=2)
     sky = result.sources[result.sources["sky_source"]]
     assert len(sky) == 15 == result.metadata["n_skySources"]
-    assert result.sources.meta["sky_seed"] == 2
+    assert result.sources.meta["sky_seed"] == 2 and result.sources.meta["flux_unit"] == "count"
     pull = sky["base_PsfFlux_instFlux"] / sky["base_PsfFlux_instFluxErr"]
     assert abs(np.mean(pull)) < 3 / np.sqrt(15) and 0.4 < np.std(pull) < 1.8
     assert not sky["candidate_flag"].any()

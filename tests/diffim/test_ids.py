@@ -85,3 +85,12 @@ def testDataIdsOutsideTheirRangesAreRefused():
 def testPlainNumbersWithoutAGenerator():
     assert IdGenerator().makeFactory().reserve(3).tolist() == [1, 2, 3]
     assert IdGenerator().unpack(3) == {"releaseId": 0, "packed": 0, "counter": 3}
+
+
+def test_namesAreFoundInThePackage():
+    from stillsky import diffim
+    from stillsky.diffim import difference_metrics, ids
+
+    assert diffim.sourceIdLayout is ids.sourceIdLayout and diffim.makeIdFactory is ids.makeIdFactory
+    assert diffim.computeDifferenceImageMetrics is difference_metrics.computeDifferenceImageMetrics
+    assert all(getattr(diffim, name) is not None for name in diffim.__all__)

@@ -129,8 +129,11 @@ def test_covarianceIsSavedWithTheDifference(pair, correlated, doDecorrelation, t
     assert abs(scatter - 1) < 0.03 + 4 * 1.17 / np.sqrt(2 * len(pulls))
     if doDecorrelation:
         assert out.covariance.reach == 2 and abs(out.metadata["covarianceSum"] - 1) < 0.05
+        assert not any(code == "W-CORRNOISE" for code, _ in out.warnings)
     else:
         assert out.metadata["covarianceSum"] > 1.1
+        # 26 B6: never without a word
+        assert any(code == "W-CORRNOISE" and "doDecorrelation" in sentence for code, sentence in out.warnings)
 
 
 def _aperturePulls(out, radius):

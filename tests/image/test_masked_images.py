@@ -5,7 +5,7 @@ import pytest
 
 from stillsky.errors import MaskSchemaError, ShapeError
 from stillsky.geom import Box2I
-from stillsky.image import Image, Mask, MaskedImage
+from stillsky.image import Exposure, Image, Mask, MaskedImage
 
 LEFT, RIGHT = (100.0, 0x12, 10.0), (200.0, 0x0C, 15.0)
 
@@ -163,3 +163,19 @@ def test_convert_and_empty_like():
     assert double.image.dtype == np.float64 and double.variance.dtype == np.float32 and not double.overlapsMemory(m)
     like = m.emptyLike()
     assert like.bbox == m.bbox and like.mask.schema == m.mask.schema and not like.overlapsMemory(m)
+
+
+def test_filledReplacesMaskedAndNonFinitePixelsOfACopy():
+    """26 G9 of the specification of image differences."""
+    pixels = np.array([[1.0, np.nan, 3.0], [np.inf, 5.0, 6.0]], np.float32)
+    image = Image(pixels.copy(), (7, 8))
+    np.testing.assert_array_equal(image.filled(-1).array, [[1, -1, 3], [-1, 5, 6]])
+    assert image.filled(-1).xy0 == image.xy0
+    made = MaskedImage(image)
+    made.mask.array[0, 2] |= 1 << made.mask.bit("SAT")
+    made.mask.array[1, 2] |= 1 << made.mask.bit("DETECTED")
+    for filled in (made.filled(0), Exposure(made).filled(0)):
+        np.testing.assert_array_equal(filled.image.array, [[1, 0, 0], [0, 5, 6]])
+        np.testing.assert_array_equal(filled.mask.array, made.mask.array)
+    np.testing.assert_array_equal(made.filled(9, planes=["DETECTED"]).image.array, [[1, 9, 3], [9, 5, 9]])
+    np.testing.assert_array_equal(made.image.array, pixels)

@@ -54,7 +54,9 @@ def manyStamps(rng, n=90, terms=6):
     design = np.column_stack([np.ones(n), rng.uniform(-1, 1, (n, terms - 1))])
     flux = 10 ** rng.uniform(2, 5, n)
     width = 4 + 0.2 * design[:, 1] if terms > 1 else np.full(n, 4.0)
-    stamps = flux[:, None, None] * np.exp(-(u**2 + v**2) / (2 * width[:, None, None])) / (2 * np.pi * width[:, None, None])
+    stamps = (
+        flux[:, None, None] * np.exp(-(u**2 + v**2) / (2 * width[:, None, None])) / (2 * np.pi * width[:, None, None])
+    )
     weights = 1 / (1 + stamps)
     stamps += rng.standard_normal(stamps.shape) / np.sqrt(weights) + rng.uniform(-1, 1, n)[:, None, None]
     stamps[::9, 3:6, 3:6] += 500  # neighbours

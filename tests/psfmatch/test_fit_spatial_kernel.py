@@ -299,7 +299,10 @@ def testAllCandidatesAtOnceAreThoseMadeOneByOne(rng):
     for k in inside:
         box = stampBox(x[k], y[k], half)
         assert (made[k].xCenter, made[k].yCenter) == (x[k], y[k])
-        for got, wanted in ((made[k].getTemplateMaskedImage(), planes[0][box]), (made[k].getScienceMaskedImage(), planes[1][box])):
+        for got, wanted in (
+            (made[k].getTemplateMaskedImage(), planes[0][box]),
+            (made[k].getScienceMaskedImage(), planes[1][box]),
+        ):
             assert tuple(got.xy0) == tuple(box.min)
             for a, b in zip(got.planes, wanted.planes):
                 np.testing.assert_array_equal(a.array, b.array)

@@ -9,7 +9,7 @@ def kernelWeights(name, f):
         return np.array([1.0, 0.0] if f < 0.5 else [0.0, 1.0]), 0
     if name == "bilinear":
         return np.array([1.0 - f, f]), 0
-    order = int(name[len("lanczos"):])
+    order = int(name[len("lanczos") :])
     x = np.arange(2 * order) - (order - 1) - f
     weights = np.sinc(x) * np.sinc(x / order)
     weights[np.abs(weights) < 1e-12 * np.abs(weights).max()] = 0.0

@@ -11,8 +11,8 @@ import pytest
 from astropy.table import Table
 
 from stillsky.image import Exposure, Image, Mask, MaskedImage
-from stillsky.kernel import FixedKernel, LinearCombinationKernel
-from stillsky.report.subtract_numbers import measureDifference, overallState, verdictRules
+from stillsky.kernel import FixedKernel, LinearCombinationKernel, PolynomialFunction2
+from stillsky.report.subtract_numbers import measureDifference, noiseOverPsf, overallState, verdictRules
 from stillsky.report.subtract_report import finishReport, qualityOf, subtractReport
 
 HOSTILE = "<script>alert('x')</script>\"'&--><img src=x onerror=alert(1)>"
@@ -137,6 +137,43 @@ def test_correlationOfNeighboursIsFoundAndJudgedAfterDecorrelationOnly(rng):
     made.metadata = {"zogy": {}}
     assert state() == "red"
     assert "proper difference (ZOGY)" in subtractReport(made, {}).render()
+
+
+def test_patchesOfNoiseAndOutlyingStarsAreSeenByTheVerdict(rng):
+    """White for neighbours and right pixel by pixel, but patches of 16 pixels go together; one star in ten is off."""
+    made = noiseResult(rng)
+    made.metadata |= {"decorrelation": {"nTiles": 1}, "looRmsMedian": 1.0, "looRms90": 5.0}
+    states = {r["name"]: r["state"] for r in verdictRules(made, measureDifference(made))}
+    assert states["noise summed over the PSF"] == "green" and states["sharpening by the kernel"] == "green"
+    assert states["chi of stars left out of the fit, median"] == "green"
+    assert states["chi of stars left out of the fit, 90 %"] == "red"
+    assert noiseOverPsf(made) == pytest.approx(1.0, abs=0.08)
+    patches = np.kron(rng.standard_normal((16, 16)), np.ones((16, 16)))
+    made.difference.image.array[...] += 0.1 * patches
+    numbers = measureDifference(made)
+    rules = {r["name"]: r for r in verdictRules(made, numbers)}
+    assert rules["correlation of neighbouring sky pixels"]["state"] == "green"
+    # 64 pixels share 0.1 sigma: sqrt(1 + 64 / 100)
+    assert rules["noise summed over the PSF"]["value"] == pytest.approx(np.sqrt(1.64), abs=0.12)
+    assert noiseOverPsf(made) == pytest.approx(rules["noise summed over the PSF"]["value"])
+    made.metadata["noiseOverPsf"] = 1.2
+    assert next(r for r in verdictRules(made, numbers) if r["name"].endswith("the PSF"))["state"] == "amber"
+
+
+def test_aKernelThatRunsAwayInACornerSharpens(rng):
+    made = noiseResult(rng)
+    kernel = np.zeros((5, 5))
+    kernel[2, 2] = 1.0
+    ripple = kernel - np.roll(kernel, 1, axis=1)
+    # ((x - 128) / 128)^2: none in the middle
+    grow = PolynomialFunction2([1.0, -2.0 / 128, 0.0, 1.0 / 128**2, 0.0, 0.0])
+    made.kernel = LinearCombinationKernel(
+        [FixedKernel(kernel), FixedKernel(ripple)], [PolynomialFunction2([1.0]), grow]
+    )
+    numbers = measureDifference(made)
+    assert numbers.kernelTransformMax > 1.5
+    rules = {r["name"]: r["state"] for r in verdictRules(made, numbers)}
+    assert rules["sharpening by the kernel"] == "amber"
 
 
 def test_noiseBinsFollowTheVariancePlane(rng):

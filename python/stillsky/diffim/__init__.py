@@ -49,6 +49,10 @@ __all__ = [
     "measureEfficiency",
     "noiseCovariance",
     "plantSources",
+    "IdGenerator",
+    "makeIdFactory",
+    "sourceIdLayout",
+    "computeDifferenceImageMetrics",
 ]
 
 _MODULES = {
@@ -106,6 +110,10 @@ _MODULES = {
     "writeFootprints": "source_io",
     "writeRegions": "source_io",
     "writeSources": "source_io",
+    "IdGenerator": "ids",
+    "makeIdFactory": "ids",
+    "sourceIdLayout": "ids",
+    "computeDifferenceImageMetrics": "difference_metrics",
 }
 
 

@@ -213,6 +213,12 @@ class _Job:
         with self.stage("decorrelate"):
             if self.config.doDecorrelation:
                 difference = self._decorrelate(difference, science, template, fit, scienceConvolved)
+            elif self.config.doDetection:
+                self.warn(
+                    "W-CORRNOISE",
+                    "sources are searched in correlated noise, which passes the threshold far more often than white noise "
+                    "does: leave doDecorrelation on, or raise detect.detection.thresholdValue",
+                )
             if self.config.doCovariance:
                 self._covariance = self._noiseCovariance(difference, science, template, fit, scienceConvolved)
         with self.stage("assess"):
@@ -722,6 +728,9 @@ class _Job:
 
     def _withEfficiency(self, result, pair, fit, scienceConvolved, matched):
         """The result with what planted sources tell, where they are wanted; its other products stay as they are."""
+        from ..report.subtract_numbers import noiseOverPsf
+
+        self.metadata["noiseOverPsf"] = noiseOverPsf(result)
         if not self.config.inject.n or result.sources is None:
             return result
         from .injection_run import efficiencySentence, plantAndFind

@@ -478,6 +478,7 @@ class _Job:
             "algorithms": f"stillsky {__version__}",
             "threshold": float(self.config.detection.thresholdValue),
             "growFootprint": int(self.config.growFootprint),
+            "flux_unit": str(getattr(self.difference, "fluxUnit", None) or "count"),
             "sky_seed": seed,
             "psf_mode": self.psfMode,
             "schema_version": SCHEMA_VERSION,

@@ -87,6 +87,9 @@ class SourceFinder(_Job):
 
     # ------------------------------------------------------------ what the engine asks for
 
+    def _meta(self, ids, seed):
+        return super()._meta(ids, seed) | {"control_seed": int(self.task.controlRandomSeed)}
+
     def _search(self, searched, clear):
         table = Table({"is_negative": np.zeros(0, bool)})
         missing = () if self.config.compat == "reference" else tuple(self.config.missingMaskPlanes)

@@ -166,6 +166,10 @@ class Exposure:
         """Deep copy of pixels and metadata; the immutable components are shared."""
         return Exposure(self._maskedImage.copy(), self._copiedInfo())
 
+    def filled(self, value=0.0, planes=None):
+        """Copy with ``value`` in place of image pixels that are masked or not finite; see `MaskedImage.filled`."""
+        return Exposure(self._maskedImage.filled(value, planes), self._copiedInfo())
+
     def _copiedInfo(self):
         return replace(
             self._info, metadata=copyModule.deepcopy(self._info.metadata), provenance=list(self._info.provenance)

@@ -99,6 +99,12 @@ class Image(Plane):
         """self / (c other), in place."""
         return self._combine(np.true_divide, c * self._operand(other, ignoreXY0))
 
+    def filled(self, value=0.0):
+        """Copy with ``value`` in place of pixels that are not finite."""
+        out = self.copy()
+        out.array[~np.isfinite(out.array)] = value
+        return out
+
     def writeFits(self, path, **options):
         """See `stillsky.fits.writeImage`."""
         from ..fits import writeImage

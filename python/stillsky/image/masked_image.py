@@ -9,6 +9,9 @@ from .mask import Mask
 
 __all__ = ["MaskedImage"]
 
+#: Planes of pixels without a value of the sky.
+_UNUSABLE = ("BAD", "SAT", "CR", "NO_DATA")
+
 
 class MaskedImage:
     """Three planes with equal dimensions and origin; the variance is float32 (float64 accepted).
@@ -127,6 +130,22 @@ class MaskedImage:
     def copy(self):
         """Deep copy."""
         return MaskedImage(*(plane.copy() for plane in self.planes))
+
+    def filled(self, value=0.0, planes=None):
+        """Copy for display with ``value`` in place of image pixels that are masked or not finite.
+
+        Parameters
+        ----------
+        value : `float`
+        planes : `list` [`str`], optional
+            Mask planes that count; default: BAD, SAT, CR and NO_DATA, whose pixels hold no sky. Planes that the mask
+            lacks do not count. Mask and variance are copied as they are.
+        """
+        out = self.copy()
+        names = _UNUSABLE if planes is None else planes
+        bad = (out._mask.array & out._mask.bitmask(list(names), ignoreMissing=True)) != 0
+        out._image.array[bad | ~np.isfinite(out._image.array)] = value
+        return out
 
     def emptyLike(self):
         """New planes of the same box, types and schema, not initialised."""

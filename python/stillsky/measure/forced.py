@@ -73,9 +73,7 @@ def transformedPositions(exposure, x, y, wcs=None):
     return out[0], out[1]
 
 
-def addForcedPhotometry(
-    table, science, template=None, *, x, y, wcs=None, flag=None, templatePsf=None, **keywords
-):
+def addForcedPhotometry(table, science, template=None, *, x, y, wcs=None, flag=None, templatePsf=None, **keywords):
     """Columns of forced photometry on the science image, and on the matched template, appended to a table in place.
 
     Parameters

@@ -163,5 +163,7 @@ def fitMetadata(fit):
     if used:
         for name in ("spatialRms", "looRms"):
             values = np.array([c[name] for c in used])
-            metadata[f"{name}Median"] = float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
+            known = np.isfinite(values).any()
+            metadata[f"{name}Median"] = float(np.nanmedian(values)) if known else float("nan")
+            metadata[f"{name}90"] = float(np.nanquantile(values, 0.9)) if known else float("nan")
     return metadata

@@ -10,6 +10,10 @@ _RULES = {
     "stars by --stars; on galaxies look at the flat field and the photometric match",
     "chi of stars left out of the fit, median": "the kernel model is too stiff or has too few stars: "
     "-c psfmatch.spatialKernelOrder one higher, or more stars (-c stars.minSignalToNoise=10)",
+    "noise summed over the PSF": "patches of noise wider than the neighbours of a pixel: the fit has more freedom than its "
+    "stars can hold; lower -c psfmatch.spatialBgOrder or -c psfmatch.spatialKernelOrder",
+    "chi of stars left out of the fit, 90 %": "a few stars contradict the others: look at them in the kernel section "
+    "(variable, saturated, blended), give better ones by --stars",
     "correlation of neighbouring sky pixels": "the inputs were resampled or smoothed before: their noise is correlated; "
     "let stillsky align the template instead",
     "scatter of the kernel sums of stars": "the photometric scale varies: clouds, flat field, or variable stars among "
@@ -25,7 +29,7 @@ _WARNINGS = {
     "W-GAIN": "give --sci-gain and --sci-read-noise (--tmpl-...)",
     "W-DECONV": "exchange the roles with --convolve, or use a template of better seeing",
     "W-FOREIGNMASK": "name the planes in the header (MP_ cards), or give a mask of stillsky's planes by --sci-mask or --tmpl-mask",
-    "W-CORRNOISE": "believe the measured noise of the noise section, not the nominal significance",
+    "W-CORRNOISE": "leave doDecorrelation on; believe the measured noise of the noise section, not the nominal significance",
     "W-PSF": "give a PSF by --sci-psf or --tmpl-psf",
     "W-COVERAGE": "give a template that covers the field",
     "W-SATURATED": "give saturated pixels in a mask",

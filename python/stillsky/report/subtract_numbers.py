@@ -1,20 +1,23 @@
 """How good a difference image is, in numbers: noise against its variance plane, on the sky, at stars, between pixels."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import scipy.fft
 
+from ..geom import Box2I
 from .kernel_figures import kernelImages
 from .pixels import chiValues, goodPixels, robustScale
 from .star_residuals import starResiduals, summarizeResiduals
 
-__all__ = ["DifferenceNumbers", "measureDifference", "verdictRules"]
+__all__ = ["DifferenceNumbers", "measureDifference", "noiseOverPsf", "verdictRules"]
 
 _STATES = ("green", "amber", "red")
 _GRID = 5  # kernels are looked at on so many positions each way
 _MAX_LAG = 5
+_PSF_SIDE = 8  # of the squares that stand for a point source, pixels
 _SPREAD = 32  # largest lag of the correlation before decorrelation, pixels
 
 
@@ -43,7 +46,7 @@ class DifferenceNumbers:
     kernelSumScatter : `float`
         Scatter of the kernel sums of single stars beyond their formal errors, over their median.
     kernelTransformMax : `float`
-        Largest value of the transform of the central kernel, over its sum: above 1 the kernel sharpens.
+        Largest value of the transforms of the kernels over the field, over their sums: above 1 the kernel sharpens.
     correlationBefore, aperturesBefore : `numpy.ndarray` (6, 11) and `dict`, or None
         What the correlation and the noise of squares (columns side, predicted) were without decorrelation, from the kernel
         and the noise of the inputs; None where nothing was decorrelated.
@@ -106,7 +109,7 @@ def measureDifference(result):
         apertures=_apertureNoise(difference, good & ~onSource),
         kernelImages=images,
         kernelSumScatter=_kernelSumScatter(getattr(result, "candidates", None)),
-        kernelTransformMax=_transformMax(middle),
+        kernelTransformMax=_transformMax(images),
         correlationBefore=None
         if before is None
         else before[_SPREAD:, _SPREAD - _MAX_LAG :][: _MAX_LAG + 1, : 2 * _MAX_LAG + 1],
@@ -241,12 +244,43 @@ def _noiseBins(difference, good, n=12):
     return table
 
 
-def _apertureNoise(difference, sky):
+def noiseOverPsf(result):
+    """Scatter of sums over squares of 8 pixels of sky over its prediction: what point sources see of correlated noise.
+
+    From the central megapixel; NaN with fewer than 200 squares. A background or kernel with more freedom than the stars of
+    the fit can hold adds patches wider than the neighbours whose correlation is looked at.
+    """
+    box = result.difference.bbox
+    height, width = (min(n, 1024) for n in (box.height, box.width))
+    corner = box.minX + (box.width - width) // 2, box.minY + (box.height - height) // 2
+    part = SimpleNamespace(
+        difference=result.difference.maskedImage[Box2I(corner, (width, height))],
+        matchedTemplate=result.matchedTemplate.maskedImage[Box2I(corner, (width, height))],
+        convolved=result.convolved,
+    )
+    good = goodPixels(part.difference)
+    onSource = _sourcePixels(part, good, result.kernel.imageAt(*box.center).sum())
+    return _sumNoise(_apertureNoise(part.difference, good & ~onSource, (_PSF_SIDE,)))
+
+
+def _sumNoise(apertures):
+    found = dict(zip(apertures["side"], zip(apertures["observed"], apertures["n"])))
+    observed, n = found.get(_PSF_SIDE, (float("nan"), 0))
+    return observed if n >= 200 else float("nan")
+
+
+def _psfNoise(metadata, numbers):
+    """What the run found, else what the pixels tell."""
+    found = metadata.get("noiseOverPsf")
+    return _sumNoise(numbers.apertures) if found is None else found
+
+
+def _apertureNoise(difference, sky, sides=(1, 2, 3, 4, 6, 8, 12)):
     """Scatter of sums over squares that hold nothing but sky, in units of what the variance plane predicts."""
     table = {"side": [], "observed": [], "n": []}
     image, variance, sky = (_middle(a, 1024) for a in (difference.image.array, difference.variance.array, sky))
     values, noise = np.where(sky, image, 0.0), np.where(sky, variance, 0.0)
-    for side in (1, 2, 3, 4, 6, 8, 12):
+    for side in sides:
         height, width = (n // side for n in image.shape)
         if height * width < 100:
             break
@@ -289,9 +323,13 @@ def kernelPower(image, n=64):
     return np.arange(n // 2 + 1) / n, transform[0, : n // 2 + 1], transform[: n // 2 + 1, 0]
 
 
-def _transformMax(image):
-    total = abs(image.sum())
-    return float(np.abs(scipy.fft.fft2(image, (64, 64))).max() / total) if total else float("nan")
+def _transformMax(images):
+    """Largest modulus of the transforms over the sums, of kernels (..., h, w): where few stars hold a polynomial it may
+    run away at the corners while the middle is fine."""
+    totals = np.abs(images.sum(axis=(-2, -1)))
+    if not (totals > 0).all():
+        return float("nan")
+    return float((np.abs(scipy.fft.fft2(images, (64, 64))).max(axis=(-2, -1)) / totals).max())
 
 
 def verdictRules(result, numbers):
@@ -309,7 +347,9 @@ def verdictRules(result, numbers):
     rules = [
         _between("noise of the sky over its prediction", numbers.skyChi, (0.95, 1.05), (0.85, 1.2)),
         _below("noise on sources over its prediction", numbers.sourceChi, 1.3, 2.0),
+        _below("noise summed over the PSF", _psfNoise(metadata, numbers), 1.1, 1.25, judged=decorrelated),
         _below("chi of stars left out of the fit, median", metadata.get("looRmsMedian", float("nan")), 1.3, 2.0),
+        _below("chi of stars left out of the fit, 90 %", metadata.get("looRms90", float("nan")), 2.0, 4.0),
         _below("correlation of neighbouring sky pixels", rho, 0.02, 0.1, judged=decorrelated),
         _below("scatter of the kernel sums of stars", numbers.kernelSumScatter, 0.05, 0.15),
         _above("template coverage, %", coverage, 90.0, 50.0),
