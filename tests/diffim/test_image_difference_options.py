@@ -292,6 +292,7 @@ def test_aColumnOfNanGivesNoSources(images):
     task = taskOf()
     result = task.run(science, templateExposure=images[1])
     hole = result.subtractedExposure.mask.isSet("NO_DATA")[:, 146:156]
+    assert task.metadata["templateCoveragePercent"] == pytest.approx(100 - 1000 / SIZE)  # of either image
     assert hole.all() and np.isnan(result.subtractedExposure.image.array[:, 146:156]).all()
     assert (np.abs(result.diaSources["peakX"] - 150.5) > 5 + 2 * 2.3548 * 2).all()
     assert {0, 1, 2} <= set(found(result.diaSources))

@@ -136,6 +136,11 @@ def test_tooLittleTemplateIsNoWork(images):
     template.image.array[: int(0.99 * SIZE)] = np.nan  # NaN without a mask bit is no data either
     with pytest.raises(NoWorkFound):
         task.checkTemplateIsSufficient(template)
+    science = images[0].copy()
+    science.mask.array[:, : SIZE // 2] |= science.mask.bitmask("NO_DATA")
+    assert task.checkTemplateIsSufficient(images[1], science) == 0.5  # pixels that either image lacks
+    with pytest.raises(NoWorkFound, match=r"0\.6 % < 10\.0 %"):
+        task.checkTemplateIsSufficient(template, science)
     with pytest.raises(NoWorkFound, match="no template"):
         task.checkTemplateIsSufficient(None)
     assert taskOf(requiredTemplateFraction=0.0).checkTemplateIsSufficient(template) == pytest.approx(3 / 256)

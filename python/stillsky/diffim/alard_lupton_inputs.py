@@ -127,6 +127,16 @@ def _summaryRow(visitSummary, detector):
     return visitSummary.get(detector)
 
 
+def coveredFraction(*exposures):
+    """Pixels without NO_DATA whose value and variance are finite, in every one of exposures of one box, over all pixels."""
+    good = np.ones(exposures[0].image.array.shape, bool)
+    for exposure in exposures:
+        good &= ~exposure.mask.isSet("NO_DATA")
+        good &= np.isfinite(exposure.image.array)
+        good &= np.isfinite(exposure.variance.array)
+    return float(np.count_nonzero(good) / good.size)
+
+
 def checkTemplateIsSufficient(template, science, requiredTemplateFraction=0.0, message="", log=_log):
     """Fraction of the science image that both images cover.
 
@@ -148,14 +158,8 @@ def checkTemplateIsSufficient(template, science, requiredTemplateFraction=0.0, m
     InsufficientCoverageError
         The fraction is smaller than required.
     """
-    box = science.bbox
-    good = np.ones(science.image.array.shape, bool)
-    for exposure in (template[box], science):
-        good &= ~exposure.mask.isSet("NO_DATA")
-        good &= np.isfinite(exposure.image.array)
-        good &= np.isfinite(exposure.variance.array)
-    fraction = float(np.count_nonzero(good) / good.size)
-    log.info("The template covers %d pixels, %.1f percent", np.count_nonzero(good), 100 * fraction)
+    fraction = coveredFraction(template[science.bbox], science)
+    log.info("The template covers %d pixels, %.1f percent", round(fraction * science.bbox.area), 100 * fraction)
     if fraction < requiredTemplateFraction:
         raise InsufficientCoverageError(
             f"Insufficient template coverage: {100 * fraction:.1f} % < {100 * requiredTemplateFraction:.1f} % required"

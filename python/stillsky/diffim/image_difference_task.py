@@ -9,11 +9,12 @@ from lsst.utils.timer import timeMethod
 
 from ..errors import DomainError, InvalidPsfError, NoDataError
 from ..image import Exposure, MaskedImage
+from ..psfmatch.registration import isRegistered
 from ..task_base import ErrorMetadata, SchemaVerbs, assignMetadata
 from ..threads import numThreads
 from . import detect_errors, kernel_stars
 from . import image_difference_run as steps
-from .alard_lupton_inputs import _summaryRow
+from .alard_lupton_inputs import _summaryRow, coveredFraction
 from .detect_measure_task import TooManyCosmicRays
 from .ids import layoutOfDataId, makeIdFactory
 from .image_difference_sources import SourceFinder
@@ -144,14 +145,14 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
 
     def _finishQuantum(self, butlerQC, outputRefs, inputs, exposure, template):
         """From template to written outputs."""
-        if self.config.doSubtract:
-            self.checkTemplateIsSufficient(template)
         if inputs.get("referenceCatalog") is not None:
             self.astrometer.refObjLoader = ReferenceLoader(inputs["referenceCatalog"], self.config.refObjLoader)
         try:
             steps.prepared(exposure, "science image")
         except NoDataError as error:
             raise pipeBase.UpstreamFailureNoWorkFound(str(error)) from error
+        if self.config.doSubtract:
+            self.checkTemplateIsSufficient(template, exposure)
         outputs = pipeBase.Struct()
         try:
             self.run(
@@ -246,17 +247,20 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
         exposure.psf, exposure.info.apCorrMap = found["psf"], found["apCorrMap"]
         return exposure
 
-    def checkTemplateIsSufficient(self, templateExposure):
+    def checkTemplateIsSufficient(self, templateExposure, science=None):
         """Raise when too little of a template has data.
 
         Parameters
         ----------
         templateExposure : `stillsky.image.Exposure`
+        science : `stillsky.image.Exposure`, optional
+            Counts as well where the template lies on its grid.
 
         Returns
         -------
         fraction : `float`
-            Of its pixels those without NO_DATA whose value and variance are finite.
+            Pixels without NO_DATA whose value and variance are finite in both images, over all pixels of the science
+            image; of a template on another grid, its own pixels over all of them.
 
         Raises
         ------
@@ -265,7 +269,7 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
         """
         if templateExposure is None:
             raise pipeBase.NoWorkFound("There is no template for the science image.")
-        fraction = _coveredFraction(templateExposure)
+        fraction = coveredFraction(*_onOneGrid(templateExposure, science))
         self.log.info("The template has %.1f percent of its pixels", 100 * fraction)
         required = self.config.requiredTemplateFraction
         if fraction < required:
@@ -380,7 +384,7 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
         if config.doDetection:
             diaSources = self._findSources(made, science, selectSources, idFactory)
             self._collect(results, made, selectSources, diaSources)
-        self._note(made)
+        self._note(made, science)
         if config.doAddMetrics and choice is not None:
             self.quality.aggregate(selectSources, residuals, diaSources)
         kernelSources = None if choice is None else choice.kernelSources
@@ -517,10 +521,10 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
 
     # ------------------------------------------------------------------ figures of merit
 
-    def _note(self, made):
+    def _note(self, made, science):
         values = {}
         if made.warped is not None:
-            values["templateCoveragePercent"] = 100 * _coveredFraction(made.warped)
+            values["templateCoveragePercent"] = 100 * coveredFraction(*_onOneGrid(made.warped, science))
         if made.result is not None and not self.config.isZogy:
             values["convolvedExposure"] = "Template" if self.config.convolveTemplate else "Science"
             if self.config.useScoreImageDetection:
@@ -578,12 +582,14 @@ class ImageDifferenceFromTemplateTask(ImageDifferenceTask):
             self._finishQuantum(butlerQC, outputRefs, inputs, exposure, inputs.get("inputTemplate"))
 
 
-def _coveredFraction(exposure):
-    """Pixels with data over all pixels."""
-    good = ~exposure.mask.isSet("NO_DATA")
-    good &= np.isfinite(exposure.image.array)
-    good &= np.isfinite(exposure.variance.array)
-    return float(np.count_nonzero(good) / good.size)
+def _onOneGrid(template, science):
+    """Both images over the box of the science image; the template alone when it lies on another grid."""
+    if science is None or not template.bbox.contains(science.bbox):
+        return (template,)
+    if (template.wcs is None) != (science.wcs is None):
+        return (template,)  # the registration says what is wrong
+    part = template[science.bbox]
+    return (part, science) if isRegistered(part, science) else (template,)
 
 
 @contextlib.contextmanager
