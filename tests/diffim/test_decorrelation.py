@@ -6,6 +6,7 @@ import scipy.fft
 from scipy.signal import fftconvolve
 
 from stillsky import numThreads
+from stillsky.detection import detectSources
 from stillsky.diffim.decorrelate_config import DecorrelateALKernelConfig, DecorrelateConfig
 from stillsky.diffim.decorrelate_tiles import axisOfTiles
 from stillsky.diffim.decorrelation import decorrelate, noiseCorrelation
@@ -595,3 +596,16 @@ def test_noiseCorrelationOfWhiteAndOfSmoothedNoise(rng):
     smooth = white.image.array[:, 1:] + white.image.array[:, :-1]
     found = noiseCorrelation(pixels(smooth, 2.0), ["DETECTED"])
     assert found[0] == pytest.approx(0.5, abs=0.02) and abs(found[1]) < 0.01
+
+
+def test_noisePeaksBeyondFiveSigmaAreManyMoreWithoutDecorrelation():
+    """27.9 check 2: 8 Mpx of noise; the smoothed noise of the plain difference is wider than its variance plane says."""
+    rng = np.random.default_rng(2)
+    difference, science, template = noisePair(rng, 2896, 1.0, 1.0, gaussian(SIGMA_K, half=16), np.float32)
+    psf = GaussianPsf(41, 41, SIGMA_S)
+    out = decorrelate(difference, science, template, gaussian(SIGMA_K, half=16), psf=psf)
+    settings = dict(threshold=5.0, polarity="both", doTempLocalBackground=False)
+    plain = detectSources(Exposure(difference, psf=psf), **settings)
+    white = detectSources(Exposure(out.maskedImage, psf=out.psf), **settings)
+    counts = [found.numPosPeaks + found.numNegPeaks for found in (plain, white)]
+    assert counts[0] > 20 * max(counts[1], 1)

@@ -113,6 +113,7 @@ def test_properSubtraction(images):
     unit = CALIB.mean  # the proper difference is in nJy
     which = fluxesAreRight(table, unit=unit)
     assert table.meta["psf_mode"] == "zogy"
+    assert table.meta["control_seed"] == 10 and table.meta["flux_unit"]
     for row, k in zip(table, which):
         if k >= 0:
             own = "ip_diffim_forced_PsfFlux_" if CHANGES[k, 2] > 0 else "ip_diffim_forced_template_PsfFlux_"

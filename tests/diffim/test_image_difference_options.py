@@ -176,7 +176,7 @@ def test_withoutDecorrelationManyMorePeaksAreNoise():
     for values in ({}, dict(doDecorrelation=False, allowCorrelatedNoise=True)):
         config = configOf(doScaleDiffimVariance=False, doMeasurement=False, doForcedMeasurement=False, doApCorr=False,
                           **values)  # fmt: skip
-        config.detection.thresholdValue = 4.0  # five would need megapixels for a count
+        config.detection.thresholdValue = 4.0  # five needs megapixels: see test_decorrelation.py
         result = ImageDifferenceTask(config=config).run(images[0], templateExposure=images[1])
         counts.append(len(result.diaSources))
     assert counts[1] > 10 * max(counts[0], 1)
