@@ -192,3 +192,11 @@ def test_badInput(here, run, tmp_path, case, code, words):
     assert re.search(words, " ".join(lines)) and any(line.startswith("  found: ") for line in lines)
     assert any(line.startswith("  try: ") for line in lines)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_whatIsNoDifferenceIsSaid(here, run):
+    (here / "one.csv").write_text("x,y\n100,100\n")
+    code, _, err = run("forced", here / "sci.fits", here / "one.csv", "-o", "t.ecsv")
+    assert code == 0 and "W-NODIFF" in err and "its sky and stars are in the fluxes" in err
+    assert "result: 1 position on 1 image" in err
+    assert "W-NODIFF" not in run("forced", here / "r.diff.fits", here / "one.csv", "-o", "u.ecsv")[2]

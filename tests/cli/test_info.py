@@ -54,3 +54,21 @@ def testOneNameOfAFilterIsEnough(path):
         assert f"  filter      {text}\n" in describeText({**facts, "filter": label})
     text = describeText({**facts, "filter": None})
     assert "filter" not in text and "visit" not in text and "unit" not in text
+
+
+def testAKernelFileIsKnown(tmp_path, run):
+    import numpy as np
+
+    from stillsky.fits import writeKernel
+    from stillsky.kernel import FixedKernel
+
+    writeKernel(FixedKernel(np.full((5, 7), 0.04)), tmp_path / "k.fits", convolved="template")
+    code, out, err = run("info", tmp_path / "k.fits")
+    assert code == 0 and err == "" and "7 x 5 px, the same everywhere" in out
+    assert "matching kernel of stillsky" in out and "sum         1.4" in out and "applies to  template" in out
+
+
+def testAFileThatFailsDoesNotHideTheOthers(path, tmp_path, run):
+    (tmp_path / "bad.fits").write_text("nothing")
+    code, out, err = run("info", tmp_path / "bad.fits", tmp_path / "missing.fits", path)
+    assert code == 3 and "96 x 96 px" in out and err.count("error[3]") == 2 and "missing.fits" in err

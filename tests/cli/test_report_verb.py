@@ -187,3 +187,13 @@ def test_scienceMinusTheFileOfTheMatchedTemplateIsTheDifference(products, run, t
     )
     stamps = np.load(tmp_path / "c.npz")
     assert abs(np.median(stamps["science"] - stamps["template"])) < noise
+
+
+def test_otherProductsLeadToTheSummary(products, run, tmp_path):
+    assert run("report", products / "r.diff.fits", "-o", tmp_path / "p.html", "-q")[0] == 0
+    (tmp_path / "p.txt").write_text("100 120\n")
+    command = ["cutouts", products / "r.diff.fits", tmp_path / "p.txt", "-o", tmp_path / "c.npz", "-q"]
+    assert run(*command)[0] == 0 and (tmp_path / "c.npz").exists()
+    for verb in ("report", "cutouts"):
+        code, _, err = run(verb, products / "sci.fits")
+        assert code == 2 and "P.json" in err and "try: give P.json" in err

@@ -301,3 +301,12 @@ def test_plain_path_never_imports_the_middleware(work, fresh):
     code = "import sys; from stillsky.cli import main; main(['info', 'sci.fits']); print(*sys.modules)"
     out = fresh(code, check=True).stdout
     assert not {"lsst.pipe.base", "lsst.daf.butler", "matplotlib"} & set(out.split())
+
+
+@pytest.mark.parametrize("error", [e for e, _ in _CASES] + [errors.DomainError("size: wanted odd, got 4")])
+def test_aClassNameIsNoFinding(fakeSubtract, work, run, error):
+    fakeSubtract.error = error
+    (found,) = (
+        line for line in run("subtract", "sci.fits", "tmpl.fits")[2].splitlines() if line.startswith("  found: ")
+    )
+    assert "Error" not in found and (found == "  found: 4" or "got 4" not in str(error))

@@ -161,6 +161,14 @@ def test_twoPsfModelsLeaveMoreOfTheStars():
 def test_noBrightStarsNoVerdictAboutThem():
     found = compare(brightness=20.0)
     assert np.isnan(found["al"]["starResidual"]) and found["decidedBy"] == "nothing"
+    assert "nan" not in found["why"] and "no bright stars to compare" in found["why"]
+
+
+@pytest.mark.parametrize("used", ["al", "zogy"])
+def test_withoutNoiseItCannotBeTold(used):
+    found = compare(noise=(np.nan, 4.0), used=used)
+    assert found["best"] == used and found["decidedBy"] == "nothing"
+    assert "cannot be told" in found["why"] and "nan" not in found["why"]
 
 
 @pytest.mark.parametrize("method", ["al", "zogy"])

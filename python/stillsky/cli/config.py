@@ -301,7 +301,7 @@ class ResolvedConfig:
         except Exception as error:
             raise CommandError(
                 f"{path}: the configuration script failed",
-                found=f"{type(error).__name__}: {error}",
+                found=f"it raised {type(error).__name__}: {error}",
                 remedy="the file is Python in which 'config' is the configuration",
             ) from error
         for key, value in self.values().items():

@@ -82,8 +82,12 @@ def _foundOf(error, code):
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if code == 1:
-        return f"{type(error).__name__} in {_origin(error)}"
-    return type(error).__name__
+        return f"raised in {_origin(error)}"
+    for word in (", got ", ", given ", ", found ", ": got ", ": found "):
+        _, _, given = str(error).partition(word)
+        if given:
+            return given
+    return "no more is known than the line above says"
 
 
 def _origin(error):
@@ -108,7 +112,9 @@ def describe(error):
     if isinstance(error, MemoryError):
         message = "not enough memory"
     if code == 1:
-        message = f"unexpected error: {message}"
+        message = f"unexpected error: {type(error).__name__}" + (
+            "" if message == type(error).__name__ else f": {message}"
+        )
     found = getattr(error, "found", None) or _foundOf(error, code)
     remedy = getattr(error, "remedy", None) or _REMEDIES.get(code, _REMEDIES[1])
     line = {"message": message, "found": found, "remedy": remedy}

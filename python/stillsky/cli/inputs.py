@@ -5,7 +5,7 @@ import os
 from .exits import CommandError, ReadError
 from .regions import parseRegion, splitExtension
 
-__all__ = ["checkFile", "defaultPrefix", "readPair", "readRegion", "readStars"]
+__all__ = ["checkFile", "defaultPrefix", "readPair", "readRegion", "readStars", "summaryName"]
 
 _SUFFIXES = (".gz", ".fz", ".bz2", ".fits", ".fit", ".fts")
 
@@ -53,6 +53,24 @@ def checkFile(path, role):
         raise ReadError(f"the {role} is a folder: {path}", found="a folder", remedy="name a FITS file in it")
     if not os.access(path, os.R_OK):
         raise ReadError(f"the {role} file may not be read: {path}", found="no permission", remedy=f"chmod +r {path}")
+
+
+def summaryName(name):
+    """The summary P.json, also where another product of the run, such as P.diff.fits, is named."""
+    if name.lower().endswith(".json"):
+        return name
+    stem = name
+    for suffix in (".fits", ".html", ".png", ".ecsv", ".diff", ".matched", ".kernel", ".sources"):
+        stem = stem.removesuffix(suffix)
+    if stem != name and os.path.exists(f"{stem}.json"):
+        return f"{stem}.json"
+    if not os.path.exists(name):
+        return name  # refused as any file that does not exist
+    raise CommandError(
+        f"wanted the summary of a run, P.json, not {name}",
+        found=f"no {stem}.json beside it" if stem != name else "another kind of file",
+        remedy="give P.json, which lies beside P.diff.fits",
+    )
 
 
 def _sideFiles(run, role):

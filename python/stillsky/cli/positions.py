@@ -54,7 +54,7 @@ def readPositions(path, role="table of positions"):
     except Exception as error:
         raise ReadError(
             f"the {role} cannot be read: {path}",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            found=str(error).splitlines()[0] if str(error) else "another kind of file",
             remedy="an ECSV, CSV, FITS or Parquet table with columns x, y or ra, dec; or text with two columns",
         ) from error
     names = {name.lower(): name for name in reversed(table.colnames)}

@@ -36,8 +36,11 @@ from .inputs import (
     differentShapes,
     medianVariance,
     moveTemplate,
+    noteSame,
+    remedyOfFewStars,
     sameShape,
     usable,
+    wholePixels,
     withoutNan,
     withOwnSchema,
 )
@@ -305,8 +308,9 @@ class _Job:
             given = withOwnSchema(template)
             native = withOwnSchema(template) if self.config.doRegister else None
             template = alignTemplate(science, given, self.config.warp, self.decide, self.config.doRegister)
-            if template is not given and science.wcs is not None and given.wcs is not None:
+            if template is not given and science.wcs and given.wcs and wholePixels(science, given) is None:
                 self._noteResampling((science.wcs, given.wcs))
+            noteSame(science, template, self.warn)
             science, template = (withoutNan(withOwnSchema(exposure)) for exposure in (science, template))
             self._noteCoverage(science, template)
         self._checkKernelSize(science)
@@ -582,8 +586,9 @@ class _Job:
             listed = ", ".join(f"{n} {reason}" for reason, n in counts.items() if n and reason not in ("all", "used"))
             raise NoDataError(
                 "too few stars to fit the matching kernel",
-                found=f"{len(x)} usable of {counts.get('all', len(x))} objects ({listed}); need {self.config.minKernelSources}",
-                remedy="-c stars.minSignalToNoise=10, a larger -c stars.matchRadius, or give --stars FILE",
+                found=f"{len(x)} usable of {counts.get('all', len(x))} objects{f' ({listed})' if listed else ''}; "
+                f"need {self.config.minKernelSources}",
+                remedy=remedyOfFewStars(self.config),
             )
         return x, y, rating
 

@@ -6,7 +6,8 @@ import os
 import numpy as np
 
 from ..errors import InvalidPsfError, MismatchError, NoDataError
-from ..image import Exposure, Mask, MaskedImage, fromCCDData, makeExposure
+from ..geom import AffineTransform
+from ..image import Exposure, Image, Mask, MaskedImage, fromCCDData, makeExposure
 from ..psf import WarpedPsf
 from ..warp import Warper, alignedWithin, warpMaskedImage
 from ..wcs import pairTransform
@@ -19,8 +20,11 @@ __all__ = [
     "differentShapes",
     "medianVariance",
     "moveTemplate",
+    "noteSame",
+    "remedyOfFewStars",
     "sameShape",
     "usable",
+    "wholePixels",
     "withOwnSchema",
     "withoutNan",
 ]
@@ -105,6 +109,16 @@ def alignTemplate(science, template, warpConfig, decide, register=False):
     if same and alignedWithin(science.wcs, template.wcs, science.bbox, _ALIGNED_WITHIN):
         decide("template: already aligned with the science image")
         return template
+    offset = wholePixels(science, template)
+    if offset is not None:
+        cut = _onGridOf(science, template, offset)
+        if cut.bbox != science.bbox or np.any(~cut.mask.isSet("NO_DATA")):
+            decide(
+                "template: already aligned with the science image"
+                + ("" if offset == (0, 0) else f", whole pixels apart ({offset[0]:+d}, {offset[1]:+d})")
+            )
+            return cut
+        raise _noOverlap(science, template)
     template.mask.addPlane("NO_DATA")
     try:
         warped = Warper.fromConfig(warpConfig).warpExposure(
@@ -116,6 +130,58 @@ def alignTemplate(science, template, warpConfig, decide, register=False):
         raise _noOverlap(science, template)
     decide(f"template: resampled to the science grid ({warpConfig.warpingKernelName})")
     return warped
+
+
+def wholePixels(science, template):
+    """Template pixel minus science pixel at every place they share, when that is one pair of whole numbers; else None."""
+    center = science.bbox.center
+    x, y = pairTransform(science.wcs, template.wcs)(np.array([float(center.x)]), np.array([float(center.y)]))
+    if not np.isfinite(x[0] + y[0]):
+        return None
+    offset = (int(round(x[0] - center.x)), int(round(y[0] - center.y)))
+    moved = template.wcs.shifted((-offset[0], -offset[1]))
+    return offset if alignedWithin(science.wcs, moved, science.bbox, _ALIGNED_WITHIN) else None
+
+
+def _onGridOf(science, template, offset):
+    """The template's own pixels in the box of the science image; those it lacks are NaN with NO_DATA."""
+    box = science.bbox
+    wanted = box.shifted(offset)
+    shape = (box.height, box.width)
+    if template.bbox.contains(wanted):
+        part = template.maskedImage[wanted]
+        part.xy0 = box.min
+    else:
+        template.mask.addPlane("NO_DATA")
+        nothing = template.mask.bitmask(["NO_DATA"])
+        part = MaskedImage(
+            Image(np.full(shape, np.nan, template.image.array.dtype), box.min),
+            Mask(np.full(shape, nothing, np.int32), box.min, template.mask.schema),
+            Image(np.full(shape, np.inf, np.float32), box.min),
+        )
+        common = wanted.clipped(template.bbox)
+        if not common.isEmpty:
+            part[common.shifted((-offset[0], -offset[1]))] = template.maskedImage[common]
+    out = Exposure(part, template.info, wcs=science.wcs, metadata=template.metadata.copy())
+    if template.psf is not None and offset != (0, 0):
+        out.psf = WarpedPsf(template.psf, AffineTransform(translation=(-offset[0], -offset[1])))
+    return out
+
+
+def noteSame(science, template, warn):
+    """Warn when both images have the same pixels: a file given twice."""
+    one, two = science.image.array, template.image.array
+    if one.shape != two.shape or not np.array_equal(one[::64], two[::64], equal_nan=True):
+        return
+    if np.array_equal(one, two, equal_nan=True):
+        warn("W-SAME", "science and template are the same image")
+
+
+def remedyOfFewStars(config):
+    """What helps when there are too few stars for the fit, as far as it was not tried already."""
+    low = config.stars.minSignalToNoise <= 10
+    steps = "" if low else "-c stars.minSignalToNoise=10, "
+    return f"{steps}a larger -c stars.matchRadius, or give --stars FILE"
 
 
 def _sameGrid(science, template, decide, register):

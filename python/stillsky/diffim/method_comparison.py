@@ -100,29 +100,40 @@ def compareMethods(
             "border": forecast.zogyBorder(),
         },
     }
-    best, decidedBy, why = _verdict(found, config)
+    best, decidedBy, why = _verdict(found, config, used)
     if best != used:
         why += f"; this difference is that of --method {used}"
     return {"best": best, "used": used, "decidedBy": decidedBy, "why": why, **found}
 
 
-def _verdict(found, config):
-    """The better method, what decided, and a sentence."""
+def _verdict(found, config, used):
+    """The better method, what decided, and a sentence. A figure that is not known decides nothing."""
     al, zogy = found["al"], found["zogy"]
+    if not np.isfinite(al["fluxError"] + zogy["fluxError"]):
+        return (
+            used,
+            "nothing",
+            "which method serves this pair better cannot be told: the noise of its images is unknown",
+        )
     depth = al["fluxError"] / zogy["fluxError"] - 1
     decorrelated = config.doDecorrelation
     depths = f"flux error {al['fluxError']:.4g} against {zogy['fluxError']:.4g}"
     if not decorrelated and depth > _EQUAL_DEPTH:
         return "zogy", "depth", f"ZOGY is deeper: {depths} without decorrelation"
+    known = np.isfinite(al["starResidual"] + zogy["starResidual"])
     residuals = f"{al['starResidual']:.3f} against {zogy['starResidual']:.3f} of the noise at bright stars"
+    if not known:
+        residuals = "no bright stars to compare"
     if abs(al["starResidual"] - zogy["starResidual"]) > _EQUAL_RESIDUAL:
         best = "al" if al["starResidual"] < zogy["starResidual"] else "zogy"
         return best, "stars", f"{_NAMES[best]} leaves less of the stars: {residuals}, at equal depth ({depths})"
+    if not np.isfinite(al["fluxScaleError"] + zogy["fluxScaleError"]):
+        return used, "nothing", f"which method serves this pair better cannot be told: {depths}, {residuals}"
     scales = f"{100 * al['fluxScaleError']:.2g} % against {100 * zogy['fluxScaleError']:.2g} %"
     if abs(al["fluxScaleError"] - zogy["fluxScaleError"]) > _EQUAL_SCALE:
         best = "al" if al["fluxScaleError"] < zogy["fluxScaleError"] else "zogy"
-        return best, "fluxes", f"{_NAMES[best]} knows the PSF of its difference better: fluxes to {scales}, at equal " \
-            f"depth ({depths}) and equal residuals of stars"  # fmt: skip
+        equal = f"at equal depth ({depths})" + (" and equal residuals of stars" if known else "")
+        return best, "fluxes", f"{_NAMES[best]} knows the PSF of its difference better: fluxes to {scales}, {equal}"
     return (
         "al",
         "nothing",

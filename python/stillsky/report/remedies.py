@@ -32,6 +32,7 @@ _WARNINGS = {
     "W-CORRNOISE": "leave doDecorrelation on; believe the measured noise of the noise section, not the nominal significance",
     "W-PSF": "give a PSF by --sci-psf or --tmpl-psf",
     "W-COVERAGE": "give a template that covers the field",
+    "W-SAME": "name two files",
     "W-SATURATED": "give saturated pixels in a mask",
 }
 

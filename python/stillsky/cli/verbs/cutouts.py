@@ -24,7 +24,7 @@ __all__ = ["cutouts"]
 def cutouts(**options):
     """Cut science, template and difference around sources of a subtraction, for classifiers.
 
-    P.json is the summary that "stillsky subtract" wrote, its products beside it. TABLE has columns x, y (0-based
+    P.json is the summary that "stillsky subtract" wrote, its products beside it (P.diff.fits serves as well). TABLE has columns x, y (0-based
     pixels), ra, dec (degrees), or is a table of sources of stillsky; by default P.sources.
 
     The file has science, template, difference, variance (n, size, size) float32, mask int32, x, y, id: arrays (.npz), a
@@ -39,10 +39,10 @@ def cutoutFiles(run):
     """Body of the verb."""
     from ...report.cutout_files import CUTOUT_SUFFIXES, writeCutouts
     from ...report.saved import readSubtraction, readSummary
-    from ..inputs import checkFile
+    from ..inputs import checkFile, summaryName
     from .report import refuseTarget
 
-    name = run.options["summary"]
+    name = summaryName(run.options["summary"])
     prefix = os.path.splitext(name)[0]
     target = run.options["output"] or f"{prefix}.cutouts.npz"
     if not target.lower().endswith(CUTOUT_SUFFIXES):

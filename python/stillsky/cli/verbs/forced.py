@@ -85,7 +85,7 @@ def forcedFiles(run):
     run.summary["products"] = [target]
     figures = run.summary["metadata"]
     run.say(
-        f"result: {figures['positions']} positions on {figures['images']} image{'s' * (len(names) != 1)}; "
+        f"result: {figures['positions']} position{'s' * (figures['positions'] != 1)} on {figures['images']} image{'s' * (len(names) != 1)}; "
         f"{figures['measured']} of {figures['rows']} fluxes measured, {figures['noCoverage']} without data; "
         f"{run.seconds:.1f} s; {target}"
     )
@@ -147,6 +147,11 @@ def _image(run, name, positions):
             f"the table has ra and dec, and the difference has no WCS: {path}", found="no WCS",
             remedy="give columns x and y (0-based pixels)", exitCode=4,
         )  # fmt: skip
+    if difference.metadata is None or difference.metadata.get("DIFFSIGN") is None:
+        run.warn(
+            "W-NODIFF",
+            f"{os.path.basename(path)} has no DIFFSIGN card: unless it is a difference, its sky and stars are in the fluxes",
+        )
     science, template = _companions(run, path)
     header, scale = difference.metadata, 1.0
     scienceConvolved = header is not None and header.get("CONVOLVD") == "science"

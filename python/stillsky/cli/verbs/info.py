@@ -18,33 +18,104 @@ def info(**options):
 
 
 def _run(run):
-    from stillsky.fits import describeFile
+    from ..exits import codeOf, report
 
+    files, failure = [], None
+    run.summary["inputs"] = {"files": files}
+    for name in run.options["files"]:
+        try:
+            files.append(_show(run, name))
+        except Exception as error:
+            if codeOf(error) == 1:
+                raise
+            if failure is not None:  # the last one is reported as any error of a run
+                report(failure)
+            failure = error
+    if failure is not None:
+        raise failure
+    return 0
+
+
+def _show(run, name):
+    """Print what is understood of one file, and return it."""
     from ..inputs import checkFile
-    from ..logs import WARNING_CODE
     from ..regions import splitExtension
 
-    files = []
-    for name in run.options["files"]:
-        path, ext = splitExtension(name, run.option("ext"))
-        checkFile(path, "input")
-        with run.log.withholdWarnings():
-            facts = describeFile(path, ext=ext)
-        facts["ext"] = ext
-        files.append(facts)
-        for sentence in facts["warnings"]:
-            match = WARNING_CODE.match(sentence)
-            code = match["code"]
-            entry = {
-                "code": code,
-                "message": f"{name}: {match['sentence']}",
-                "allowed": code in run.option("allow", ()),
-            }
-            run.summary["warnings"].append(entry)
-        if not run.options["asJson"]:
-            click.echo(describeText(facts))
-    run.summary["inputs"] = {"files": files}
-    return 0
+    path, ext = splitExtension(name, run.option("ext"))
+    checkFile(path, "input")
+    facts = describeKernel(path) if ext is None else None
+    if facts is None:
+        facts = _image(run, name, path, ext)
+        text = describeText(facts)
+    else:
+        text = kernelText(facts)
+    if not run.options["asJson"]:
+        click.echo(text)
+    return facts
+
+
+def describeKernel(path):
+    """Facts of a kernel file of stillsky, or None of any other file."""
+    import numpy as np
+
+    from stillsky.errors import StillskyError
+    from stillsky.fits import readKernel
+
+    try:
+        found = readKernel(path)
+    except (StillskyError, OSError):
+        return None
+    kernel, center = found.kernel, (0.0, 0.0)
+    functions = getattr(kernel, "spatialFunctions", ()) if kernel.isSpatiallyVarying else ()
+    box = next((getattr(f, "box", None) for f in functions), None)
+    if box is not None:
+        center = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return {
+        "path": str(path),
+        "layout": "matching kernel of stillsky",
+        "width": int(kernel.width),
+        "height": int(kernel.height),
+        "convolved": found.metadata.get("CONVOLVD"),
+        "varies": bool(kernel.isSpatiallyVarying),
+        "sum": float(np.sum(kernel.imageAt(*center))),
+        "background": found.background is not None,
+        "warnings": [],
+    }
+
+
+def kernelText(facts):
+    """What `describeKernel` found, as lines of text."""
+    varies = "varies over the image" if facts["varies"] else "the same everywhere"
+    lines = [
+        facts["path"],
+        f"  {'layout':<12}{facts['layout']}",
+        f"  {'size':<12}{facts['width']} x {facts['height']} px, {varies}",
+        f"  {'sum':<12}{facts['sum']:.6g}{' at the centre' * facts['varies']}",
+        f"  {'applies to':<12}{facts['convolved'] or 'not told'}",
+        f"  {'background':<12}{'differential background included' if facts['background'] else 'none'}",
+    ]
+    return "\n".join(lines)
+
+
+def _image(run, name, path, ext):
+    """Facts of an image; its warnings are noted in the summary."""
+    from stillsky.fits import describeFile
+
+    from ..logs import WARNING_CODE
+
+    with run.log.withholdWarnings():
+        facts = describeFile(path, ext=ext)
+    facts["ext"] = ext
+    for sentence in facts["warnings"]:
+        match = WARNING_CODE.match(sentence)
+        code = match["code"]
+        entry = {
+            "code": code,
+            "message": f"{name}: {match['sentence']}",
+            "allowed": code in run.option("allow", ()),
+        }
+        run.summary["warnings"].append(entry)
+    return facts
 
 
 def describeText(facts):

@@ -31,7 +31,9 @@ def report(**options):
 
 def reportFiles(run):
     """Body of the verb."""
-    names = run.options["summaries"]
+    from ..inputs import summaryName
+
+    names = [summaryName(name) for name in run.options["summaries"]]
     many = len(names) > 1
     target = run.options["output"] or ("index.html" if many else os.path.splitext(names[0])[0] + ".html")
     refuseTarget(target, run.options["overwrite"])
