@@ -6,6 +6,7 @@ import lsst.pipe.base as pipeBase
 import numpy as np
 import pytest
 
+from stillsky import ApCorrMap, ChebyshevBoundedField
 from stillsky.diffim.detect_measure_task import (
     BadSubtractionError,
     DetectAndMeasureConfig,
@@ -124,6 +125,18 @@ def testTooManyCosmicRaysAreAFailureWithPartialOutputs(isScore):
     assert written.differenceBackground is not None
     assert hasattr(written, "scoreMeasuredExposure") == isScore
     assert not made[2].mask.isSet("CR").any()
+
+
+def testApertureCorrectionsAreThoseOfTheDifference():
+    made = images()
+    field = ChebyshevBoundedField(made[2].bbox, [[1.5]])
+    plain = DetectAndMeasureTask(config=configOf()).run(*(e.copy() for e in made)).diaSources
+    assert plain["base_PsfFlux_flag_apCorr"].all() and np.isnan(plain["base_PsfFlux_apCorr"]).all()
+    made[2].info.apCorrMap = ApCorrMap({"base_PsfFlux_instFlux": field})
+    table = DetectAndMeasureTask(config=configOf()).run(*made).diaSources
+    for column in ("base_PsfFlux_instFlux", "base_PsfFlux_instFluxErr"):
+        np.testing.assert_allclose(table[column], 1.5 * plain[column])
+    assert not table["base_PsfFlux_flag_apCorr"].any() and not table["base_PsfFlux_flag"].any()
 
 
 def testUnknownBadSourceFlagIsRefusedAtConstruction():

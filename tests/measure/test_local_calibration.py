@@ -66,3 +66,6 @@ def test_apertureCorrections(addStars, caplog):
     assert table["base_PsfFlux_flag_apCorr"].all()
     assert not table["base_PsfFlux_flag"].any()
     np.testing.assert_array_equal(table["base_PsfFlux_instFlux"], before)
+    caplog.clear()
+    applyApCorr(table, None, x, y, doWarn=False)
+    assert not caplog.text

@@ -6,9 +6,10 @@ from lsst.pex.config import Config, ListField
 from ..detection import detectSources, skySources
 from ..detection.config import SourceDetectionConfig, detectionKeywords
 from ..errors import DomainError
+from ..measure.local_calibration import AP_CORR_FLUXES, applyApCorr
 from ..task_base import SchemaVerbs, assignMetadata
 from .detect_measure_config import SkyObjectsConfig
-from .source_measure import applyApertureCorrections
+from .source_measure import slotPositions
 
 __all__ = [
     "ApplyApCorrConfig",
@@ -108,7 +109,7 @@ class ApplyApCorrConfig(Config):
 
 
 class ApplyApCorrTask(SchemaVerbs, pipeBase.Task):
-    """Multiply fluxes by their aperture corrections; see `stillsky.diffim.source_measure.applyApertureCorrections`."""
+    """Multiply fluxes by their aperture corrections; see `stillsky.measure.applyApCorr`."""
 
     ConfigClass = ApplyApCorrConfig
     _DefaultName = "applyApCorr"
@@ -122,14 +123,6 @@ class ApplyApCorrTask(SchemaVerbs, pipeBase.Task):
         apCorrMap : `stillsky.photom.ApCorrMap` or None
             None: no map belongs to the PSF that the fluxes were measured with. They stay, and ``X_flag_apCorr`` is set.
         """
-        ignored = {f"{name}_instFlux{suffix}" for name in self.config.ignoreList for suffix in ("", "Err")}
-        fields = None if apCorrMap is None else {n: f for n, f in apCorrMap.items() if n not in ignored}
-        columns = applyApertureCorrections(catalog, fields)
-        for name in columns.colnames:
-            values = columns[name]
-            if apCorrMap is None and name.endswith("_flag_apCorr"):
-                values = True
-            if name in catalog.colnames:
-                catalog[name][:] = values
-            else:
-                catalog[name] = values
+        ignored = {name.removesuffix("_instFlux") for name in self.config.ignoreList}
+        names = [name for name in AP_CORR_FLUXES if name not in ignored]
+        applyApCorr(catalog, apCorrMap, *slotPositions(catalog), names=names)

@@ -3,14 +3,12 @@
 import numpy as np
 from astropy.table import Table, hstack
 
-from ..measure import forcedPhotometry, measureSources
+from ..measure import applyApCorr, forcedPhotometry, measureSources
 from .source_schema import completed
 
-__all__ = ["DIPOLE_FIT", "applyApertureCorrections", "measureAll", "slotPositions"]
+__all__ = ["DIPOLE_FIT", "measureAll", "slotPositions"]
 
 DIPOLE_FIT = "ip_diffim_DipoleFit"
-
-_CORRECTED = ("base_PsfFlux", "base_GaussianFlux", "base_PeakLikelihoodFlux")
 
 
 def measureAll(job, footprints, flags, forcedPsf):
@@ -59,7 +57,9 @@ def measureAll(job, footprints, flags, forcedPsf):
         extra[f"significance_{name}"] = _largest(footprints, name)
     parts = [table, extra]
     if config.doApCorr:
-        parts.append(applyApertureCorrections(table, getattr(difference, "apCorrMap", None)))
+        # no news: images that never had a map, and the PSF that decorrelation makes
+        isNews = job.psfMode == "science" and getattr(job.science, "apCorrMap", None) is not None
+        applyApCorr(table, getattr(difference, "apCorrMap", None), *slotPositions(table), doWarn=isNews)
     x, y = slotPositions(table)
     bad = np.array(table["base_SdssCentroid_flag"], bool)
     if DIPOLE_FIT in table.meta["plugins"]:
@@ -114,43 +114,6 @@ def _largest(footprints, name):
         on = peaks[f"merge_peak_{name}"].astype(bool)
         np.maximum.at(out, np.repeat(np.arange(len(footprints)), footprints.nPeaks)[on], peaks["significance"][on])
     return np.where(np.isfinite(out), out, np.nan).astype(np.float32)
-
-
-def applyApertureCorrections(table, apCorrMap):
-    """Multiply fluxes by their corrections, in place, and return the columns that say so.
-
-    Parameters
-    ----------
-    table : `astropy.table.Table`
-        With slots, centroids and ``X_instFlux`` for X in base_PsfFlux, base_GaussianFlux and base_PeakLikelihoodFlux.
-    apCorrMap : mapping or None
-        ``X_instFlux`` and ``X_instFluxErr`` to bounded fields.
-
-    Returns
-    -------
-    columns : `astropy.table.Table`
-        ``X_apCorr, X_apCorrErr, X_flag_apCorr``; without a field for X: NaN, NaN and False, the flux stays.
-
-    Notes
-    -----
-    A correction that is not finite and positive sets flag_apCorr and flag; the error of the correction is ignored.
-    """
-    out = Table()
-    x, y = slotPositions(table)
-    for name in _CORRECTED:
-        if f"{name}_instFlux" not in table.colnames:
-            continue
-        value, error, flag = np.full(len(table), np.nan), np.full(len(table), np.nan), np.zeros(len(table), bool)
-        if apCorrMap is not None and f"{name}_instFlux" in apCorrMap:
-            value = np.asarray(apCorrMap[f"{name}_instFlux"].evaluate(x, y), float).reshape(len(table))
-            if f"{name}_instFluxErr" in apCorrMap:
-                error = np.asarray(apCorrMap[f"{name}_instFluxErr"].evaluate(x, y), float).reshape(len(table))
-            flag = ~(np.isfinite(value) & (value > 0))
-            for column in ("instFlux", "instFluxErr"):
-                table[f"{name}_{column}"][~flag] *= value[~flag]
-            table[f"{name}_flag"][flag] = True
-        out[f"{name}_apCorr"], out[f"{name}_apCorrErr"], out[f"{name}_flag_apCorr"] = value, error, flag
-    return out
 
 
 def _scores(score, x, y):

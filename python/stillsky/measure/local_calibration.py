@@ -85,14 +85,14 @@ def _gnomonic(ra, dec, ra0, dec0):
     return xi, (np.sin(dec) * np.cos(dec0) - np.cos(dec) * np.sin(dec0) * np.cos(ra - ra0)) / cosine
 
 
-def applyApCorr(table, apCorrMap, x, y, *, names=AP_CORR_FLUXES, doFlagApCorrFailures=True):
+def applyApCorr(table, apCorrMap, x, y, *, names=AP_CORR_FLUXES, doFlagApCorrFailures=True, doWarn=True):
     """Multiply fluxes by aperture corrections, in place.
 
     Parameters
     ----------
     table : `astropy.table.Table`
         Has ``NAME_instFlux``, ``NAME_instFluxErr`` and ``NAME_flag`` of some of `names`. Columns ``NAME_apCorr``,
-        ``NAME_apCorrErr`` and ``NAME_flag_apCorr`` are added or overwritten.
+        ``NAME_apCorrErr`` and ``NAME_flag_apCorr`` are added or filled.
     apCorrMap : ApCorrMap or None
         Fields by ``NAME_instFlux`` and, for the errors, ``NAME_instFluxErr``.
     x, y : array_like
@@ -102,12 +102,15 @@ def applyApCorr(table, apCorrMap, x, y, *, names=AP_CORR_FLUXES, doFlagApCorrFai
     doFlagApCorrFailures : bool
         A correction that is not finite and positive sets ``NAME_flag`` too; a missing model never does.
 
+    doWarn : bool
+        Log a warning when a model is missing; False where none can be expected.
+
     Notes
     -----
     A flux without correction stays as measured. The error of the correction is recorded, not propagated.
     """
     x, y = _positions(x, y)
-    fields = {} if apCorrMap is None else apCorrMap
+    fields, missing = {} if apCorrMap is None else apCorrMap, []
     for name in names:
         if name + "_instFlux" not in table.colnames:
             continue
@@ -117,14 +120,22 @@ def applyApCorr(table, apCorrMap, x, y, *, names=AP_CORR_FLUXES, doFlagApCorrFai
             if doFlagApCorrFailures:
                 table[name + "_flag"][:] |= ~good
         else:
-            _log.warning("no aperture correction for %s: all of its fluxes are flagged %s_flag_apCorr", name, name)
+            missing.append(name)
         for column in ("_instFlux", "_instFluxErr"):
             table[name + column][:] = np.where(
                 good, np.asarray(table[name + column]) * correction, table[name + column]
             )
-        table[name + "_apCorr"] = Column(correction, description=f"aperture correction applied to {name}")
-        table[name + "_apCorrErr"] = Column(error, description=f"standard deviation of {name}_apCorr")
-        table[name + "_flag_apCorr"] = Column(~good, description="no aperture correction")
+        for suffix, values, doc in (
+            ("_apCorr", correction, f"aperture correction applied to {name}"),
+            ("_apCorrErr", error, f"standard deviation of {name}_apCorr"),
+            ("_flag_apCorr", ~good, "no aperture correction"),
+        ):
+            if name + suffix in table.colnames:
+                table[name + suffix][:] = values
+            else:
+                table[name + suffix] = Column(values, description=doc)
+    if missing and doWarn:
+        _log.warning("no aperture correction for %s: fluxes are as measured, with flag_apCorr", ", ".join(missing))
 
 
 def _evaluate(field, x, y):
