@@ -247,11 +247,11 @@ def _noiseBins(difference, good, n=12):
 def noiseOverPsf(result):
     """Scatter of sums over squares of 8 pixels of sky over its prediction: what point sources see of correlated noise.
 
-    From the central megapixel; NaN with fewer than 200 squares. A background or kernel with more freedom than the stars of
+    From the central 512 x 512 pixels; NaN with fewer than 200 squares. A background or kernel with more freedom than the stars of
     the fit can hold adds patches wider than the neighbours whose correlation is looked at.
     """
     box = result.difference.bbox
-    height, width = (min(n, 1024) for n in (box.height, box.width))
+    height, width = (min(n, 512) for n in (box.height, box.width))
     corner = box.minX + (box.width - width) // 2, box.minY + (box.height - height) // 2
     part = SimpleNamespace(
         difference=result.difference.maskedImage[Box2I(corner, (width, height))],
