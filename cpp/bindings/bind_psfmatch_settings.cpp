@@ -124,6 +124,7 @@ void readImprovements(Reader const& r, PsfMatchSettings& s) {
     r.optional("minGoodFraction", s.minGoodFraction);
     r.optional("adaptiveKernelSumClipping", s.adaptiveKernelSumClipping);
     r.optional("lowerSpatialOrders", s.lowerSpatialOrders);
+    r.optional("candidatesPerTerm", s.candidatesPerTerm);
     r.optional("scaledPolynomials", s.scaledPolynomials);
     r.optional("buildReplacements", s.buildReplacements);
 }
@@ -190,8 +191,8 @@ void bindPsfmatchSettings(py::module_& m) {
             STILLSKY_FIELD(lambdaMin) STILLSKY_FIELD(lambdaMax) STILLSKY_FIELD(lambdaStep)
             STILLSKY_FIELD(perPixelSpatialTerms) STILLSKY_FIELD(correctTemplateNoise) STILLSKY_FIELD(maskWeights)
             STILLSKY_FIELD(minGoodFraction) STILLSKY_FIELD(adaptiveKernelSumClipping)
-            STILLSKY_FIELD(lowerSpatialOrders) STILLSKY_FIELD(scaledPolynomials) STILLSKY_FIELD(buildReplacements)
-            STILLSKY_FIELD(compat);
+            STILLSKY_FIELD(lowerSpatialOrders) STILLSKY_FIELD(candidatesPerTerm) STILLSKY_FIELD(scaledPolynomials)
+            STILLSKY_FIELD(buildReplacements) STILLSKY_FIELD(compat);
 #undef STILLSKY_FIELD
 }
 

@@ -87,11 +87,12 @@ def test_brightStarsVanishAsWellAsByConvolution(scene):
     found = {"faint": [], "bright": []}
     for x, y, brightness in zip(*(proper.candidates[name] for name in ("x", "y", "rating"))):
         cut = np.s_[round(y) - 3 : round(y) + 4, round(x) - 3 : round(x) + 4]
-        found["faint" if brightness < 100 else "bright"].append([plane[cut].ravel() for plane in planes])
+        # at this limit either class has ten stars: the chi of 500 pixels is known to 5 %
+        found["faint" if brightness < 60 else "bright"].append([plane[cut].ravel() for plane in planes])
     for pixels in found.values():
         zogy, matched = np.swapaxes(pixels, 0, 1).reshape(2, -1)
         some = np.isfinite(zogy) & np.isfinite(matched)
-        assert some.sum() > 200
+        assert some.sum() > 450
         zogy, matched = (1.4826 * np.median(abs(chi[some])) for chi in (zogy, matched))
         assert zogy < matched + 0.05 and zogy < 1.2
 

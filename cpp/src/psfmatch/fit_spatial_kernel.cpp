@@ -131,7 +131,7 @@ private:
         return pca.nRejected == 0;
     }
 
-    // Settings with the orders that the number of candidates supports: two candidates per term.
+    // Settings with the orders that the number of candidates supports.
     PsfMatchSettings supportedSettings() const {
         PsfMatchSettings s = settings_;
         if (!settings_.lowerSpatialOrders) return s;
@@ -141,7 +141,7 @@ private:
             return star && star->isInitialized();
         }));
         for (int* order : {&s.spatialKernelOrder, &s.spatialBgOrder, &s.spatialPhotometricOrder}) {
-            while (*order > 0 && n < 2 * polynomialSize(*order)) --*order;
+            while (*order > 0 && n < settings_.candidatesPerTerm * polynomialSize(*order)) --*order;
         }
         return s;
     }

@@ -24,7 +24,7 @@ from ..psf import GaussianPsf
 from ..psfmatch import makeAlardLuptonBasisList
 from ..psfmatch.algorithm import fitMatchingKernel, stampHalfSize
 from ..psfmatch.basis import chooseAlardLuptonBasis, makeKernelBasisList
-from ..stats import clippedStats, robustSigma
+from ..stats import robustSigma
 from ..wcs import pairTransform
 from .decorrelation import decorrelate
 from .direction import fitKernelToPsfs, forecastDirection
@@ -50,6 +50,7 @@ from .registration import fitObjects, shiftOrSimilarity
 from .resampling_noise import ResamplingNoise
 from .result import MatchResult, SubtractResult, candidateTable
 from .similarity import requireSimilarity
+from .sky_level import polynomialImage, skyResidual
 from .stars import (
     SIGMA_TO_FWHM,
     classifyStars,
@@ -685,17 +686,18 @@ class _Job:
         return found
 
     def _centre(self, difference, fit, scienceConvolved):
-        """Let the sky of the difference have the median 0: all pixels know its level better than the stamps alone."""
-        bad = difference.mask.bitmask(["NO_DATA", "BAD", "SAT", "EDGE", "CR"], ignoreMissing=True)
-        step = max(1, int(np.sqrt(difference.image.array.size / 1e6)))
-        pixels, mask = (np.ascontiguousarray(p.array[::step, ::step]) for p in (difference.image, difference.mask))
-        level, _, _, n = clippedStats(pixels, mask, bad)
-        if not n or not np.isfinite(level):
+        """Take off what is left of the sky; the background of the fit is corrected by it."""
+        residual = skyResidual(difference, fit.background)
+        if residual is None:
             return
-        difference.image -= np.float32(level)
+        left = polynomialImage(residual, difference.bbox, difference.image.array.dtype)
+        difference.image.array[...] -= left
+        sign = -1.0 if scienceConvolved else 1.0
         fit.background = fit.background.clone()
-        fit.background.setParameter(0, fit.background.getParameter(0) + (-level if scienceConvolved else level))
-        self.metadata["backgroundCorrection"] = float(level)
+        parameters = zip(fit.background.parameters, residual.parameters, strict=True)
+        fit.background.setParameters([old + sign * new for old, new in parameters])
+        self.metadata["backgroundCorrection"] = float(left[left.shape[0] // 2, left.shape[1] // 2])
+        self.metadata["backgroundCorrectionRms"] = float(np.std(left))
 
     def _matchedTemplate(self, science, template, matched, psfs, scienceConvolved):
         """What was subtracted, on the science grid: the convolved template, or the template itself; without background."""

@@ -139,6 +139,7 @@ class KernelFitConfig(AlardLuptonFields, DeltaFunctionFields):
         self.spatialKernelOrder = 2
         self.spatialBgOrder = 2
         self.constantVarianceWeighting = False
+        self.candidatesPerTerm = 3  # with two the kernel swings where no star is near
         self.iterateSingleKernel = True
         self.badMaskPlanes = ["NO_DATA", "EDGE", "SAT", "BAD", "CR"]
 

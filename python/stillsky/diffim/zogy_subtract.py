@@ -8,7 +8,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from ..image import Exposure, Image, Mask, MaskedImage
-from ..stats import clippedStats
+from .sky_level import polynomialImage, skyResidual
 from .zogy_exposures import zogyExposures
 from .zogy_nodes import KernelPair, PsfPair
 from .zogy_registration import registrationScatter
@@ -16,8 +16,6 @@ from .zogy_scale import fitFluxRatio
 from .zogy_tiles import Background
 
 __all__ = ["chebyshevBackground", "properDifference"]
-
-_BAD = ("NO_DATA", "BAD", "SAT", "EDGE", "CR")
 
 
 def properDifference(science, template, psfs, fit, scienceConvolved, objects, config, templateCorrelation=None):
@@ -77,7 +75,7 @@ def properDifference(science, template, psfs, fit, scienceConvolved, objects, co
         templateCorrelation=templateCorrelation,
     )
     result.metadata.update(extra)
-    _centre(result, config)
+    _centre(result, config, fit.background)
     return result
 
 
@@ -117,19 +115,20 @@ def chebyshevBackground(function, bbox, unit=1.0):
     return Background(unit * coefficients, (bbox.height, bbox.width))
 
 
-def _centre(result, config):
-    """Let the sky of the difference have the median 0: all pixels know its level better than the stamps alone."""
+def _centre(result, config, function):
+    """Take off what is left of the sky: all pixels know its level better than the stamps alone."""
     level = 0.0
+    residual = None
     if config.subtractBackground and config.psfmatch.fitForBackground:
-        pixels = result.difference.maskedImage
-        step = max(1, int(np.sqrt(pixels.image.array.size / 1e6)))
-        thin = [np.ascontiguousarray(p.array[::step, ::step]) for p in (pixels.image, pixels.mask)]
-        found, _, _, n = clippedStats(*thin, pixels.mask.bitmask(_BAD, ignoreMissing=True))
-        level = float(found) if n and np.isfinite(found) else 0.0
-        pixels.image.array -= np.float32(level)
-        if result.score is not None:  # at zero frequency the score is F_D^2 times the difference
+        residual = skyResidual(result.difference.maskedImage, function)
+    if residual is not None:
+        pixels = result.difference.image.array
+        left = polynomialImage(residual, result.difference.bbox, pixels.dtype)
+        pixels -= left
+        level = float(left[left.shape[0] // 2, left.shape[1] // 2])
+        if result.score is not None:  # at low frequencies the score is F_D^2 times the difference
             data = ~result.score.mask.isSet("NO_DATA")
-            result.score.image.array[data] -= np.float32(level * result.metadata["zogyFluxScale"] ** 2)
+            result.score.image.array[data] -= left[data] * np.float32(result.metadata["zogyFluxScale"] ** 2)
     result.metadata["zogyGamma"] = level
 
 

@@ -193,8 +193,9 @@ class KernelFields(Config):
         default=True,
     )
     lowerSpatialOrders = Field(
-        dtype=bool, doc="Lower the spatial orders until there are two good candidates per term.", default=True
+        dtype=bool, doc="Lower the spatial orders until there are enough good candidates per term.", default=True
     )
+    candidatesPerTerm = RangeField(dtype=int, doc="See lowerSpatialOrders.", default=2, min=1)
     scaledPolynomials = Field(
         dtype=bool,
         doc="Fit the spatial model 'polynomial' in scaled coordinates and convert the coefficients.",

@@ -74,8 +74,8 @@ PcaBasis createPcaBasis(SpatialCellSet& cellSet, PsfMatchSettings const& setting
 // reject by its residual, and repeat until nobody is rejected or settings.maxSpatialIterations is reached; then the
 // final fit, by default with spatial terms at every pixel. Candidates must be KernelCandidates; their status changes.
 //
-// Orders are lowered (settings.lowerSpatialOrders), kernel and background separately, until there are two candidates
-// per term. `h`: regularisation matrix, or empty. Work is parallel over candidates; the result does not depend on the
+// Orders are lowered (settings.lowerSpatialOrders), kernel and background separately, until there are
+// settings.candidatesPerTerm candidates per term. `h`: regularisation matrix, or empty. Work is parallel over candidates; the result does not depend on the
 // number of threads.
 //
 // Throws NoKernelCandidatesError when nothing is left, DomainError for settings that are not valid, NumericalError when

@@ -55,7 +55,8 @@ struct PsfMatchSettings {
     bool maskWeights = true;              // masked and non-finite pixels weigh nothing in the fit
     double minGoodFraction = 0.5;         // of the fitted pixels of a stamp, with maskWeights
     bool adaptiveKernelSumClipping = true;  // threshold grows with the number of candidates, never below rounding
-    bool lowerSpatialOrders = true;         // until there are two candidates per spatial term
+    bool lowerSpatialOrders = true;         // until there are candidatesPerTerm of them per spatial term
+    int candidatesPerTerm = 2;
     bool scaledPolynomials = true;          // "polynomial" is fitted in scaled coordinates and converted
     bool buildReplacements = true;          // stars that enter with the last fit are built before it
     bool compat = false;

@@ -1,0 +1,108 @@
+"""What the fit of the kernel stars leaves of the sky: all pixels know the background better than the stamps alone.
+
+Few stars, or stars on one side of the image, fix the polynomial of the differential background only where they are; its
+extrapolation is off by many of the errors that the pixels of the sky allow.
+"""
+
+import numpy as np
+from numpy.polynomial import chebyshev
+
+from ..stats import clippedStats
+
+__all__ = ["polynomialImage", "skyResidual"]
+
+BAD_PLANES = ("NO_DATA", "BAD", "SAT", "EDGE", "CR")
+_BLOCKS = 16  # blocks on the longer side
+_SMALLEST = 24  # pixels a side
+_LEAST = 0.2  # of a block's pixels must be usable
+_PIXELS = 2e6  # read of a large image
+_CLIP = 4.0  # standard deviations, of blocks on what is no sky
+
+
+def skyResidual(masked, function, badPlanes=BAD_PLANES):
+    """Fit a polynomial of the kind of a background to the sky of a difference.
+
+    Parameters
+    ----------
+    masked : `stillsky.image.MaskedImage`
+        The difference. Not modified.
+    function : `stillsky.kernel.Function2`
+        Linear in its parameters; its terms are fitted, as far as the blocks support them.
+    badPlanes : sequence of `str`
+
+    Returns
+    -------
+    residual : `stillsky.kernel.Function2` or `None`
+        The same kind of function with the parameters of what is left; None without a usable block.
+
+    Notes
+    -----
+    Clipped medians of blocks, weighted by their errors; blocks that deviate by 4 sigma from the fit are left out. Terms
+    beyond the constant need three blocks each, else the constant alone is fitted.
+    """
+    x, y, level, error = _blocks(masked, masked.mask.bitmask(list(badPlanes), ignoreMissing=True))
+    if not len(x):
+        return None
+    residual = function.clone()
+    residual.setParameters([0.0] * function.nParameters)
+    terms = np.asarray(function.basisValues(x, y), float).reshape(len(x), -1)
+    if len(x) < 3 * terms.shape[1]:
+        residual.setParameter(0, float(np.average(level, weights=error**-2)))
+        return residual
+    kept = np.ones(len(x), bool)
+    for _ in range(3):
+        weighted = terms[kept] / error[kept, None]
+        found = np.linalg.lstsq(weighted, level[kept] / error[kept], rcond=None)[0]
+        pulls = (level - terms @ found) / error
+        width = max(1.0, 1.4826 * np.median(np.abs(pulls[kept])))
+        again = np.abs(pulls) < _CLIP * width
+        if np.array_equal(again, kept) or np.count_nonzero(again) < 3 * terms.shape[1]:
+            break
+        kept = again
+    residual.setParameters([float(v) for v in found])
+    return residual
+
+
+def _blocks(masked, bits):
+    """Positions, medians and their errors of blocks of sky; parent pixels."""
+    height, width = masked.image.array.shape
+    step = max(1, int(np.sqrt(masked.image.array.size / _PIXELS)))
+    side = max(_SMALLEST, -(-max(height, width) // _BLOCKS))
+    x0, y0 = (int(v) for v in masked.xy0)
+    found = []
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            cut = np.s_[top : top + side : step, left : left + side : step]
+            pixels, mask = (np.ascontiguousarray(p.array[cut]) for p in (masked.image, masked.mask))
+            median, _, sigma, n = clippedStats(pixels, mask, bits)
+            if n >= max(_LEAST * pixels.size, 30) and np.isfinite(median) and sigma > 0:
+                rows, columns = np.nonzero((mask & bits) == 0)
+                position = left + columns.mean() * step + x0, top + rows.mean() * step + y0
+                found.append((*position, median, 1.2533 * sigma / np.sqrt(n)))
+    return np.array(found, float).reshape(-1, 4).T
+
+
+def polynomialImage(function, bbox, dtype=np.float32):
+    """A polynomial in x and y on the pixels of a box.
+
+    Parameters
+    ----------
+    function : `stillsky.kernel.Function2`
+        Of polynomial kind, in parent coordinates.
+    bbox : `stillsky.geom.Box2I`
+    dtype : numpy type
+
+    Returns
+    -------
+    image : `numpy.ndarray`, (height, width)
+        Exact to rounding: the polynomial's tensor of Chebyshev coefficients, from as many nodes as it has, expanded.
+    """
+    n = function.order + 1
+    nodes = np.cos(np.pi * (np.arange(n) + 0.5) / n)
+    half = 0.5 * max(bbox.width - 1, 1), 0.5 * max(bbox.height - 1, 1)
+    xs, ys = np.meshgrid(nodes * half[0] + bbox.minX + half[0], nodes * half[1] + bbox.minY + half[1])
+    values = np.asarray(function.basisValues(xs.ravel(), ys.ravel()), float) @ np.asarray(function.parameters)
+    inverse = np.linalg.inv(chebyshev.chebvander(nodes, n - 1))
+    tensor = inverse @ values.reshape(n, n) @ inverse.T
+    inX, inY = (chebyshev.chebvander((np.arange(m) - h) / h, n - 1) for m, h in zip((bbox.width, bbox.height), half))
+    return (inY @ tensor).astype(dtype) @ inX.T.astype(dtype)
