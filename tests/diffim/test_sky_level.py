@@ -5,7 +5,7 @@ import pytest
 import scipy.signal
 
 from stillsky.diffim import SubtractConfig, subtract
-from stillsky.diffim.sky_level import polynomialImage, skyResidual
+from stillsky.diffim.sky_level import skyResidual, takeOff
 from stillsky.geom import Box2I
 from stillsky.image import makeExposure
 from stillsky.kernel import Chebyshev1Function2, PolynomialFunction2
@@ -20,18 +20,24 @@ FUNCTIONS = [
 ]
 
 
-@pytest.mark.parametrize("function", FUNCTIONS, ids=["powers", "chebyshev"])
-def test_polynomialImageIsTheFunctionAtEveryPixel(function):
-    image = polynomialImage(function, BOX, np.float64)
+def _image(function):
     x, y = np.meshgrid(np.arange(BOX.minX, BOX.maxX + 1.0), np.arange(BOX.minY, BOX.maxY + 1.0))
-    expected = np.asarray(function.basisValues(x.ravel(), y.ravel())) @ np.asarray(function.parameters)
-    np.testing.assert_allclose(image, expected.reshape(x.shape), rtol=0, atol=1e-9)
+    values = np.asarray(function.basisValues(x.ravel(), y.ravel())) @ np.asarray(function.parameters)
+    return values.reshape(x.shape)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=["powers", "chebyshev"])
+def test_takenOffIsTheFunctionAtEveryPixel(function):
+    pixels = np.zeros((BOX.height, BOX.width))
+    chosen = np.arange(BOX.width) % 3 != 0
+    takeOff(pixels, function, BOX, 2.0, np.broadcast_to(chosen, pixels.shape))
+    np.testing.assert_allclose(pixels, -2.0 * np.where(chosen, _image(function), 0.0), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=["powers", "chebyshev"])
 def test_plantedResidualIsFoundUnderSourcesMasksAndNan(function, rng):
     """To three errors: the sky pixels of 300 x 260 know six terms to about sigma sqrt(6/N)."""
-    sky = polynomialImage(function, BOX, np.float64)
+    sky = _image(function)
     pixels = sky + rng.normal(0, 2.0, sky.shape)
     for y, x in rng.integers(20, 240, (12, 2)):
         pixels[y - 2 : y + 3, x - 2 : x + 3] += 300.0  # sources, 4 % of a block each
@@ -41,7 +47,7 @@ def test_plantedResidualIsFoundUnderSourcesMasksAndNan(function, rng):
     exposure.mask.array[:, 100:103] |= np.int32(1 << exposure.mask.bit("SAT"))
     exposure.mask.array[30:60, 200:290] |= np.int32(1 << exposure.mask.bit("NO_DATA"))
     before = exposure.image.array.copy()
-    found = polynomialImage(skyResidual(exposure.maskedImage, function), BOX, np.float64)
+    found = _image(skyResidual(exposure.maskedImage, function))
     np.testing.assert_array_equal(exposure.image.array, before)
     error = 1.2533 * 2.0 * np.sqrt(6 / np.count_nonzero(np.isfinite(pixels)))
     assert np.sqrt(np.mean((found - sky) ** 2)) < 3 * error

@@ -1,6 +1,7 @@
 """Source detection: smooth, threshold, grow, paint."""
 
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -235,14 +236,25 @@ class _Smoothed:
                 self.image, 0, self.origin
             )
 
-    def minus(self, background, footprints):
-        """The image less a background, where there are footprints; elsewhere undefined, and no memory is touched."""
-        out = np.empty(self.image.shape, self.image.dtype)
+    @contextmanager
+    def without(self, background, footprints):
+        """The image less a background where there are footprints, for as long as the context lasts.
+
+        In place: a plane of its own, of which little is needed, would be the largest piece of memory of the search.
+        """
+        self._own()
+        parts = []
         for x0, y0, x1, y1 in footprints.boxes:
             box = Box2I((x0, y0), (x1 - x0 + 1, y1 - y0 + 1)).dilated(1).clipped(self.box)
-            part = box.slices(self.origin)
-            np.subtract(self.image[part], background.imageArray(box, dtype=out.dtype), out=out[part])
-        return out
+            parts.append((box, box.slices(self.origin)))
+        kept = [self.image[cut].copy() for _, cut in parts]
+        try:
+            for (box, cut), pixels in zip(parts, kept, strict=True):  # boxes may overlap: always from what was kept
+                np.subtract(pixels, background.imageArray(box, dtype=pixels.dtype), out=self.image[cut])
+            yield self.image
+        finally:
+            for (_, cut), pixels in zip(parts, kept, strict=True):
+                self.image[cut] = pixels
 
     def significance(self, peaks, sign, noise):
         """Absolute peak values over their standard deviations; `noise` is one number, or None for the plane's."""
@@ -341,10 +353,10 @@ def _repeaked(footprints, smooth, background, control, which, nPeaksMaxSimple, c
         return footprints
     sign, (level, noise, factors) = (1, -1)[which], cut
     complexOnes = footprints.subset(chosen)
-    lowered = smooth.minus(background, complexOnes)
-    fresh = _core.findFootprintPeaks(
-        complexOnes._tagged(0), footprints._region, lowered, which == 0, control, smooth.origin
-    )
+    with smooth.without(background, complexOnes) as lowered:
+        fresh = _core.findFootprintPeaks(
+            complexOnes._tagged(0), footprints._region, lowered, which == 0, control, smooth.origin
+        )
     enough = smooth.significance(fresh[2], sign, noise) >= level * factors[which]
     owner = np.repeat(np.arange(len(chosen)), np.diff(fresh[3]))
     found = np.bincount(owner[enough], minlength=len(chosen))

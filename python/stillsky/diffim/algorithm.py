@@ -11,6 +11,7 @@ masks are OR-ed. By default the noise, which K correlates, is made white again (
 PSF of the difference change.
 """
 
+import ctypes
 import logging
 import time
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ from .registration import fitObjects, shiftOrSimilarity
 from .resampling_noise import ResamplingNoise
 from .result import MatchResult, SubtractResult, candidateTable
 from .similarity import requireSimilarity
-from .sky_level import polynomialImage, skyResidual
+from .sky_level import skyResidual, takeOff
 from .stars import (
     SIGMA_TO_FWHM,
     classifyStars,
@@ -209,6 +210,7 @@ class _Job:
         """The whole subtraction."""
         science, template, psfs, fit, scienceConvolved, objects = self._match(science, template, stars)
         models, psfs = psfs, self._tiedPsfs(science, template, psfs, fit, scienceConvolved, objects)
+        _returnFreedMemory()
         with self.stage("convolve"):
             matched = self._convolve(science if scienceConvolved else template, fit.kernel)
         with self.stage("subtract"):
@@ -690,14 +692,12 @@ class _Job:
         residual = skyResidual(difference, fit.background)
         if residual is None:
             return
-        left = polynomialImage(residual, difference.bbox, difference.image.array.dtype)
-        difference.image.array[...] -= left
+        takeOff(difference.image.array, residual, difference.bbox)
         sign = -1.0 if scienceConvolved else 1.0
         fit.background = fit.background.clone()
         parameters = zip(fit.background.parameters, residual.parameters, strict=True)
         fit.background.setParameters([old + sign * new for old, new in parameters])
-        self.metadata["backgroundCorrection"] = float(left[left.shape[0] // 2, left.shape[1] // 2])
-        self.metadata["backgroundCorrectionRms"] = float(np.std(left))
+        self.metadata["backgroundCorrection"] = float(residual(*difference.bbox.center))
 
     def _matchedTemplate(self, science, template, matched, psfs, scienceConvolved):
         """What was subtracted, on the science grid: the convolved template, or the template itself; without background."""
@@ -795,6 +795,14 @@ class _Job:
                 found="every pixel is masked after the convolution",
                 remedy="check the masks; -c psfmatch.kernelSizeMax=15 spreads them less",
             )
+
+
+def _returnFreedMemory():
+    """Give scratch of many small pieces back before the planes are made: glibc keeps it otherwise, a plane of 4096 pixels."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):  # another C library
+        pass
 
 
 def _residualsByBrightness(candidates):

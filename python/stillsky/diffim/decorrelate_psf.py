@@ -75,11 +75,14 @@ def decorrelatedPsf(psf, whitener, bbox, levelsAt, *, varyingNoise=False):
     with ThreadPoolExecutor(getNumThreads()) as pool:
         nodes = list(pool.map(lambda node: maker.stamp(*node, half), [(x, y) for y in ys for x in xs]))
     stamps = np.array(nodes).reshape(len(ys), len(xs), *nodes[0].shape)
+    del nodes  # one stack of the stamps at a time: it is a third of a plane
     if constant:
         found = KernelPsf(stamps[0, 0], center)
     else:
-        found = ImageGridPsf(balanced(balanced(stamps, ys, 0), xs, 1), xs, ys, center)
-    return DecorrelatedPsf(found, stamps.shape[0] * stamps.shape[1], maker.nFallbacks, maker.lost)
+        stamps = balanced(stamps, ys, 0)
+        stamps = balanced(stamps, xs, 1)
+        found = ImageGridPsf(stamps, xs, ys, center)
+    return DecorrelatedPsf(found, len(xs) * len(ys), maker.nFallbacks, maker.lost)
 
 
 def _isConstant(psf):

@@ -5,11 +5,11 @@ extrapolation is off by many of the errors that the pixels of the sky allow.
 """
 
 import numpy as np
-from numpy.polynomial import chebyshev
 
+from ..psfmatch.difference import bandsOnBox
 from ..stats import clippedStats
 
-__all__ = ["polynomialImage", "skyResidual"]
+__all__ = ["skyResidual", "takeOff"]
 
 BAD_PLANES = ("NO_DATA", "BAD", "SAT", "EDGE", "CR")
 _BLOCKS = 16  # blocks on the longer side
@@ -82,27 +82,23 @@ def _blocks(masked, bits):
     return np.array(found, float).reshape(-1, 4).T
 
 
-def polynomialImage(function, bbox, dtype=np.float32):
-    """A polynomial in x and y on the pixels of a box.
+def takeOff(pixels, function, bbox, scale=1.0, where=None):
+    """Subtract a polynomial from an image in place, by bands of rows.
 
     Parameters
     ----------
+    pixels : `numpy.ndarray`, (height, width)
     function : `stillsky.kernel.Function2`
-        Of polynomial kind, in parent coordinates.
+        In parent coordinates.
     bbox : `stillsky.geom.Box2I`
-    dtype : numpy type
-
-    Returns
-    -------
-    image : `numpy.ndarray`, (height, width)
-        Exact to rounding: the polynomial's tensor of Chebyshev coefficients, from as many nodes as it has, expanded.
+        Of the pixels.
+    scale : `float`
+        Times the polynomial.
+    where : `numpy.ndarray` of `bool`, optional
+        Pixels to change; default: all.
     """
-    n = function.order + 1
-    nodes = np.cos(np.pi * (np.arange(n) + 0.5) / n)
-    half = 0.5 * max(bbox.width - 1, 1), 0.5 * max(bbox.height - 1, 1)
-    xs, ys = np.meshgrid(nodes * half[0] + bbox.minX + half[0], nodes * half[1] + bbox.minY + half[1])
-    values = np.asarray(function.basisValues(xs.ravel(), ys.ravel()), float) @ np.asarray(function.parameters)
-    inverse = np.linalg.inv(chebyshev.chebvander(nodes, n - 1))
-    tensor = inverse @ values.reshape(n, n) @ inverse.T
-    inX, inY = (chebyshev.chebvander((np.arange(m) - h) / h, n - 1) for m, h in zip((bbox.width, bbox.height), half))
-    return (inY @ tensor).astype(dtype) @ inX.T.astype(dtype)
+    for rows, values in bandsOnBox(function, bbox):
+        left = (scale * np.asarray(values)).astype(pixels.dtype)
+        if where is not None:
+            left = np.where(where[rows], left, pixels.dtype.type(0))
+        pixels[rows] -= left

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from ..image import Exposure, Image, Mask, MaskedImage
-from .sky_level import polynomialImage, skyResidual
+from .sky_level import skyResidual, takeOff
 from .zogy_exposures import zogyExposures
 from .zogy_nodes import KernelPair, PsfPair
 from .zogy_registration import registrationScatter
@@ -122,13 +122,12 @@ def _centre(result, config, function):
     if config.subtractBackground and config.psfmatch.fitForBackground:
         residual = skyResidual(result.difference.maskedImage, function)
     if residual is not None:
-        pixels = result.difference.image.array
-        left = polynomialImage(residual, result.difference.bbox, pixels.dtype)
-        pixels -= left
-        level = float(left[left.shape[0] // 2, left.shape[1] // 2])
+        takeOff(result.difference.image.array, residual, result.difference.bbox)
+        level = float(residual(*result.difference.bbox.center))
         if result.score is not None:  # at low frequencies the score is F_D^2 times the difference
             data = ~result.score.mask.isSet("NO_DATA")
-            result.score.image.array[data] -= left[data] * np.float32(result.metadata["zogyFluxScale"] ** 2)
+            scale = result.metadata["zogyFluxScale"] ** 2
+            takeOff(result.score.image.array, residual, result.difference.bbox, scale, data)
     result.metadata["zogyGamma"] = level
 
 
