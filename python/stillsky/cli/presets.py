@@ -20,6 +20,7 @@ _RUBIN = {
     "psfmatch.kernelSizeFwhmScaling": 6.0,
     "psfmatch.fitForBackground": True,
     "psfmatch.spatialKernelOrder": 1,
+    "psfmatch.candidatesPerTerm": 2,
     "psfmatch.spatialBgOrder": 2,
     "psfmatch.constantVarianceWeighting": True,
     "psfmatch.iterateSingleKernel": False,

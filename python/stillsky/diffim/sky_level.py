@@ -82,7 +82,7 @@ def _blocks(masked, bits):
     return np.array(found, float).reshape(-1, 4).T
 
 
-def takeOff(pixels, function, bbox, scale=1.0, where=None):
+def takeOff(pixels, function, bbox):
     """Subtract a polynomial from an image in place, by bands of rows.
 
     Parameters
@@ -92,13 +92,6 @@ def takeOff(pixels, function, bbox, scale=1.0, where=None):
         In parent coordinates.
     bbox : `stillsky.geom.Box2I`
         Of the pixels.
-    scale : `float`
-        Times the polynomial.
-    where : `numpy.ndarray` of `bool`, optional
-        Pixels to change; default: all.
     """
     for rows, values in bandsOnBox(function, bbox):
-        left = (scale * np.asarray(values)).astype(pixels.dtype)
-        if where is not None:
-            left = np.where(where[rows], left, pixels.dtype.type(0))
-        pixels[rows] -= left
+        pixels[rows] -= np.asarray(values).astype(pixels.dtype)

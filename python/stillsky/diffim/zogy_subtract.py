@@ -8,6 +8,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from ..image import Exposure, Image, Mask, MaskedImage
+from ..psfmatch.difference import bandsOnBox
 from .sky_level import skyResidual, takeOff
 from .zogy_exposures import zogyExposures
 from .zogy_nodes import KernelPair, PsfPair
@@ -125,10 +126,22 @@ def _centre(result, config, function):
         takeOff(result.difference.image.array, residual, result.difference.bbox)
         level = float(residual(*result.difference.bbox.center))
         if result.score is not None:  # at low frequencies the score is F_D^2 times the difference
-            data = ~result.score.mask.isSet("NO_DATA")
             scale = result.metadata["zogyFluxScale"] ** 2
-            takeOff(result.score.image.array, residual, result.difference.bbox, scale, data)
+            _centreScore(result, residual, scale)
     result.metadata["zogyGamma"] = level
+
+
+def _centreScore(result, residual, scale):
+    """The same for the score and its significance; where the registration adds to the noise, by a little too much."""
+    score = result.score
+    data = ~score.mask.isSet("NO_DATA")
+    for rows, values in bandsOnBox(residual, score.bbox):
+        left = np.where(data[rows], scale * np.asarray(values), 0.0).astype(np.float32)
+        score.image.array[rows] -= left
+        if result.scoreCorr is not None:
+            variance = score.variance.array[rows]
+            noise = np.sqrt(np.where(np.isfinite(variance) & (variance > 0), variance, np.inf))
+            result.scoreCorr.array[rows] -= left / noise
 
 
 def subtractedTemplate(science, template, difference, psf, fluxRatio):
