@@ -85,7 +85,7 @@ def ownPlanes(exposure, variance):
     )
 
 
-def applyExternalCalibration(exposure, visitSummary, log=_log):
+def applyExternalCalibration(exposure, visitSummary, log=_log, *, together=False):
     """PSF and aperture corrections of a detector from the summary of its visit.
 
     Parameters
@@ -95,6 +95,8 @@ def applyExternalCalibration(exposure, visitSummary, log=_log):
     visitSummary : `astropy.table.Table` with the columns id, psf, apCorrMap, or mapping of ids to records
         None: nothing happens. A detector that it lacks, or a component that is None, leaves what the exposure has, with
         a warning.
+    together : `bool`
+        Keep both components where one of them is None.
 
     Raises
     ------
@@ -108,16 +110,16 @@ def applyExternalCalibration(exposure, visitSummary, log=_log):
         raise DomainError("science: external calibrations need an exposure that knows its detector")
     row = _summaryRow(visitSummary, detector)
     if row is None:
-        log.warning(
-            "Detector %s is not in the visit summary: the exposure keeps its PSF and aperture corrections", detector
-        )
+        log.warning("Detector %s is not in the visit summary: PSF and aperture corrections are kept", detector)
         return
-    for name in ("psf", "apCorrMap"):
-        value = row[name] if hasattr(row, "__getitem__") else getattr(row, name)
-        if value is None:
-            log.warning("Detector %s has no %s in the visit summary: the exposure keeps its own", detector, name)
-        else:
-            setattr(exposure, name, value)
+    found = {n: row[n] if hasattr(row, "__getitem__") else getattr(row, n) for n in ("psf", "apCorrMap")}
+    missing = [name for name, value in found.items() if value is None]
+    for name in missing:
+        kept = "PSF and aperture corrections are kept" if together else "the exposure keeps its own"
+        log.warning("Detector %s has no %s in the visit summary: %s", detector, name, kept)
+    if not (missing and together):
+        for name in found.keys() - set(missing):
+            setattr(exposure, name, found[name])
 
 
 def _summaryRow(visitSummary, detector):

@@ -14,7 +14,7 @@ from ..task_base import ErrorMetadata, SchemaVerbs, assignMetadata
 from ..threads import numThreads
 from . import detect_errors, kernel_stars
 from . import image_difference_run as steps
-from .alard_lupton_inputs import _summaryRow, coveredFraction
+from .alard_lupton_inputs import applyExternalCalibration, coveredFraction
 from .detect_measure_task import TooManyCosmicRays
 from .ids import layoutOfDataId, makeIdFactory
 from .image_difference_sources import SourceFinder
@@ -229,22 +229,7 @@ class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
         ValueError
             The exposure does not know its detector.
         """
-        if finalizedPsfApCorrCatalog is None:
-            return exposure
-        detector = getattr(exposure.detector, "id", None)
-        if detector is None:
-            raise DomainError("exposure: final calibrations need an exposure that knows its detector")
-        row = _summaryRow(finalizedPsfApCorrCatalog, detector)
-        if row is None:
-            self.log.warning("Detector %s is not in the visit summary: PSF and aperture corrections are kept", detector)
-            return exposure
-        found = {n: row[n] if hasattr(row, "__getitem__") else getattr(row, n) for n in ("psf", "apCorrMap")}
-        missing = [name for name, value in found.items() if value is None]
-        if missing:
-            self.log.warning("Detector %s has no %s in the visit summary: PSF and aperture corrections are kept",
-                             detector, " and no ".join(missing))  # fmt: skip
-            return exposure
-        exposure.psf, exposure.info.apCorrMap = found["psf"], found["apCorrMap"]
+        applyExternalCalibration(exposure, finalizedPsfApCorrCatalog, self.log, together=True)
         return exposure
 
     def checkTemplateIsSufficient(self, templateExposure, science=None):

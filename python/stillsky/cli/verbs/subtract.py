@@ -166,7 +166,7 @@ def _withSources(suffixes, run, config):
     """The products with the table of sources in its format, or without anything of sources."""
     if not config.doDetection:
         return [s for s in suffixes if not s.startswith((".sources", ".footprints"))]
-    table = f".sources.{run.option('sourceTable') or 'ecsv'}"
+    table = f".sources{_tableSuffix(run)}"
     suffixes = [table if s == ".sources.ecsv" else s for s in suffixes]
     return suffixes + [".injected.ecsv"] * (config.inject.n > 0)
 
@@ -246,7 +246,7 @@ def writeProducts(run, result, output, suffixes):
         result.matchedTemplate = withBackground(result.matchedTemplate, result.background)
         written = result.write(
             output.prefix, overwrite=True, compress=run.option("compress", "none"),
-            sources=_tableSuffix(suffixes), summary=False, picture=False, report=False,
+            sources=_tableSuffix(run), summary=False, picture=False, report=False,
         )  # fmt: skip
         if ".png" in suffixes:
             from ...report import savePng, subtractFigure
@@ -258,11 +258,10 @@ def writeProducts(run, result, output, suffixes):
     _writeSummary(run, result, output, ".html" in suffixes)
 
 
-def _tableSuffix(suffixes):
-    """Of the table of sources among the products."""
-    return next(
-        (s.removeprefix(".sources") for s in suffixes if s.startswith(".sources") and s != ".sources.reg"), ".ecsv"
-    )
+def _tableSuffix(run):
+    """Of the table of sources; that of none, which is not written, is the default."""
+    kind = run.option("sourceTable") or "ecsv"
+    return ".ecsv" if kind == "none" else f".{kind}"
 
 
 def _writeSummary(run, result, output, withReport):
