@@ -180,13 +180,14 @@ def test_aMissingPatchLeavesNoDataOnExactlyItsOwnPixels():
 
 @pytest.mark.parametrize("plane", ["variance", "image"])
 def test_holesOfOnePatchAreFilledByAnother(plane):
-    """A block of NaN in every patch, at places where two patches overlap, leaves no hole and no bias."""
+    """Blocks of NaN in every patch of the box, at places where another patch covers them, leave no hole and no bias."""
     tract = skyMap()[0]
     mine = {key: exposure.copy() for key, exposure in patches().items() if key[0] == 0}
     left, right = ((k, tract.patch(k[1])) for k in sorted(mine) if tract.patch(k[1]).index[1] == 2)
     overlap = left[1].outerBBox.clipped(right[1].outerBBox)
-    spot = Box2I.centered(overlap.center, (7, 7))
-    getattr(mine[left[0]], plane).array[spot.slices(left[1].outerBBox.min)] = np.nan
+    for shift, (key, patch) in ((-8, left), (8, right)):
+        spot = Box2I.centered(overlap.center, (7, 7)).shifted((0, shift))
+        getattr(mine[key], plane).array[spot.slices(patch.outerBBox.min)] = np.nan
     x, y = field().wcs.skyToPixel(*tract.wcs.pixelToSky(*overlap.center))
     box = Box2I.centered((round(x), round(y)), (61, 61))
     holed = makeTemplate([TemplateInput.of(e, *k) for k, e in mine.items()], box, field().wcs).exposure
