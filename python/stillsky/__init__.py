@@ -94,6 +94,14 @@ _LAZY = {
     "Observatory": "meta",
     "VisitInfo": "meta",
     "Weather": "meta",
+    "completeVisitInfo": "meta",
+    "pointingOf": "meta",
+    # dcr
+    "calculateDcr": "dcr",
+    "calculateImageParallacticAngle": "dcr",
+    "differentialRefraction": "dcr",
+    "refraction": "dcr",
+    "wavelengthGenerator": "dcr",
     # fits
     "describeFile": "fits",
     "read": "fits",

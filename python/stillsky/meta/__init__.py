@@ -3,6 +3,23 @@
 from .detector import Amplifier, Detector
 from .filter_label import FilterLabel
 from .header import Header, isStructuralKey
+from .pointing import Pointing, completeVisitInfo, pointingOf
+from .site import KNOWN_SITES, completeWeather, defaultWeather
 from .visit_info import Observatory, VisitInfo, Weather
 
-__all__ = ["Amplifier", "Detector", "FilterLabel", "Header", "Observatory", "VisitInfo", "Weather", "isStructuralKey"]
+__all__ = [
+    "KNOWN_SITES",
+    "Amplifier",
+    "Detector",
+    "FilterLabel",
+    "Header",
+    "Observatory",
+    "Pointing",
+    "VisitInfo",
+    "Weather",
+    "completeVisitInfo",
+    "completeWeather",
+    "defaultWeather",
+    "isStructuralKey",
+    "pointingOf",
+]

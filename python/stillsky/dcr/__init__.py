@@ -1,0 +1,25 @@
+"""Differential chromatic refraction: its physics, the shifts of subfilters, and the model that is fitted to many visits."""
+
+import importlib
+
+from .refraction import differentialRefraction, refraction
+from .shifts import DcrShifts, calculateDcr, calculateImageParallacticAngle, wavelengthGenerator
+
+__all__ = [
+    "DcrShifts",
+    "calculateDcr",
+    "calculateImageParallacticAngle",
+    "differentialRefraction",
+    "refraction",
+    "wavelengthGenerator",
+]
+
+# Tasks import lsst.pipe.base: only those who use them pay for it.
+_LAZY = {}
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        module, _, attribute = _LAZY[name].partition(":")
+        return getattr(importlib.import_module(module, __name__), attribute)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
