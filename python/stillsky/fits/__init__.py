@@ -4,7 +4,7 @@ from .describe import describeFile
 from .kernel_io import KernelFile, readKernel, writeKernel
 from .parts import readBBox, readImage, readMask, readMaskedImage, readMetadata, readPart, readWcs
 from .reader import read, readExposure
-from .writer import writeExposure, writeImage, writeMask, writeMaskedImage
+from .writer import writeExposure, writeImage, writeMask, writeMaskedImage, writePsf
 
 __all__ = [
     "KernelFile",
@@ -24,4 +24,5 @@ __all__ = [
     "writeKernel",
     "writeMask",
     "writeMaskedImage",
+    "writePsf",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import FitsLayoutError, ShapeError
 
-__all__ = ["originCards", "pixelShape", "planeTable", "readOrigin", "readPixels"]
+__all__ = ["originCards", "pixelShape", "planeTable", "readOrigin", "readPixels", "storedType"]
 
 _ROWS_PER_BAND = 512
 _NARROW = 64  # a part narrower than the image by this factor is read alone
@@ -195,6 +195,18 @@ def _scaled(pixels, scale, zero, blank):
     if empty is not None and empty.any():
         values = np.where(empty, np.nan, values)
     return values
+
+
+def storedType(hdu):
+    """Pixel type that an extension was written from: unsigned by BZERO, float where pixels are scaled or can be blank."""
+    bits = int(hdu.header.get("ZBITPIX", hdu.header["BITPIX"]))
+    if bits < 0:
+        return np.dtype(f"f{-bits // 8}")
+    scale, zero, blank = _scaling(hdu.header)
+    kind = {0: "u" if bits == 8 else "i", 2 ** (bits - 1): "u", -128: "i"}.get(zero)
+    if scale != 1 or blank is not None or kind is None:
+        return np.dtype(np.float64)
+    return np.dtype(f"{kind}{bits // 8}")
 
 
 def _isCompressed(hdu):

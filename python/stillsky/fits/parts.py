@@ -8,7 +8,7 @@ from ..errors import FitsLayoutError, NotFoundError
 from ..meta import VisitInfo
 from .components import readComponents
 from .files import openFits, readingErrors, splitExtension
-from .layout import pixelShape, readOrigin, readPixels
+from .layout import pixelShape, readOrigin, readPixels, storedType
 from .native import findPlane, mergedHeader, nativeMetadata, planeSchema, readNative, wcsFromHeader
 from .planes import parseRegion, regionBox
 from .surveys import imageExtension
@@ -37,14 +37,17 @@ def _plane(hdus, path, ext, name):
 
 
 def readImage(path, *, region=None, ext=None, dtype=np.float32):
-    """Read one image plane (`Image`), e.g. of a bare image file or the IMAGE extension of an exposure."""
+    """Read one image plane (`Image`), e.g. of a bare image file or the IMAGE extension of an exposure.
+
+    ``dtype`` None: as in the file.
+    """
     from ..image import Image
 
     path, bracket = splitExtension(path)
     with openFits(path) as hdus, readingErrors(path):
         hdu = _plane(hdus, path, bracket if ext is None else ext, "IMAGE")
         box, slices = regionBox(parseRegion(region), readOrigin(hdu.header), pixelShape(hdu))
-        return Image(readPixels(hdu, dtype, slices), xy0=(box.minX, box.minY))
+        return Image(readPixels(hdu, storedType(hdu) if dtype is None else dtype, slices), xy0=(box.minX, box.minY))
 
 
 def readMask(path, *, region=None, ext=None, conformTo=None):
@@ -119,7 +122,7 @@ def readMetadata(path):
         return nativeMetadata(hdus, hdu, understoodWcs=wcs is not None)
 
 
-_TABLES = ("psf", "photoCalib", "apCorrMap", "filter", "validPolygon", "summaryStats")
+_TABLES = ("psf", "photoCalib", "apCorrMap", "filter", "validPolygon", "detector", "summaryStats")
 
 
 def readPart(path, name):
@@ -130,7 +133,7 @@ def readPart(path, name):
     path : `str`
     name : `str`
         image, mask, variance, bbox, xy0, dimensions, wcs, metadata, visitInfo, id, psf, photoCalib, apCorrMap, filter,
-        validPolygon or summaryStats.
+        validPolygon, detector or summaryStats.
 
     Returns
     -------

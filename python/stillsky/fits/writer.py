@@ -7,11 +7,11 @@ import numpy as np
 
 from ..errors import DomainError
 from ..meta import Header, VisitInfo
-from .components import componentHdus
+from .components import componentHdus, psfToHdu
 from .files import writeHdus
 from .layout import originCards
 
-__all__ = ["COMPRESSIONS", "writeExposure", "writeImage", "writeMask", "writeMaskedImage"]
+__all__ = ["COMPRESSIONS", "writeExposure", "writeImage", "writeMask", "writeMaskedImage", "writePsf"]
 
 _LOG = logging.getLogger("stillsky.fits")
 
@@ -88,6 +88,13 @@ def writeImage(image, path, *, metadata=None, wcs=None, overwrite=False, compres
 def writeMask(mask, path, *, metadata=None, wcs=None, overwrite=False, compress="none"):
     """Write one mask with its plane names: in the primary extension, or compressed in extension 1."""
     _writeBare(mask, _planeCards(mask.schema), path, metadata, wcs, overwrite, compress, None)
+
+
+def writePsf(psf, path, *, overwrite=False):
+    """Write a PSF alone: the table that an exposure's file has for it (`readPart` with "psf" reads both)."""
+    from astropy.io import fits
+
+    writeHdus([fits.PrimaryHDU(), psfToHdu(psf)], path, overwrite)
 
 
 def _writeBare(plane, cards, path, metadata, wcs, overwrite, compress, seed):

@@ -1,0 +1,443 @@
+"""Repositories: make one, bring exposures and sky maps into it, and prove that it is whole."""
+
+import logging
+import os
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import DomainError, StillskyError
+from .instruments import InstrumentDefinition, observationOf, registered
+
+__all__ = [
+    "CheckReport",
+    "IngestReport",
+    "STORAGE",
+    "checkRepository",
+    "createRepository",
+    "ingestExposures",
+    "openRepository",
+    "registerSkyMap",
+    "registerSubfilters",
+]
+
+_LOG = logging.getLogger("stillsky.butler")
+
+#: Storage classes and formatters, for ``StorageClassFactory().addFromConfig`` and as a seed of repositories.
+STORAGE = "resource://stillsky/butler/storage.yaml"
+
+_DIMENSIONS = {"visit": ("instrument", "visit", "detector"), "exposure": ("instrument", "exposure", "detector")}
+
+
+def createRepository(path, *, db=None, namespace=None):
+    """Make an empty repository: SQLite registry in its folder, or a PostgreSQL one; files in its folder.
+
+    Parameters
+    ----------
+    path : `str`
+        A folder that does not exist yet, or is empty.
+    db : `str`, optional
+        ``postgresql://user@host:port/name`` (the database has the extension btree_gist); SQLite by default.
+    namespace : `str`, optional
+        Schema of the tables within the PostgreSQL database.
+
+    Raises
+    ------
+    FileExistsError
+        There is something.
+    DomainError
+        Another kind of registry.
+    """
+    from lsst.daf.butler import Butler, Config
+
+    if os.path.exists(path) and (not os.path.isdir(path) or os.listdir(path)):
+        raise FileExistsError(17, "a repository needs a folder of its own, there is something", os.fspath(path))
+    seed = Config(STORAGE)
+    if db is not None:
+        if not db.startswith("postgresql://"):
+            raise DomainError(f"db: wanted postgresql://user@host:port/name, given {db!r}")
+        seed["registry", "db"] = db
+        if namespace is not None:
+            seed["registry", "namespace"] = namespace
+    elif namespace is not None:
+        raise DomainError("namespace: only a PostgreSQL registry has one; give db too")
+    Butler.makeRepo(os.fspath(path), config=seed)
+
+
+def openRepository(path, *, writeable=False):
+    """A `lsst.daf.butler.Butler` of a repository; FileNotFoundError when there is none."""
+    from lsst.daf.butler import Butler
+
+    if not os.path.exists(os.path.join(path, "butler.yaml")):
+        raise FileNotFoundError(2, "no repository (it has no butler.yaml)", os.fspath(path))
+    return Butler.from_config(os.fspath(path), writeable=writeable)
+
+
+@dataclass
+class IngestReport:
+    """What `ingestExposures` did.
+
+    Attributes
+    ----------
+    ingested : `list` [`lsst.daf.butler.DatasetRef`]
+    skipped : `list` [`str`]
+        Files that are in the run already.
+    failed : `list` [(`str`, `str`)]
+        File and reason; nothing of such a file is in the repository.
+    """
+
+    ingested: list = field(default_factory=list)
+    skipped: list = field(default_factory=list)
+    failed: list = field(default_factory=list)
+
+
+def ingestExposures(butler, paths, definition, *, run=None, datasetType="calexp", dimension="visit", transfer="direct"):
+    """Bring FITS exposures into a repository, with records of exposures, visits and the sky that they cover.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        Writeable.
+    paths : iterable of `str`
+        One detector of one exposure each; any layout that `stillsky.read` knows.
+    definition : `InstrumentDefinition`
+        Registered when it is not yet.
+    run : `str`, optional
+        Collection; ``<instrument>/<datasetType>`` by default.
+    datasetType : `str`
+        Registered as StillskyExposure when it is not yet.
+    dimension : {"visit", "exposure"}
+        What identifies a dataset beside instrument and detector: visit for images of the sky, exposure for flats.
+    transfer : `str`
+        direct (the files stay where they are), copy, move, link, ...
+
+    Returns
+    -------
+    report : `IngestReport`
+        A file that cannot be read fails alone. Repeating an ingest adds what is missing and changes nothing else.
+
+    Raises
+    ------
+    DomainError
+        Another ``dimension``, or a dataset type that exists with other dimensions or another storage class.
+    """
+    from lsst.daf.butler import DatasetRef, DatasetType, FileDataset
+    from lsst.daf.butler.registry import ConflictingDefinitionError, RegistryError
+
+    if dimension not in _DIMENSIONS:
+        raise DomainError(f"dimension: wanted visit or exposure, given {dimension!r}")
+    run = run or f"{definition.name}/{datasetType}"
+    kind = DatasetType(datasetType, _DIMENSIONS[dimension], "StillskyExposure", universe=butler.dimensions)
+    try:
+        butler.registry.registerDatasetType(kind)
+    except (ConflictingDefinitionError, RegistryError) as error:
+        raise DomainError(f"dataset type {datasetType}: {error}") from None
+    definition.register(butler.registry)
+    butler.collections.register(run)
+    report = IngestReport()
+    groups = _observations(paths, definition, report)
+    for observations in groups.values():
+        try:
+            _registerExposure(butler.registry, definition, observations)
+        except (RegistryError, ConflictingDefinitionError) as error:
+            report.failed += [(one.path, " ".join(str(error).split())) for one in observations]
+            continue
+        for one in observations:
+            dataId = {"instrument": definition.name, dimension: one.exposure, "detector": one.detector}
+            if butler.find_dataset(kind, dataId, collections=run) is not None:
+                report.skipped.append(one.path)
+                continue
+            ref = DatasetRef(kind, butler.registry.expandDataId(dataId), run=run)
+            try:
+                butler.ingest(FileDataset(one.path, [ref], formatter=_formatter()), transfer=transfer)
+            except (OSError, RuntimeError, ValueError, NotImplementedError) as error:
+                report.failed.append((one.path, f"{type(error).__name__}: {' '.join(str(error).split())}"))
+            else:
+                report.ingested.append(ref)
+    return report
+
+
+def _formatter():
+    from .formatters import ExposureFormatter
+
+    return ExposureFormatter
+
+
+def _observations(paths, definition, report):
+    """Exposure id to its observations, one per detector; what cannot be read goes to the report."""
+    groups = defaultdict(list)
+    for path in paths:
+        try:
+            one = observationOf(os.fspath(path), definition)
+        except (StillskyError, OSError, ValueError) as error:
+            report.failed.append((os.path.abspath(path), " ".join(str(error).split())))
+            continue
+        twin = next((other for other in groups[one.exposure] if other.detector == one.detector), None)
+        if twin is not None:
+            report.failed.append((one.path, f"exposure {one.exposure}, detector {one.detector} is {twin.path} already"))
+            continue
+        groups[one.exposure].append(one)
+    return groups
+
+
+def _registerExposure(registry, definition, observations):
+    """Records of one exposure and the visit that is it alone, in one transaction."""
+    from lsst.daf.butler import Timespan
+    from lsst.sphgeom import ConvexPolygon, UnitVector3d
+
+    first, name = observations[0], definition.name
+    day, daySpan = _observingDay(first.begin)
+    span = Timespan(first.begin, first.end)
+    common = {
+        "instrument": name,
+        "id": first.exposure,
+        "physical_filter": first.filter,
+        "day_obs": day,
+        "timespan": span,
+        "exposure_time": first.exposureTime,
+        "target_name": first.target or None,
+    }
+
+    def region(vectors):
+        return ConvexPolygon([UnitVector3d(*(float(v) for v in vector)) for vector in vectors])
+
+    def insert(element, record):
+        registry.syncDimensionData(element, {k: v for k, v in record.items() if v is not None})
+
+    with registry.transaction():
+        for one in observations:
+            definition.registerDetector(registry, one.detector, definition.detectors.get(one.detector))
+        definition.registerFilter(registry, first.filter)
+        insert("day_obs", {"instrument": name, "id": day, "timespan": daySpan})
+        insert("group", {"instrument": name, "name": first.group})
+        if not registered(registry, "exposure", name, first.exposure):
+            ra, dec = first.pointing
+            insert(
+                "exposure",
+                {**common, "obs_id": first.obsId, "group": first.group, "observation_type": first.type}
+                | {"tracking_ra": ra, "tracking_dec": dec},
+            )
+        covered = [one for one in observations if one.corners is not None]
+        if not covered:
+            return
+        if not registered(registry, "visit", name, first.exposure):
+            whole = np.concatenate([one.corners for one in covered])
+            insert("visit", {**common, "name": first.obsId, "region": region(whole)})
+            insert("visit_definition", {"instrument": name, "exposure": first.exposure, "visit": first.exposure})
+            insert("visit_system_membership", {"instrument": name, "visit_system": 0, "visit": first.exposure})
+        for one in covered:
+            record = {"instrument": name, "visit": one.exposure, "detector": one.detector}
+            insert("visit_detector_region", {**record, "region": region(one.corners)})
+
+
+def _observingDay(time):
+    """(YYYYMMDD, its timespan): days change at noon UTC, so that a night has one."""
+    from astropy.time import Time, TimeDelta
+    from lsst.daf.butler import Timespan
+
+    half = TimeDelta(0.5, format="jd")
+    text = (time.utc - half).strftime("%Y-%m-%d")
+    begin = Time(f"{text}T12:00:00", scale="utc").tai
+    return int(text.replace("-", "")), Timespan(begin, begin + TimeDelta(1.0, format="jd"))
+
+
+def registerSkyMap(butler, name, skyMap, *, run="skymaps"):
+    """Insert the records of a sky map, its tracts and patches, and put the map itself as dataset ``skyMap``.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        Writeable.
+    name : `str`
+    skyMap : `stillsky.wcs.SkyMap`
+    run : `str`
+        Collection of the dataset.
+
+    Raises
+    ------
+    DomainError
+        A map of that name that is another one is there.
+    """
+    from lsst.daf.butler import DatasetType
+    from lsst.daf.butler.registry import ConflictingDefinitionError
+
+    tracts = list(skyMap)
+    shapes = [tract.numPatches for tract in tracts]
+    record = {
+        "name": name,
+        "hash": skyMap.sha1,
+        "tract_max": max(tract.id for tract in tracts) + 1,
+        "patch_nx_max": max(shape[0] for shape in shapes),
+        "patch_ny_max": max(shape[1] for shape in shapes),
+    }
+    registry = butler.registry
+    try:
+        with registry.transaction():
+            registry.syncDimensionData("skymap", record)
+            for tract in tracts:
+                where = {"skymap": name, "tract": tract.id}
+                registry.syncDimensionData("tract", {"skymap": name, "id": tract.id, "region": tract.outerRegion})
+                for patch in tract:
+                    row = where | {"id": patch.sequentialIndex, "cell_x": patch.index[0], "cell_y": patch.index[1]}
+                    registry.syncDimensionData("patch", row | {"region": patch.outerRegion})
+    except ConflictingDefinitionError as error:
+        raise DomainError(f"sky map {name}: another one of that name is registered ({error})") from None
+    kind = DatasetType("skyMap", ("skymap",), "StillskySkyMap", universe=butler.dimensions)
+    registry.registerDatasetType(kind)
+    butler.collections.register(run)
+    if butler.find_dataset(kind, skymap=name, collections=run) is None:
+        butler.put(skyMap, kind, run=run, skymap=name)
+
+
+def registerSubfilters(butler, band, number):
+    """Insert subfilters 0 to ``number`` - 1 of a band, which the quantum graph of a DCR coadd needs."""
+    with butler.registry.transaction():
+        for subfilter in range(number):
+            butler.registry.syncDimensionData("subfilter", {"band": band, "id": subfilter})
+
+
+@dataclass
+class CheckReport:
+    """What `checkRepository` found.
+
+    Attributes
+    ----------
+    datasets : `int`
+        Datasets of the registry that were looked at.
+    problems : `list` [`str`]
+        One sentence each; empty for a repository that is whole.
+    """
+
+    datasets: int = 0
+    problems: list = field(default_factory=list)
+
+
+def checkRepository(butler, *, read=False):
+    """Prove that a repository is whole: every dataset has its file, of the size that is recorded, and no file is left over.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+    read : `bool`
+        Also read every dataset with its formatter.
+
+    Returns
+    -------
+    report : `CheckReport`
+    """
+    from lsst.daf.butler import MissingDatasetTypeError
+
+    report, known = CheckReport(), set()
+    current = _definitions()
+    for name, problem in _storageProblems(butler, current):
+        report.problems.append(f"storage class {name}: {problem}")
+    runs = butler.collections.query("*", collection_types={_runType()})
+    for kind in butler.registry.queryDatasetTypes("*"):
+        try:
+            refs = set(butler.registry.queryDatasets(kind, collections=runs)) if runs else set()
+        except MissingDatasetTypeError:
+            continue
+        for ref in sorted(refs, key=lambda one: (one.run, str(one.dataId))):
+            report.datasets += 1
+            _checkDataset(butler, ref, read, known, report.problems)
+    report.problems += _leftOver(butler, known)
+    return report
+
+
+def _checkDataset(butler, ref, read, known, problems):
+    what = f"{ref.datasetType.name} {dict(ref.dataId.required)} in {ref.run}"
+    try:
+        located = butler.getURIs(ref)
+    except FileNotFoundError:
+        return  # never written, or removed from the datastore and kept in the registry: legal
+    for uri in [located.primaryURI, *located.componentURIs.values()]:
+        if uri is None:
+            continue
+        if uri.isLocal:
+            known.add(os.path.realpath(uri.ospath))
+        if not uri.exists():
+            problems.append(f"{what}: its file is missing: {uri}")
+            return
+        recorded = _recordedSize(butler, ref)
+        if recorded >= 0 and uri.size() != recorded:
+            problems.append(f"{what}: {uri} has {uri.size()} bytes, wanted {recorded}")
+            return
+    if read:
+        try:
+            butler.get(ref)
+        except Exception as error:
+            problems.append(f"{what}: cannot be read: {type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def _recordedSize(butler, ref):
+    """Size in bytes that the datastore noted when the file came; -1 when it did not note it."""
+    records = butler._datastore.export_records([ref])
+    sizes = [
+        info.file_size
+        for data in records.values()
+        for byTable in data.records.values()
+        for infos in byTable.values()
+        for info in infos
+    ]
+    return sizes[0] if len(sizes) == 1 else -1
+
+
+def _leftOver(butler, known):
+    """Files below the datastore's folder that no dataset owns: what a killed worker left."""
+    problems = []
+    for root in butler._datastore.roots.values():
+        if root is None or not root.isLocal:
+            continue
+        top = os.path.realpath(root.ospath)
+        for folder, _, files in os.walk(top):
+            paths = (os.path.realpath(os.path.join(folder, name)) for name in files)
+            own = folder == top
+            problems += [
+                f"no dataset owns {path}"
+                for path in paths
+                if path not in known and not (own and os.path.basename(path).startswith(_OWN_FILES))
+            ]
+    return sorted(problems)
+
+
+_OWN_FILES = ("butler.yaml", "gen3.sqlite3")  # the registry's with its journal
+
+
+def _runType():
+    from lsst.daf.butler import CollectionType
+
+    return CollectionType.RUN
+
+
+def _definitions():
+    from lsst.daf.butler import Config
+
+    return Config(STORAGE)
+
+
+def _storageProblems(butler, current):
+    """Storage classes whose definition in the repository is older than, or otherwise not, the installed one's."""
+    from lsst.daf.butler import Config
+
+    path = butler._config.configFile if hasattr(butler._config, "configFile") else None
+    if path is None:
+        return
+    stored = Config(path)
+    for name in current["storageClasses"]:
+        key = ("storageClasses", name)
+        if key not in stored:
+            yield name, "the repository has no definition of it; it was made by an older stillsky"
+        elif stored[key] != current[key]:
+            yield name, "the repository's definition differs from this stillsky's"
+
+
+def definitionOf(butler, name):
+    """`InstrumentDefinition` of an instrument that is registered; DomainError when it is not."""
+    if not list(butler.registry.queryDimensionRecords("instrument", where=f"instrument='{name}'")):
+        raise DomainError(f"instrument {name}: not registered; give its definition as YAML")
+    detectors = butler.registry.queryDimensionRecords("detector", instrument=name)
+    filters = butler.registry.queryDimensionRecords("physical_filter", instrument=name)
+    return InstrumentDefinition(
+        name, {one.id: one.full_name for one in detectors}, {one.name: one.band for one in filters}
+    )
