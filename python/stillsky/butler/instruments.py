@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from lsst.pipe.base import Instrument
 
-from ..errors import DomainError, FitsLayoutError
+from ..errors import DomainError, FitsLayoutError, StillskyError
 
-__all__ = ["FitsInstrument", "InstrumentDefinition", "Observation", "observationOf"]
+__all__ = ["FitsInstrument", "InstrumentDefinition", "Observation", "nameOfInstrument", "observationOf"]
 
 _MAX_EXPOSURE = 2**40 - 1
 _KEYS = {"name", "detectors", "filters", "headers"}
@@ -162,6 +162,26 @@ class InstrumentDefinition:
             return
         record = {"instrument": self.name, "name": name, "band": band or bandOf(name)}
         registry.syncDimensionData("physical_filter", record, update=update)
+
+
+def nameOfInstrument(paths):
+    """Name of the instrument that the first readable header says (INSTRUME), with what no name may hold left out.
+
+    Raises
+    ------
+    DomainError
+        No file names one.
+    """
+    for path in paths:
+        try:
+            header, info, _, _ = _headers(path)
+        except (StillskyError, OSError):
+            continue
+        said = str((info.instrumentLabel if info is not None else "") or header.get("INSTRUME") or "")
+        name = re.sub(r"\W+", "_", said.strip()).strip("_")
+        if name:
+            return name if name.isidentifier() else f"Cam_{name}"
+    raise DomainError("instrument: no readable file names it (INSTRUME); give its name or a YAML definition")
 
 
 def registered(registry, element, instrument, value):

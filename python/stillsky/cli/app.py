@@ -17,6 +17,7 @@ _VERBS = {
     "forced": ("forced", "forced", "Measure fluxes at given positions on differences: light curves."),
     "ptc": ("ptc", "ptc", "Measure gain, noise and covariances of a sensor from pairs of flats."),
     "map": ("map", "map_", "Do something to each cell of an image and put the results together."),
+    "repo": ("repo", "repo", "Make, fill and check a Butler repository."),
     "report": ("report", "report", "Make the HTML report of a run from its files; of many runs an index."),
     "cutouts": ("cutouts", "cutouts", "Cut science, template and difference around sources into one file."),
     "info": ("info", "info", "Say what is understood of a file: planes, masks, WCS, guesses."),

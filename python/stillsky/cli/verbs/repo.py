@@ -1,0 +1,165 @@
+"""``stillsky repo``: Butler repositories: made, filled, checked."""
+
+import click
+
+from ..options import VerbCommand, runOptions
+from ..run import runVerb
+
+__all__ = ["repo"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def repo():
+    """Make, fill and check a Butler repository, where pipetask and bps run the tasks of stillsky."""
+
+
+@repo.command(cls=VerbCommand)
+@click.argument("path", metavar="REPO")
+@click.option(
+    "--instrument", metavar="FILE", help="YAML with name, detectors, filters, headers of a camera to register."
+)
+@click.option("--db", metavar="URL", help="postgresql://user@host:port/name [default: SQLite in the folder].")
+@click.option("--namespace", metavar="NAME", help="Schema of the tables within the PostgreSQL database.")
+@runOptions()
+def create(**options):
+    """Make an empty repository in the folder REPO.
+
+    The definition of an instrument is, for instance: {name: MyCam, detectors: {0: left, 1: right}, filters: {"r.01": r}}; cards
+    that are not the common ones go to headers: {exposure: FRAMENO, detector: CHIP, filter: GLASS}. Without one, the first
+    ingest registers the instrument that the headers name.
+    """
+    return runVerb("repo create", options, _create)
+
+
+def _create(run):
+    from stillsky.butler.instruments import InstrumentDefinition
+    from stillsky.butler.repository import createRepository, openRepository
+
+    options = run.options
+    definition = InstrumentDefinition.fromYaml(options["instrument"]) if options["instrument"] else None
+    with run.timed("create"):
+        try:
+            createRepository(options["path"], db=options["db"], namespace=options["namespace"])
+        except FileExistsError as error:
+            raise _exists(error) from error
+        if definition is not None:
+            definition.register(openRepository(options["path"], writeable=True).registry)
+    run.summary["products"] = [options["path"]]
+    named = "" if definition is None else f"; instrument {definition.name}"
+    run.say(f"result: repository {options['path']}{named}; {run.seconds:.1f} s")
+    return 0
+
+
+def _exists(error):
+    from ..exits import OutputError
+
+    return OutputError(
+        "a repository needs a folder of its own", found=f"{error.filename} has files", remedy="another folder"
+    )
+
+
+@repo.command(cls=VerbCommand)
+@click.argument("path", metavar="REPO")
+@click.argument("images", metavar="IMG...", nargs=-1, required=True)
+@click.option(
+    "--instrument", metavar="NAME|FILE", help="Name of one that is registered, or YAML [default: from INSTRUME]."
+)
+@click.option("--type", "datasetType", default="calexp", show_default=True, metavar="NAME", help="Dataset type.")
+@click.option("--exposures", is_flag=True, help="Identify by exposure, without a visit: flats, darks, raw images.")
+@click.option("--run", "collection", metavar="NAME", help="Collection [default: INSTRUMENT/TYPE].")
+@click.option(
+    "--transfer",
+    type=click.Choice(["direct", "copy", "move", "symlink", "hardlink", "link"]),
+    default="direct",
+    show_default=True,
+    help="direct leaves the files where they are.",
+)
+@runOptions()
+def ingest(**options):
+    """Bring FITS exposures (files, or @LIST with one name per line) into REPO, with the records of their exposures and visits.
+
+    Repeating it adds what is missing. Files that cannot be read are named, and the exit code is 3; the others are in.
+    """
+    return runVerb("repo ingest", options, _ingest)
+
+
+def _ingest(run):
+    from stillsky.butler.repository import ingestExposures, openRepository
+
+    options = run.options
+    paths = _listed(options["images"])
+    butler = openRepository(options["path"], writeable=True)
+    definition = _definition(options["instrument"], butler, paths)
+    with run.timed("ingest"):
+        report = ingestExposures(
+            butler,
+            paths,
+            definition,
+            run=options["collection"],
+            datasetType=options["datasetType"],
+            dimension="exposure" if options["exposures"] else "visit",
+            transfer=options["transfer"],
+        )
+    for path, reason in report.failed:
+        run.warn("W-INGEST", f"{path}: {reason.removeprefix(path + ': ')}")
+    run.summary["metadata"] = {
+        "instrument": definition.name,
+        "ingested": len(report.ingested),
+        "skipped": report.skipped,
+        "failed": [{"path": path, "reason": reason} for path, reason in report.failed],
+    }
+    counts = f"{len(report.ingested)} ingested, {len(report.skipped)} there already, {len(report.failed)} failed"
+    run.say(f"result: {definition.name}: {counts}; {run.seconds:.1f} s")
+    return 3 if report.failed else 0
+
+
+def _listed(names):
+    """Files of names, folders, patterns and lists; a name that nothing has stays, to fail alone."""
+    from stillsky.ptc.flat_files import findFlats
+
+    paths = []
+    for name in names:
+        try:
+            paths += [path for path, _ in findFlats([name])]
+        except FileNotFoundError:
+            if name.startswith("@"):
+                raise
+            paths.append(name)
+    return paths
+
+
+def _definition(given, butler, paths):
+    import os
+
+    from stillsky.butler.instruments import InstrumentDefinition, nameOfInstrument
+    from stillsky.butler.repository import definitionOf
+
+    if given and (os.path.exists(given) or given.endswith((".yaml", ".yml"))):
+        return InstrumentDefinition.fromYaml(given)
+    if given:
+        return definitionOf(butler, given)
+    return InstrumentDefinition(nameOfInstrument(paths))
+
+
+@repo.command(cls=VerbCommand)
+@click.argument("path", metavar="REPO")
+@click.option("--read", is_flag=True, help="Also read every dataset.")
+@runOptions()
+def check(**options):
+    """Prove that REPO is whole: every dataset has its file, of the recorded size; no file is left over.
+
+    Problems are named one by one, and the exit code is 3.
+    """
+    return runVerb("repo check", options, _check)
+
+
+def _check(run):
+    from stillsky.butler.repository import checkRepository, openRepository
+
+    with run.timed("check"):
+        report = checkRepository(openRepository(run.options["path"]), read=run.options["read"])
+    for problem in report.problems:
+        run.warn("W-REPO", problem)
+    run.summary["metadata"] = {"datasets": report.datasets, "problems": report.problems}
+    run.say(f"result: {report.datasets} datasets, {len(report.problems)} problems; {run.seconds:.1f} s")
+    return 3 if report.problems else 0

@@ -1,0 +1,76 @@
+"""Verb repo: a repository from the shell."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("lsst.daf.butler")
+
+from click.testing import CliRunner
+
+from stillsky.cli.app import main
+
+
+@pytest.fixture
+def run(capsys):
+    """Function (arguments) -> (exit code, summary, stderr)."""
+
+    def call(*arguments):
+        code = main(["repo", *map(str, arguments), "--json"])
+        said = capsys.readouterr()
+        return code or 0, json.loads(said.out), said.err
+
+    return call
+
+
+@pytest.fixture
+def frames(tmp_path, rng):
+    """Two plain FITS images of one night."""
+    from astropy.io import fits
+
+    paths = []
+    for number in (1, 2):
+        cards = {"DATE-OBS": f"2026-01-02T03:0{number}:00", "EXPTIME": 30.0, "EXPNUM": number, "INSTRUME": "Night Cam"}
+        paths.append(tmp_path / f"n{number}.fits")
+        fits.writeto(paths[-1], rng.normal(100, 5, (40, 50)).astype(np.float32), fits.Header(cards | {"FILTER": "r"}))
+    return paths
+
+
+def test_create_ingest_and_check(run, frames, tmp_path):
+    where = tmp_path / "night"
+    assert run("create", where)[0] == 0
+    listed = tmp_path / "list.txt"
+    listed.write_text("# tonight\n" + "\n".join(map(str, frames)) + "\n")
+    code, summary, _ = run("ingest", where, f"@{listed}", "--exposures", "--type", "raw")
+    assert code == 0 and summary["metadata"]["ingested"] == 2 and summary["metadata"]["instrument"] == "Night_Cam"
+    code, summary, err = run("ingest", where, *frames, tmp_path / "absent.fits", "--exposures", "--type", "raw")
+    assert code == 3 and len(summary["metadata"]["skipped"]) == 2 and "absent.fits" in err
+    code, summary, _ = run("check", where, "--read")
+    assert code == 0 and summary["metadata"] == {"datasets": 2, "problems": []}
+    frames[0].unlink()
+    code, summary, err = run("check", where)
+    assert code == 3 and "n1.fits" in err and len(summary["metadata"]["problems"]) == 1
+
+
+def test_an_existing_folder_and_a_missing_repository_are_refused(run, tmp_path):
+    (tmp_path / "mine").write_text("a file")
+    code, summary, _ = run("create", tmp_path / "mine")
+    assert code == 7 and summary["error"]["code"] == 7
+    code, _, err = run("check", tmp_path / "nowhere")
+    assert code == 3 and "no repository" in err
+
+
+def test_an_instrument_is_registered_from_its_definition(run, tmp_path):
+    (tmp_path / "cam.yaml").write_text('name: MyCam\ndetectors: {0: left}\nfilters: {"r.01": r}\n')
+    assert run("create", tmp_path / "r", "--instrument", tmp_path / "cam.yaml")[0] == 0
+    (tmp_path / "bad.yaml").write_text("name: 3\n")
+    code, _, err = run("create", tmp_path / "r2", "--instrument", tmp_path / "bad.yaml")
+    assert code == 2 and "bad.yaml" in err and not (tmp_path / "r2").exists()
+
+
+def test_the_help_names_the_three_steps():
+    from stillsky.cli.app import cli
+
+    said = CliRunner().invoke(cli, ["repo", "--help"]).output
+    assert all(word in said for word in ("create", "ingest", "check"))
