@@ -1,0 +1,41 @@
+"""Coadds: combining many images of one piece of sky."""
+
+import importlib
+
+# Loaded on first use: tasks import lsst.pipe.base, tables astropy.
+_LAZY = {
+    # assembly
+    "AssembleCoaddAlgorithmConfig": ".config",
+    "AssembleCoaddFields": ".config",
+    "CoaddResult": ".algorithm",
+    "DeferredWarp": ".warps",
+    "InMemoryWarp": ".warps",
+    "PreparedInputs": ".inputs",
+    "PreparedWarp": ".inputs",
+    "SkippedWarp": ".inputs",
+    "WarpHandle": ".warps",
+    "applyAltMaskPlanes": ".pixel_changes",
+    "asWarp": ".warps",
+    "assembleCoadd": ".algorithm",
+    "assembleMetadata": ".metadata",
+    "coaddSchema": ".planes",
+    "makeStatisticsControl": ".algorithm",
+    "noiseCorrelation": ".noise_correlation",
+    "prepareInputs": ".inputs",
+    "processResults": ".processing",
+    "rejectedMaskMapping": ".planes",
+    "setInexactPsf": ".planes",
+    "subBBoxIter": ".bands",
+}
+
+__all__ = sorted(_LAZY)
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})
