@@ -5,7 +5,8 @@ import pytest
 from astropy.io import fits
 
 from stillsky.errors import FitsLayoutError
-from stillsky.ptc.flat_files import FlatFile, findFlats, medianLevel, pairFlats, scanFlat
+from stillsky.fits.file_lists import findFiles
+from stillsky.ptc.flat_files import FlatFile, medianLevel, pairFlats, scanFlat
 
 
 def write(path, level=1000.0, shape=(20, 30), **cards):
@@ -30,15 +31,15 @@ def test_findFlats_foldersPatternsListsAndFiles(tmp_path):
     (tmp_path / "deeper.fits").mkdir()
     (tmp_path / "list.txt").write_text("f9.fits  # the first\n\nf10.fits\n")
     inFolder = [(str(tmp_path / n), False) for n in ("f9.fits", "f10.fits", "g.fit.gz")]
-    assert findFlats([str(tmp_path)]) == inFolder
-    assert findFlats([str(tmp_path / "f*.fits")]) == [(p, True) for p, _ in inFolder[:2]]
-    assert findFlats([f"@{tmp_path / 'list.txt'}"]) == [(p, True) for p, _ in inFolder[:2]]
+    assert findFiles([str(tmp_path)]) == inFolder
+    assert findFiles([str(tmp_path / "f*.fits")]) == [(p, True) for p, _ in inFolder[:2]]
+    assert findFiles([f"@{tmp_path / 'list.txt'}"]) == [(p, True) for p, _ in inFolder[:2]]
     first = str(tmp_path / "f9.fits")
-    assert findFlats([first, first, f"{first}[1]"]) == [(first, True), (f"{first}[1]", True)]
+    assert findFiles([first, first, f"{first}[1]"]) == [(first, True), (f"{first}[1]", True)]
     with pytest.raises(FileNotFoundError):
-        findFlats([str(tmp_path / "none.fits")])
+        findFiles([str(tmp_path / "none.fits")])
     with pytest.raises(FileNotFoundError):
-        findFlats([str(tmp_path / "none*.fits")])
+        findFiles([str(tmp_path / "none*.fits")])
 
 
 def test_scanFlat_readsWhatTheHeaderSays(tmp_path):

@@ -19,9 +19,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..errors import DomainError, InvalidPsfError, MismatchError, NoDataError, StillskyError
-from ..image import Exposure, Image, MaskedImage
+from ..image import Exposure
 from ..kernel import ConvolutionControl, convolve, subtractModel
-from ..psf import GaussianPsf
 from ..psfmatch import makeAlardLuptonBasisList
 from ..psfmatch.algorithm import fitMatchingKernel, stampHalfSize
 from ..psfmatch.basis import chooseAlardLuptonBasis, makeKernelBasisList
@@ -29,6 +28,7 @@ from ..stats import robustSigma
 from ..wcs import pairTransform
 from .decorrelation import decorrelate
 from .direction import fitKernelToPsfs, forecastDirection
+from .empirical_psf import empiricalPsf
 from .inputs import (
     alignTemplate,
     asExposure,
@@ -46,20 +46,17 @@ from .inputs import (
     withOwnSchema,
 )
 from .method_comparison import compareMethods
-from .psf_model import estimatePsf
 from .registration import fitObjects, shiftOrSimilarity
 from .resampling_noise import ResamplingNoise
 from .result import MatchResult, SubtractResult, candidateTable
 from .similarity import requireSimilarity
 from .sky_level import skyResidual, takeOff
 from .stars import (
-    SIGMA_TO_FWHM,
     classifyStars,
     findObjects,
     fluxRatio,
     fractionMatched,
     selectKernelStars,
-    workingVariance,
 )
 from .subtracted_background import ADDED_CARD
 from .task_figures import taskFigures
@@ -453,33 +450,12 @@ class _Job:
         if exposure.psf is not None:
             psf, source = exposure.psf, "from the file"
         else:
-            psf, source = self._empiricalPsf(exposure, objects)
+            psf, source = empiricalPsf(exposure, objects, self.config.psf)
         objects.flat = None  # not needed any more: a plane of memory
         fwhm = psf.fwhm(exposure.bbox.center)
         self.metadata[f"{name}PsfSize"] = float(fwhm)
         self.decide(f"{name} PSF: FWHM {fwhm:.2f} px ({source})")
         return psf
-
-    def _empiricalPsf(self, exposure, objects):
-        """PSF from the stars, or a Gaussian of their width when they are too faint for more."""
-        chosen = np.flatnonzero(objects.isStar)[: self.config.psf.maxStars]
-        x0, y0 = exposure.xy0
-        if np.sqrt(np.sum(objects.signalToNoise[chosen] ** 2)) >= self.config.psf.minSignalToNoise:
-            variance = workingVariance(exposure.variance.array, objects.skySigma, exposure.image.array)
-            model = estimatePsf(
-                MaskedImage(Image(objects.flat, exposure.xy0), exposure.mask, Image(variance, exposure.xy0)),
-                exposure.mask.bitmask(["NO_DATA", "BAD", "SAT", "CR"], ignoreMissing=True),
-                objects.x[chosen] - x0,
-                objects.y[chosen] - y0,
-                objects.fwhm,
-                self.config.psf,
-                (objects.x - x0, objects.y - y0),
-            )
-            return model.psf, f"{np.count_nonzero(model.used)} stars, order {model.order}"
-        size = 2 * int(np.ceil(self.config.psf.wingsFwhm * objects.fwhm)) + 1
-        return GaussianPsf(
-            size, size, objects.fwhm / SIGMA_TO_FWHM
-        ), "Gaussian of the objects' median width: stars too faint for more"
 
     # --------------------------------------------------------------- direction
 

@@ -1,6 +1,5 @@
 """Flat fields on disk: finding the files, reading what their headers say, and pairing them."""
 
-import glob
 import logging
 import math
 import os
@@ -14,10 +13,9 @@ from ..fits.files import openFits, splitExtension
 from ..fits.layout import pixelShape, readPixels
 from ..fits.noise import headerNumber
 
-__all__ = ["FlatFile", "FlatPairing", "findFlats", "medianLevel", "pairFlats", "scanFlat"]
+__all__ = ["FlatFile", "FlatPairing", "medianLevel", "pairFlats", "scanFlat"]
 
 _log = logging.getLogger(__name__)
-_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")
 _TIME_KEYS = ("EXPTIME", "EXPOSURE", "EXP_TIME", "ITIME", "EXPOSED")
 _TYPE_KEYS = ("IMAGETYP", "OBSTYPE", "IMGTYPE", "FRAME", "DATATYPE")
 _NAME_PAIR = re.compile(r"^(?P<stem>.*flat)[_-]?(?P<number>[12])(?=[_.\-]|$)", re.IGNORECASE)
@@ -86,54 +84,6 @@ class FlatPairing:
     pairs: list
     alone: list
     levels: dict = field(default_factory=dict)
-
-
-def _natural(name):
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-
-
-def findFlats(names):
-    """File names from files, folders, patterns and ``@list`` files.
-
-    Parameters
-    ----------
-    names : sequence of `str`
-        A folder stands for the FITS files in it, in natural order; ``@FILE`` for the lines of a text file, relative to
-        it; a name with ``*`` or ``?`` that no file has is expanded; ``FILE[EXT]`` picks an extension.
-
-    Returns
-    -------
-    found : `list` [(`str`, `bool`)]
-        Name, and whether it was named itself (and not found in a folder), each file once.
-
-    Raises
-    ------
-    FileNotFoundError
-        Nothing of that name exists.
-    """
-    found = {}
-    for name in names:
-        for path, named in _expand(os.fspath(name)):
-            found.setdefault(os.path.normpath(path), named)
-    return list(found.items())
-
-
-def _expand(name):
-    if name.startswith("@") and not os.path.exists(name):
-        with open(name[1:], encoding="utf-8") as stream:
-            lines = [line.split("#", 1)[0].strip() for line in stream]
-        folder = os.path.dirname(name[1:])
-        return [item for line in lines if line for item in _expand(os.path.join(folder, line))]
-    if os.path.isdir(name):
-        inside = sorted((e.name for e in os.scandir(name) if e.is_file()), key=_natural)
-        return [(os.path.join(name, f), False) for f in inside if f.lower().endswith(_SUFFIXES) and f[0] != "."]
-    if os.path.exists(splitExtension(name)[0]):
-        return [(name, True)]
-    if glob.has_magic(name):
-        matches = sorted(glob.glob(name), key=_natural)
-        if matches:
-            return [(match, True) for match in matches]
-    raise FileNotFoundError(2, "no such file or folder", name)
 
 
 def scanFlat(path, *, ext=None, key=None):

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import MismatchError, NoDataError, NumericalError, StillskyError
-from .flat_files import findFlats, pairFlats, scanFlat
+from ..fits.file_lists import findFiles
+from .flat_files import pairFlats, scanFlat
 from .padding import PixelPadding
 from .pair_notes import PairNotes, gainsOfBoxes, listed
 from .summary import summarize
@@ -171,7 +172,7 @@ class PhotonTransferJob:
     def _collect(self):
         """Sort the files into flats and others; names of bias frames that came with a folder."""
         biases, odd = [], []
-        for name, named in findFlats(self._names):
+        for name, named in findFiles(self._names):
             try:
                 flat = scanFlat(name, ext=self.ext, key=self.config.pairKey)
             except (OSError, StillskyError) as error:

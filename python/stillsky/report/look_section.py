@@ -8,14 +8,15 @@ from .previews import chiPng, greyPng, localScale, overlayPng
 from .source_section import significanceOf, sourcePositions
 from .subtract_numbers import candidateRows, flagColumn
 
-__all__ = ["Previews", "lookSection"]
+__all__ = ["Previews", "lookSection", "maskOverlays", "orientationWords"]
 
 _PREVIEW = 1024  # pixels
 _POSITIVE, _NEGATIVE = "#e66100", "#1a85ff"  # seen on black, white and grey, and told apart by everybody
 _OVERLAYS = {
     "SAT": (230, 75, 53), "BAD": (240, 180, 40), "CR": (0, 190, 120), "NO_DATA": (70, 120, 255), "EDGE": (120, 200, 230),
     "INTRP": (220, 110, 220), "SUSPECT": (255, 140, 0), "DETECTED": (150, 220, 60), "DETECTED_NEGATIVE": (40, 200, 200),
-    "SAT_TEMPLATE": (190, 60, 130), "STREAK": (255, 255, 120), "DIFFDET": (200, 200, 200),
+    "SAT_TEMPLATE": (190, 60, 130), "STREAK": (255, 255, 120), "DIFFDET": (200, 200, 200), "REJECTED": (200, 120, 60),
+    "CLIPPED": (120, 80, 250), "SENSOR_EDGE": (90, 160, 160), "INEXACT_PSF": (250, 190, 200), "BRIGHT_OBJECT": (255, 90, 160),
 }  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def lookSection(section, result, shown, cell):
         (template, f"{shown.words[1]}, on the same stretch{means}"),
         (chi, f"difference over its noise, -5 (blue) to 5 (red); grey: masked{means}"),
     ]
-    overlays = _overlays(difference, factor)
+    overlays = maskOverlays(difference, factor)
     marks = shown.marks(0.011)
     candidates = getattr(result, "candidates", None)
     if marks is not None:
@@ -106,11 +107,11 @@ def lookSection(section, result, shown, cell):
     section.look(pictures, overlays)
     hints = ["Click or space: next picture. Enlarge with the buttons or ctrl and wheel, move by dragging."]
     if difference.wcs is not None:
-        hints.append(_orientation(difference))
+        hints.append(orientationWords(difference))
     section.paragraph(" ".join(hints))
 
 
-def _overlays(exposure, factor):
+def maskOverlays(exposure, factor):
     """A transparent picture for each mask plane that is set anywhere and of interest."""
     array = exposure.mask.array
     height, width = (n // factor for n in array.shape)
@@ -125,7 +126,7 @@ def _overlays(exposure, factor):
     return found
 
 
-def _orientation(exposure):
+def orientationWords(exposure):
     """Where north and east are, and the scale, in words."""
     x, y = exposure.bbox.center
     step = 1e-5

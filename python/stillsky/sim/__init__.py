@@ -1,5 +1,6 @@
 """Simulators whose truth is known, for demonstrations and tests."""
 
+from .dcr_visits import DcrField, DcrVisit, simulateDcrVisits, writeDcrVisits
 from .defects import badPixelMask, cosmicRays, saturate
 from .flat_files import ampsOfFrame, flatFileNames, rawHdus, writeFlatFiles
 from .flat_ramp import FlatRamp, defaultAmplifiers, simulateFlatRamp
@@ -12,6 +13,8 @@ from .render import addGalaxies, addStars
 
 __all__ = [
     "AmplifierTruth",
+    "DcrField",
+    "DcrVisit",
     "FlatRamp",
     "GaussianField",
     "MoffatField",
@@ -29,8 +32,10 @@ __all__ = [
     "flatLevels",
     "rawHdus",
     "saturate",
+    "simulateDcrVisits",
     "simulateFlatPair",
     "simulateFlatRamp",
     "simulatePair",
+    "writeDcrVisits",
     "writeFlatFiles",
 ]

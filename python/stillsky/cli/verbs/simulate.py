@@ -191,6 +191,73 @@ def _amplifiers(options):
     return made
 
 
+@simulate.command(cls=VerbCommand)
+@click.option("-o", "--output", metavar="PREFIX", default="", help="Prefix, e.g. a folder/ [default: current folder].")
+@click.option("--size", type=click.IntRange(min=64), default=256, show_default=True, help="Side in pixels.")
+@click.option(
+    "--visits", type=click.IntRange(min=1), default=8, show_default=True, help="Visits, at hour angles -4 to 4."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed.")
+@click.option(
+    "--band-limits", "bandLimits", default="402.8,549.8nm", show_default=True, metavar="LOW,HIGHnm", help="Of the band."
+)
+@click.option(
+    "--fwhm",
+    type=click.FloatRange(min=1.5),
+    default=4.0,
+    show_default=True,
+    help="FWHM of the PSF, pixels of 0.2 arcsec.",
+)
+@click.option(
+    "--seeing-scatter", "seeingScatter", type=click.FloatRange(0, 0.5), default=0.0, help="Relative rms of the FWHM."
+)
+@click.option("--stars", type=click.IntRange(min=0), help="Number of stars [default: by area].")
+@click.option(
+    "--science-at", "scienceAt", type=float, default=3.3, show_default=True, metavar="HOURS",
+    help="Hour angle of the science visit.",
+)  # fmt: skip
+@click.option("--no-science", "noScience", is_flag=True, help="No science visit.")
+@click.option("--transients", type=click.IntRange(min=0), default=8, show_default=True, help="In the science visit.")
+@click.option("--plain", is_flag=True, help="Bare images with a camera's header: no mask, variance, PSF or VisitInfo.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@runOptions()
+def dcr(**options):
+    """Write visits of one field at several airmasses, whose stars the air disperses towards the zenith.
+
+    Files are PREFIXvisit00.fits, ..., PREFIXsci.fits (a further visit, with transients), and PREFIXtruth.ecsv.
+    """  # fmt: skip
+    return runVerb("simulate", options, _runDcr)
+
+
+def _runDcr(run):
+    import os
+
+    from ...sim import simulateDcrVisits, writeDcrVisits
+    from ..bands import parseBandLimits
+    from ..products import StagedProducts
+
+    options = run.options
+    folder, stem = os.path.split(options["output"])
+    n = options["visits"]
+    names = [f"visit{k:02d}.fits" for k in range(n)] + ["sci.fits"] * (not options["noScience"]) + ["truth.ecsv"]
+    names = [os.path.join(folder, stem + name) for name in names]
+    output = StagedProducts(os.path.join(folder, stem + "dcr"), (), options["overwrite"])
+    output.refuse(names)
+    field = simulateDcrVisits(
+        options["size"], n, options["seed"], bandLimits=parseBandLimits(options["bandLimits"]), fwhm=options["fwhm"],
+        seeingScatter=options["seeingScatter"], numStars=options["stars"], numTransients=options["transients"],
+        scienceHourAngle=None if options["noScience"] else options["scienceAt"],
+    )  # fmt: skip
+    with output, run.timed("write"):
+        writeDcrVisits(field, [output.beside(name) for name in names], plain=options["plain"])
+    airmass = [visit.visitInfo.boresightAirmass for visit in field.visits]
+    run.summary["products"] = names
+    run.summary["metadata"] = {**field.parameters, "airmasses": airmass, "nStars": len(field.stars["x"])}
+    shown = f"airmass {min(airmass):.2f} to {max(airmass):.2f}"
+    run.say(f"result: {n} visits, {shown}; {names[0]} ... {names[-1]}; {run.seconds:.1f} s")
+    return 0
+
+
 def writePair(simulated, names, psf=True, plain=False):
     """Write a simulated pair.
 

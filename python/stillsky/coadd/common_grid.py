@@ -1,0 +1,207 @@
+"""The pixel grid of a coadd of plain files, and putting an exposure on it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..diffim.inputs import wholePixels
+from ..errors import DomainError, InvalidPsfError, MismatchError
+from ..geom import AffineTransform, Box2I
+from ..image import Exposure
+from ..psf import WarpedPsf
+from ..warp import Warper, alignedWithin, computeDestBBox
+from ..wcs import SkyWcs, makeTanWcs, pairTransform
+
+__all__ = ["Grid", "commonGrid", "onSameGrid", "toGrid"]
+
+#: Pixels at the corners within which two grids are one: resampling would only add noise.
+ALIGNED_WITHIN = 0.02
+#: A common grid of more pixels than this many times those of all inputs holds mostly nothing.
+_LARGEST_SPREAD = 30.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Pixels of a coadd.
+
+    Attributes
+    ----------
+    bbox : `stillsky.geom.Box2I`
+        Parent box.
+    wcs : `stillsky.wcs.SkyWcs` or None
+        None when no input has one.
+    reason : `str`
+        Where it comes from, in words.
+    """
+
+    bbox: Box2I
+    wcs: SkyWcs | None
+    reason: str = ""
+
+
+def onSameGrid(grid, frame):
+    """Whether a frame (anything with ``bbox`` and ``wcs``) has the pixels of a grid as they are.
+
+    Without a WCS on either side equal shapes are taken as one grid.
+    """
+    if grid.wcs is None or frame.wcs is None:
+        return tuple(grid.bbox.dimensions) == tuple(frame.bbox.dimensions)
+    return grid.bbox == frame.bbox and alignedWithin(grid.wcs, frame.wcs, grid.bbox, ALIGNED_WITHIN)
+
+
+def commonGrid(frames, reference=None):
+    """The grid on which all frames are stacked.
+
+    Parameters
+    ----------
+    frames : sequence
+        With ``bbox`` (`stillsky.geom.Box2I`), ``wcs`` (`stillsky.wcs.SkyWcs` or None) and ``name``; in order.
+    reference : object, optional
+        Of the same kind: its grid is that of the coadd.
+
+    Returns
+    -------
+    grid : `Grid`
+        That of ``reference``; else that of the first frame when all are on it; else a tangent plane, north up and east
+        left, with the pixel scale of the first frame, that holds all frames.
+
+    Raises
+    ------
+    MismatchError
+        Frames without WCS differ in shape, only some have one, or they are nowhere near each other.
+    """
+    if reference is not None:
+        return Grid(reference.bbox, reference.wcs, f"grid of {reference.name}")
+    first = frames[0]
+    if all(onSameGrid(first, frame) for frame in frames[1:]):
+        known = next((f for f in frames if f.wcs is not None), first)
+        words = "all inputs are on one grid" if len(frames) > 1 else "the grid of the only input"
+        return Grid(first.bbox, known.wcs, words)
+    without = [f for f in frames if f.wcs is None]
+    if without:
+        shapes = ", ".join(f"{f.name} {f.bbox.width}x{f.bbox.height}" for f in (first, *without[:3]))
+        raise MismatchError(
+            f"{len(without)} of {len(frames)} inputs have no WCS and are not all of one shape",
+            found=shapes,
+            remedy="give all a WCS, or cut all to one grid",
+        )
+    return _tangentPlane(frames)
+
+
+def _tangentPlane(frames):
+    """North up, east left, the scale of the first frame; centred on the corners of all."""
+    corners = np.concatenate([_cornerVectors(frame) for frame in frames])
+    middle = corners.sum(axis=0)
+    length = np.linalg.norm(middle)
+    if not length > 0.5 * len(corners) or np.min(corners @ (middle / length)) < 0.1:
+        raise _tooFar("the inputs lie in different parts of the sky", frames)
+    ra, dec = np.arctan2(middle[1], middle[0]) % (2 * np.pi), np.arcsin(middle[2] / length)
+    box = frames[0].bbox
+    scale = np.degrees(frames[0].wcs.pixelScale(*box.center))
+    wcs = makeTanWcs((0.0, 0.0), (ra, dec), [[-scale, 0.0], [0.0, scale]])
+    bbox = None
+    for frame in frames:
+        part = computeDestBBox(frame.bbox, pairTransform(frame.wcs, wcs))
+        bbox = part if bbox is None else bbox.including(part)
+    if bbox.area > _LARGEST_SPREAD * sum(frame.bbox.area for frame in frames):
+        raise _tooFar(f"a grid for all inputs would have {bbox.width}x{bbox.height} pixels, mostly empty", frames)
+    # pixels are counted from 0: files of other programs know no origin
+    wcs = wcs.shifted((-bbox.minX, -bbox.minY))
+    words = f"common tangent plane, {bbox.width}x{bbox.height} px of {3600 * scale:.4g} arcsec, north up"
+    return Grid(Box2I((0, 0), (bbox.width, bbox.height)), wcs, words)
+
+
+def _cornerVectors(frame):
+    box = frame.bbox
+    x, y = np.array([box.minX, box.maxX, box.maxX, box.minX]), np.array([box.minY, box.minY, box.maxY, box.maxY])
+    ra, dec = frame.wcs.pixelToSky(x.astype(float), y.astype(float))
+    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+
+
+def _tooFar(message, frames):
+    places = []
+    for frame in frames[:1] + frames[-1:]:
+        ra, dec = np.degrees(frame.wcs.pixelToSky(*(float(v) for v in frame.bbox.center)))
+        places.append(f"{frame.name} at {ra:.4f} {dec:+.4f}")
+    return MismatchError(
+        message,
+        found=f"{len(frames)} inputs, " + ", ".join(places),
+        remedy="leave out what shows another field, or give the wanted grid by --reference IMG",
+    )
+
+
+def toGrid(exposure, grid, warper=None):
+    """An exposure on a grid, resampled only when it has to be.
+
+    Parameters
+    ----------
+    exposure : `stillsky.image.Exposure`
+        Not modified, apart from planes that are added to its mask's schema.
+    grid : `Grid`
+    warper : `stillsky.warp.Warper`, optional
+        Lanczos 3 by default.
+
+    Returns
+    -------
+    exposure : `stillsky.image.Exposure`
+        On the part of the grid that it covers; pixels without data are NaN, NO_DATA, with infinite variance.
+    how : {"as it is", "whole pixels", "resampled"}
+
+    Raises
+    ------
+    MismatchError
+        No WCS and another shape, or no pixel in common.
+    """
+    if onSameGrid(grid, exposure):
+        if exposure.xy0 != grid.bbox.min:
+            exposure = exposure.copy()
+            exposure.maskedImage.xy0 = grid.bbox.min
+        return exposure, "as it is"
+    if grid.wcs is None or exposure.wcs is None:
+        raise MismatchError(
+            "no WCS and another shape than the grid of the coadd",
+            found=f"{exposure.width}x{exposure.height} px, grid {grid.bbox.width}x{grid.bbox.height} px",
+            remedy="give it a WCS",
+        )
+    offset = wholePixels(grid, exposure)
+    if offset is not None:
+        return _moved(exposure, grid, offset), "whole pixels"
+    exposure.mask.addPlane("NO_DATA")
+    try:
+        box = computeDestBBox(exposure.bbox, pairTransform(exposure.wcs, grid.wcs), maxBBox=grid.bbox)
+        if box.isEmpty:
+            raise _noOverlap(exposure, grid)
+        out = (warper or Warper()).warpExposure(grid.wcs, exposure, destBBox=box, warpPsf=exposure.psf is not None)
+    except (InvalidPsfError, DomainError) as error:  # not one pixel of it lies in front of the projection
+        raise _noOverlap(exposure, grid) from error
+    if not np.any(~out.mask.isSet("NO_DATA")):
+        raise _noOverlap(exposure, grid)
+    return _describedAs(exposure, out.maskedImage, grid, out.psf), "resampled"
+
+
+def _moved(exposure, grid, offset):
+    """The pixels themselves, under the numbers that they have on the grid."""
+    dx, dy = offset
+    common = exposure.bbox.shifted((-dx, -dy)).clipped(grid.bbox)
+    if common.isEmpty:
+        raise _noOverlap(exposure, grid)
+    part = exposure.maskedImage[common.shifted(offset)]
+    part.xy0 = common.min
+    psf = exposure.psf and WarpedPsf(exposure.psf, AffineTransform(translation=(-dx, -dy)))
+    return _describedAs(exposure, part, grid, psf)
+
+
+def _describedAs(exposure, pixels, grid, psf):
+    """The moved pixels with calibration, filter, visit and header of the exposure."""
+    return Exposure(
+        pixels, wcs=grid.wcs, psf=psf, photoCalib=exposure.photoCalib, filter=exposure.filter,
+        visitInfo=exposure.visitInfo, detector=exposure.detector, metadata=exposure.metadata, id=exposure.id,
+    )  # fmt: skip
+
+
+def _noOverlap(exposure, grid):
+    return MismatchError(
+        "no overlap with the grid of the coadd",
+        found=f"{exposure.width}x{exposure.height} px, grid {grid.bbox.width}x{grid.bbox.height} px: no common pixel",
+        remedy="check its WCS, or leave it out",
+    )
