@@ -66,6 +66,7 @@ _LAZY = {
     "AffineTransform": "geom",
     "Polygon": "geom",
     # image
+    "CoaddInputs": "image",
     "Image": "image",
     "Mask": "image",
     "MaskSchema": "image",
@@ -96,6 +97,17 @@ _LAZY = {
     "Weather": "meta",
     "completeVisitInfo": "meta",
     "pointingOf": "meta",
+    # coadd
+    "CoaddBoundedField": "coadd",
+    "CoaddInputRecorder": "coadd",
+    "CoaddInputRecorderConfig": "coadd",
+    "CoaddInputRecorderTask": "coadd",
+    "ImageScaler": "coadd",
+    "ScaleZeroPointConfig": "coadd",
+    "ScaleZeroPointTask": "coadd",
+    "SpatialImageScaler": "coadd",
+    "makeCoaddApCorrMap": "coadd",
+    "setCoaddEdgeBits": "coadd",
     # dcr
     "calculateDcr": "dcr",
     "calculateImageParallacticAngle": "dcr",

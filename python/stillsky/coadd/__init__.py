@@ -26,6 +26,25 @@ _LAZY = {
     "rejectedMaskMapping": ".planes",
     "setInexactPsf": ".planes",
     "subBBoxIter": ".bands",
+    # foundations
+    "CoaddBoundedField": ".aperture_corrections",
+    "CoaddFieldComponent": ".aperture_corrections",
+    "CoaddInputRecorder": ".input_recorder",
+    "CoaddInputRecorderConfig": ".input_recorder_config",
+    "CoaddInputRecorderTask": ".input_recorder_task",
+    "ImageScaler": ".scaling",
+    "ScaleZeroPointConfig": ".scaling_config",
+    "ScaleZeroPointTask": ".scaling_task",
+    "SpatialImageScaler": ".scaling",
+    "WarpInputRecorder": ".input_recorder",
+    "computeImageScaler": ".scaling",
+    "copyValidPolygons": ".input_recorder",
+    "inputsOfExposure": ".input_recorder",
+    "makeCoaddApCorrMap": ".aperture_corrections",
+    "makeCoaddPsf": ".input_recorder",
+    "setCoaddEdgeBits": ".edge_bits",
+    "shrinkValidPolygons": ".input_recorder",
+    "zeroPointCalib": ".scaling",
 }
 
 __all__ = sorted(_LAZY)

@@ -5,11 +5,22 @@ import logging
 import numpy as np
 
 from ..errors import FitsLayoutError, StillskyError
+from ..image import CoaddInputs
 from ..meta import Detector, FilterLabel
 from ..photom import ApCorrMap, ChebyshevBoundedField, PhotoCalib
 from .records import fromRecord, toRecord
 
-__all__ = ["componentHdus", "psfFromHdu", "psfToHdu", "readComponents"]
+__all__ = [
+    "apCorrFields",
+    "apCorrMapOf",
+    "componentHdus",
+    "photoCalibFields",
+    "photoCalibOf",
+    "psfFromHdu",
+    "psfToHdu",
+    "readComponents",
+    "sampledPsf",
+]
 
 _LOG = logging.getLogger("stillsky.fits")
 
@@ -25,9 +36,15 @@ def componentHdus(exposure):
     calib = exposure.photoCalib
     if calib is not None:
         hdus.append(_photoCalibHdu(calib, exposure.bbox))
-    formless = {"coaddInputs", "transmissionCurve"}
+    from .coadd_inputs import coaddInputsHdus  # which writes components of its own
+
+    formless = {"transmissionCurve"}
+    if isinstance(exposure.info.coaddInputs, CoaddInputs):
+        hdus += coaddInputsHdus(exposure.info.coaddInputs)
+    else:
+        formless.add("coaddInputs")
     if exposure.info.apCorrMap and all(hasattr(field, "evaluate") for field in exposure.info.apCorrMap.values()):
-        hdus.append(_apCorrHdu(exposure.info.apCorrMap, exposure.bbox))
+        hdus.append(toRecord("SKY_APCORR", "ApCorrMap", apCorrFields(exposure.info.apCorrMap, exposure.bbox)))
     elif exposure.info.apCorrMap:
         formless.add("apCorrMap")
     if exposure.filter is not None:
@@ -52,26 +69,25 @@ def componentHdus(exposure):
 
 
 def _photoCalibHdu(calib, bbox):
-    """Mean and error; of a calibration that varies also the field, and version 2, which older programs refuse."""
+    """Version 2, which older programs refuse, for a calibration that varies."""
+    return toRecord("SKY_PHOTOCALIB", "PhotoCalib", photoCalibFields(calib, bbox), version=1 if calib.isConstant else 2)
+
+
+def photoCalibFields(calib, bbox):
+    """Mean and error; of a calibration that varies also the field, a polynomial over ``bbox``."""
     fields = {"mean": calib.mean, "err": calib.err}
-    if calib.isConstant:
-        return toRecord("SKY_PHOTOCALIB", "PhotoCalib", fields)
-    return toRecord("SKY_PHOTOCALIB", "PhotoCalib", {**fields, **_asChebyshev(calib.field, bbox).persist()}, version=2)
+    return fields if calib.isConstant else {**fields, **_asChebyshev(calib.field, bbox).persist()}
 
 
-def _apCorrHdu(apCorrMap, bbox):
+def apCorrFields(apCorrMap, bbox):
     """All fields in one row: boxes (n, 4) and coefficients one after the other, with their shapes (n, 2)."""
     fields = [_asChebyshev(field, bbox).persist() for field in apCorrMap.values()]
-    return toRecord(
-        "SKY_APCORR",
-        "ApCorrMap",
-        {
-            "names": "\n".join(apCorrMap),
-            "boxes": np.array([field["box"] for field in fields]),
-            "shapes": np.array([field["coefficients"].shape for field in fields]),
-            "coefficients": np.concatenate([field["coefficients"].ravel() for field in fields]),
-        },
-    )
+    return {
+        "names": "\n".join(apCorrMap),
+        "boxes": np.array([field["box"] for field in fields]),
+        "shapes": np.array([field["coefficients"].shape for field in fields]),
+        "coefficients": np.concatenate([field["coefficients"].ravel() for field in fields]),
+    }
 
 
 def _asChebyshev(field, bbox):
@@ -86,7 +102,11 @@ def _asChebyshev(field, bbox):
             np.linspace(bbox.minY, bbox.maxY, min(4 * order + 1, bbox.height)),
         )
     )
+    if hasattr(field, "withDefault"):  # a field that does not hold everywhere: only where it does
+        field = field.withDefault(np.nan)
     values = np.asarray(field.evaluate(x, y), float)
+    known = np.isfinite(values)
+    x, y, values = x[known], y[known], values[known]
     fitted = ChebyshevBoundedField.fit(bbox, x, y, values, orderX=order, triangular=False)
     deviation = np.abs(fitted.evaluate(x, y) - values).max() / np.abs(values).max()
     say = _LOG.warning if deviation > 1e-6 else _LOG.info
@@ -111,14 +131,15 @@ def psfToHdu(psf, bbox=None, name="SKY_PSF"):
         className, scalars, arrays = psf.persist()
     except StillskyError as error:
         _LOG.info("PSF %s is written as images at a grid of positions: %s", type(psf).__name__, error)
-        return psfToHdu(_sampled(psf, bbox), bbox, name)
+        return psfToHdu(sampledPsf(psf, bbox), bbox, name)
     clash = set(scalars) & set(arrays)
     if clash:
         raise FitsLayoutError(f"PSF {className}: fields {sorted(clash)} are both scalars and arrays")
     return toRecord(name, className, {**scalars, **arrays})
 
 
-def _sampled(psf, bbox):
+def sampledPsf(psf, bbox):
+    """`ImageGridPsf` of a PSF without a table form: its images at 5 x 5 positions of a box."""
     from ..psf import ImageGridPsf
 
     if bbox is None or bbox.area == 0:
@@ -152,15 +173,23 @@ def readComponents(hdus, wanted=None):
     ----------
     hdus : `astropy.io.fits.HDUList`
     wanted : container of `str`, optional
-        Names out of psf, photoCalib, apCorrMap, filter, validPolygon, detector, summaryStats; all by default.
+        Names out of psf, photoCalib, apCorrMap, coaddInputs, filter, validPolygon, detector, summaryStats; all by default.
 
     Returns
     -------
     components : `dict`
         Name to object, for those present. Tables of other names are ignored.
     """
+    from .coadd_inputs import COADD_INPUT_TABLES, readCoaddInputs
+
     found = {}
+    if wanted is None or "coaddInputs" in wanted:
+        inputs = readCoaddInputs(hdus)
+        if inputs is not None:
+            found["coaddInputs"] = inputs
     for hdu in hdus:
+        if hdu.name in COADD_INPUT_TABLES:
+            continue
         entry = _READERS.get(hdu.name)
         if entry is None:
             if hdu.name.startswith("SKY_"):
@@ -173,14 +202,20 @@ def readComponents(hdus, wanted=None):
 
 
 def _photoCalib(hdu):
-    fields = fromRecord(hdu, maxVersion=2)[1]
+    return photoCalibOf(fromRecord(hdu, maxVersion=2)[1])
+
+
+def photoCalibOf(fields):
+    """Inverse of `photoCalibFields`."""
     field = ChebyshevBoundedField.restore(fields) if "coefficients" in fields else None
     return PhotoCalib(fields["mean"], fields["err"], field)
 
 
-def _apCorrMap(hdu):
-    fields = fromRecord(hdu)[1]
+def apCorrMapOf(fields):
+    """Inverse of `apCorrFields`; None is an empty map."""
     out, start = ApCorrMap(), 0
+    if fields is None:
+        return out
     for name, box, shape in zip(fields["names"].split("\n"), fields["boxes"], fields["shapes"], strict=True):
         part = slice(start, start + int(np.prod(shape)))
         out[name] = ChebyshevBoundedField.restore(
@@ -205,7 +240,7 @@ def _polygon(hdu):
 _READERS = {
     "SKY_PSF": ("psf", psfFromHdu),
     "SKY_PHOTOCALIB": ("photoCalib", _photoCalib),
-    "SKY_APCORR": ("apCorrMap", _apCorrMap),
+    "SKY_APCORR": ("apCorrMap", lambda hdu: apCorrMapOf(fromRecord(hdu)[1])),
     "SKY_FILTER": ("filter", _filter),
     "SKY_POLYGON": ("validPolygon", _polygon),
     "SKY_DETECTOR": ("detector", lambda hdu: Detector.restore(fromRecord(hdu)[1])),

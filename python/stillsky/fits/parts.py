@@ -122,7 +122,7 @@ def readMetadata(path):
         return nativeMetadata(hdus, hdu, understoodWcs=wcs is not None)
 
 
-_TABLES = ("psf", "photoCalib", "apCorrMap", "filter", "validPolygon", "detector", "summaryStats")
+_TABLES = ("psf", "photoCalib", "apCorrMap", "coaddInputs", "filter", "validPolygon", "detector", "summaryStats")
 
 
 def readPart(path, name):
@@ -132,8 +132,8 @@ def readPart(path, name):
     ----------
     path : `str`
     name : `str`
-        image, mask, variance, bbox, xy0, dimensions, wcs, metadata, visitInfo, id, psf, photoCalib, apCorrMap, filter,
-        validPolygon, detector or summaryStats.
+        image, mask, variance, bbox, xy0, dimensions, wcs, metadata, visitInfo, id, psf, photoCalib, apCorrMap,
+        coaddInputs, filter, validPolygon, detector or summaryStats.
 
     Returns
     -------

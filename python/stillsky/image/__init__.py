@@ -1,5 +1,6 @@
 """Images, masks with named planes, masked images and exposures."""
 
+from .coadd_inputs import CoaddInputs
 from .convert import fromCCDData, toCCDData
 from .exposure import Exposure, ExposureInfo, makeExposure
 from .image import Image
@@ -8,6 +9,7 @@ from .mask_schema import MaskSchema
 from .masked_image import MaskedImage
 
 __all__ = [
+    "CoaddInputs",
     "Exposure",
     "ExposureInfo",
     "Image",

@@ -5,16 +5,17 @@ import json
 import numpy as np
 from astropy.io.fits import Header
 
+from ..errors import StillskyError
 from ..geom import Box2I, Polygon
 from ..wcs import SkyWcs
 from .base import Psf
 from .warped import bytesOf, textOf
 
-__all__ = ["fromArrays", "toArrays"]
+__all__ = ["Once", "fromArrays", "packRecords", "toArrays", "unpackRecord"]
 
 
-class _Once:
-    """Numbers for distinct objects, equal ones having the same."""
+class Once:
+    """Numbers for distinct objects, equal ones having the same; -1 for None."""
 
     def __init__(self):
         self.items, self._byId, self._byValue = [], {}, {}
@@ -23,10 +24,12 @@ class _Once:
         if item is None:
             return -1
         if id(item) not in self._byId:
-            if item not in self._byValue:
-                self._byValue[item] = len(self.items)
+            try:
+                self._byId[id(item)] = self._byValue.setdefault(item, len(self.items))
+            except (TypeError, StillskyError):  # no hash, or no form as data: equal only to itself
+                self._byId[id(item)] = len(self.items)
+            if self._byId[id(item)] == len(self.items):
                 self.items.append(item)
-            self._byId[id(item)] = self._byValue[item]
         return self._byId[id(item)]
 
 
@@ -40,7 +43,7 @@ def toArrays(components, coaddWcs):
         where none), ``psfs``, ``wcss`` (-1: none), ``corners`` (vertices of each polygon, n numbers) with ``vertices``
         (m, 2); ``floats`` and ``bytes`` hold the arrays of the PSFs one after the other, as ``catalog`` (JSON) lists.
     """
-    psfs, wcss = _Once(), _Once()
+    psfs, wcss = Once(), Once()
     common = wcss.number(coaddWcs)
     polygons = [c.validPolygon for c in components]
     vertices = [
@@ -61,10 +64,29 @@ def toArrays(components, coaddWcs):
 
 
 def _packed(psfs, wcsTexts, common):
+    arrays, entries = packRecords(psf.persist() for psf in psfs)
+    catalog = {"psfs": entries, "wcs": wcsTexts, "common": common}
+    return {**arrays, "catalog": bytesOf(json.dumps(catalog, sort_keys=True))}
+
+
+def packRecords(records):
+    """Objects as two long arrays and a list that can be JSON.
+
+    Parameters
+    ----------
+    records : iterable of (class name, scalars, arrays)
+        As `Psf.persist` returns them.
+
+    Returns
+    -------
+    arrays : `dict`
+        ``floats`` (float64) and ``bytes`` (uint8): the arrays one after the other.
+    entries : `list`
+        Class name, scalars, and for each array its name, dtype, shape, store, start and size.
+    """
     floats, raw, entries = [], [], []
     starts = {"f": 0, "b": 0}
-    for psf in psfs:
-        className, header, arrays = psf.persist()
+    for className, header, arrays in records:
         fields = []
         for name, array in arrays.items():
             array = np.asarray(array)
@@ -74,12 +96,11 @@ def _packed(psfs, wcsTexts, common):
             store.append(flat)
             starts[kind] += flat.size
         entries.append([className, header, fields])
-    catalog = {"psfs": entries, "wcs": wcsTexts, "common": common}
-    return {
+    arrays = {
         "floats": np.concatenate(floats) if floats else np.zeros(0),
         "bytes": np.concatenate(raw) if raw else np.zeros(0, np.uint8),
-        "catalog": bytesOf(json.dumps(catalog, sort_keys=True)),
     }
+    return arrays, entries
 
 
 def fromArrays(arrays):
@@ -88,7 +109,7 @@ def fromArrays(arrays):
 
     catalog = json.loads(textOf(arrays["catalog"]))
     stores = {"f": np.asarray(arrays["floats"]), "b": np.asarray(arrays["bytes"], np.uint8)}
-    psfs = [_psf(entry, stores) for entry in catalog["psfs"]]
+    psfs = [Psf.restore(*unpackRecord(entry, stores)) for entry in catalog["psfs"]]
     wcss = [SkyWcs.fromHeader(Header.fromstring(text)) for text in catalog["wcs"]]
     ends = np.cumsum(arrays["corners"])
     vertices = np.asarray(arrays["vertices"], float).reshape(-1, 2)
@@ -111,11 +132,12 @@ def fromArrays(arrays):
     return components, wcss[catalog["common"]] if catalog["common"] >= 0 else None
 
 
-def _psf(entry, stores):
+def unpackRecord(entry, stores):
+    """(class name, scalars, arrays) of an entry of `packRecords`; ``stores`` has the long arrays as "f" and "b"."""
     className, header, fields = entry
     arrays = {}
     for name, dtype, shape, kind, start, size in fields:
         flat = stores[kind][start : start + size]
         flat = flat.astype(np.float64) if kind == "f" else np.frombuffer(flat.tobytes(), np.dtype(dtype))
         arrays[name] = flat.reshape(shape).copy()
-    return Psf.restore(className, header, arrays)
+    return className, header, arrays
