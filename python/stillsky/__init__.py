@@ -216,6 +216,8 @@ _LAZY = {
     "ImageDifferenceTask": "diffim.image_difference_task",
     "ReferenceLoader": "diffim.reference",
     "SkyObjectsTask": "diffim.source_finding_task",
+    "MaskStreaksConfig": "detection.streaks_config",
+    "MaskStreaksTask": "detection.streaks_task",
     "SourceDetectionConfig": "detection.config",
     "SourceDetectionTask": "diffim.source_finding_task",
     "findCosmicRays": "detection",

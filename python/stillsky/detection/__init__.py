@@ -11,6 +11,7 @@ from .peaks import findPeaks
 from .sky import SKY_AVOID, skyPositions, skySources
 from .sources import SOURCE_COLUMNS, emptySourceTable, sourceTable
 from .span_set import SpanSet, growMask
+from .streaks import Streak, findStreaks, maskStreaks
 from .threshold import Threshold
 
 __all__ = [
@@ -24,15 +25,18 @@ __all__ = [
     "MergedDetections",
     "Peak",
     "SpanSet",
+    "Streak",
     "Threshold",
     "deblendFootprints",
     "detectSources",
     "emptySourceTable",
     "findCosmicRays",
     "findPeaks",
+    "findStreaks",
     "growMask",
     "makeHeavyFootprint",
     "makePeaks",
+    "maskStreaks",
     "mergeDetections",
     "skyPositions",
     "skySources",
