@@ -26,6 +26,16 @@ _LAZY = {
     "rejectedMaskMapping": ".planes",
     "setInexactPsf": ".planes",
     "subBBoxIter": ".bands",
+    # artifacts
+    "ARTIFACT_VALUES_2019": ".compare_warp_config",
+    "ArtifactSearch": ".compare_warp",
+    "CompareArtifactsConfig": ".compare_warp_config",
+    "VisitArtifacts": ".compare_warp",
+    "applyAltEdgeMask": ".compare_warp",
+    "filterArtifacts": ".artifact_rules",
+    "findArtifacts": ".compare_warp",
+    "prefilterArtifacts": ".artifact_rules",
+    "reorderAndPadList": ".compare_warp",
     # foundations
     "CoaddBoundedField": ".aperture_corrections",
     "CoaddFieldComponent": ".aperture_corrections",

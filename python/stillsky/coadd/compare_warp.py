@@ -18,6 +18,7 @@ from ..detection.streaks import findStreaks
 from ..geom import Box2I
 from ..image import Image, Mask, MaskedImage
 from .artifact_rules import _mostlyGood, fewEpochs, isTrail, joined, keepTrails
+from .warps import asWarp
 
 __all__ = ["ArtifactSearch", "VisitArtifacts", "applyAltEdgeMask", "findArtifacts", "reorderAndPadList"]
 
@@ -94,8 +95,8 @@ def findArtifacts(
     template : `stillsky.image.Exposure` or `MaskedImage`
         Static sky; not changed. Its box is the one that is searched, its mask does not count.
     psfMatchedWarps : sequence
-        Exposures, handles with ``get(parameters={"bbox": box})``, or None for an epoch that has no PSF-matched warp:
-        that one has no data anywhere. Read one after the other, not changed. Where a warp does not reach there is no
+        Exposures, files or handles (see `stillsky.coadd.asWarp`), or None for an epoch that has no PSF-matched warp: that
+        one has no data anywhere. Read one after the other, not changed. Where a warp does not reach there is no
         data.
     config : `CompareArtifactsConfig`, optional
         Any object with its fields.
@@ -202,9 +203,9 @@ class _Search:
             visit.note = "no PSF-matched warp"
             return None
         try:
-            exposure = warp.get(parameters={"bbox": self.box}) if hasattr(warp, "get") else warp
-            pixels = getattr(exposure, "maskedImage", exposure)
-            planes = _overBox(pixels, self.box)
+            warp = asWarp(warp)
+            planes, psf = _overBox(warp, self.box), warp.get(component="psf")
+            warp.release(warp.bbox.clipped(self.box))
         except (OSError, errors.StillskyError) as error:
             if strict:
                 raise
@@ -214,7 +215,7 @@ class _Search:
         if planes is None or not np.isfinite(planes.image.array).any():
             visit.note = "no pixel has a value"
             return None
-        return planes, getattr(exposure, "psf", None)
+        return planes, psf
 
     def _difference(self, i, warp, psf, scaler, visit):
         """Warp minus template, in the memory of the warp; its variance knows that the warp is in the template."""
@@ -286,22 +287,20 @@ class _Search:
         return ArtifactSearch(self.altMasks, epochs, number, self.visits, self.sources)
 
 
-def _overBox(pixels, box):
-    """A copy of the part of a masked image in a box, NaN and NO_DATA where it does not reach; None without overlap."""
-    shared = pixels.bbox.clipped(box)
-    if shared.area == 0:
+def _overBox(warp, box):
+    """A copy of the part of a warp in a box, NaN and NO_DATA where it does not reach; None without overlap."""
+    shared = warp.bbox.clipped(box)
+    if shared.isEmpty:
         return None
-    part = pixels[shared]
-    mask = Mask(np.array(part.mask.array), shared.min, pixels.mask.schema)
-    planes = [np.array(part.image.array, np.float32), mask.array, np.array(part.variance.array, np.float32)]
+    schema = warp.schema
+    for plane in ("EDGE", "DETECTED", "DETECTED_NEGATIVE"):
+        schema = schema.add(plane)
+    planes = [np.array(a, t) for a, t in zip(warp.block(shared), (np.float32, np.int32, np.float32), strict=True)]
     if shared != box:
-        fills = (np.nan, mask.bitmask("NO_DATA", ignoreMissing=True), np.inf)
+        fills = (np.nan, schema.bitmask("NO_DATA", ignoreMissing=True), np.inf)
         planes = [_padded(plane, fill, shared, box) for plane, fill in zip(planes, fills, strict=True)]
     image, bits, variance = planes
-    out = MaskedImage(Image(image, box.min), Mask(bits, box.min, mask.schema), Image(variance, box.min))
-    for plane in ("EDGE", "DETECTED", "DETECTED_NEGATIVE"):
-        out.mask.addPlane(plane)
-    return out
+    return MaskedImage(Image(image, box.min), Mask(bits, box.min, schema), Image(variance, box.min))
 
 
 def _padded(plane, fill, shared, box):

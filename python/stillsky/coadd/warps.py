@@ -32,9 +32,7 @@ class Warp:
     """What all kinds of warps share. Subclasses give ``shell`` (an exposure of some pixels with all components), ``bbox``, ``schema`` and ``block``."""
 
     def __init__(self, dataId):
-        self.dataId = dict(dataId) if isinstance(dataId, dict) or dataId is None else dataId
-        if dataId is None:
-            self.dataId = {}
+        self.dataId = dict(dataId or {}) if isinstance(dataId, dict) or dataId is None else dataId
 
     @property
     def metadata(self):
