@@ -14,6 +14,7 @@ void bindSpans(py::module_& m);
 void bindStats(py::module_& m);
 void bindKernel(py::module_& m);
 void bindMeasure(py::module_& m);
+void bindStack(py::module_& m);
 void bindWarp(py::module_& m);
 void bindPtc(py::module_& m);
 void bindPsfmatchBasis(py::module_& m);

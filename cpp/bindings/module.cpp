@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, m) {
     stillsky::bindStats(m);
     stillsky::bindKernel(m);
     stillsky::bindMeasure(m);
+    stillsky::bindStack(m);
     stillsky::bindWarp(m);
     stillsky::bindPsfmatchBasis(m);
     stillsky::bindPsfmatch(m);

@@ -35,12 +35,15 @@ _LAZY = {
     "scaleVariance": "background",
     "subtractBackground": "background",
     # stats
+    "AccumulatorMeanStack": "stats",
     "Property": "stats",
     "Statistics": "stats",
     "StatisticsControl": "stats",
     "clippedStats": "stats",
     "makeStatistics": "stats",
     "robustSigma": "stats",
+    "stackStrips": "stats",
+    "statisticsStack": "stats",
     "stringToStatisticsProperty": "stats",
     # kernel
     "AnalyticKernel": "kernel",

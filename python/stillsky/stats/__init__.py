@@ -1,14 +1,16 @@
 """Statistics of images, masked images, masks and sequences.
 
 `makeStatistics` computes any set of properties (`Property`) as a `StatisticsControl` says; `clippedStats` and
-`robustSigma` are the fast forms of the two questions asked most often.
+`robustSigma` are the fast forms of the two questions asked most often. `statisticsStack` combines many images pixel by pixel.
 """
 
 from .clipped import clippedStats, robustSigma
 from .scale_variance import VarianceScaleFactors, varianceScaleFactors
+from .stack import AccumulatorMeanStack, stackStrips, statisticsStack
 from .statistics import Property, Statistics, StatisticsControl, makeStatistics, stringToStatisticsProperty
 
 __all__ = [
+    "AccumulatorMeanStack",
     "Property",
     "Statistics",
     "StatisticsControl",
@@ -16,6 +18,8 @@ __all__ = [
     "clippedStats",
     "makeStatistics",
     "robustSigma",
+    "stackStrips",
+    "statisticsStack",
     "stringToStatisticsProperty",
     "varianceScaleFactors",
 ]
