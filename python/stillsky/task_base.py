@@ -1,8 +1,8 @@
-"""Task verbs that every stillsky task offers and that lsst-pipe-base no longer has."""
+"""Task verbs that stillsky's tasks offer and that lsst-pipe-base no longer has; what they do is in `stillsky.compat`."""
 
 import numpy as np
 
-__all__ = ["ErrorMetadata", "SchemaVerbs", "assignMetadata"]
+__all__ = ["CommandLineVerbs", "EarlyPipelineVerbs", "ErrorMetadata", "SchemaVerbs", "assignMetadata"]
 
 
 class ErrorMetadata:
@@ -60,6 +60,144 @@ class SchemaVerbs:
             task = reference()
             if task is not None:
                 yield task
+
+
+class CommandLineVerbs(SchemaVerbs):
+    """Verbs of second-generation command-line tasks; a mixin for `lsst.pipe.base.PipelineTask`."""
+
+    @classmethod
+    def applyOverrides(cls, config):
+        """Hook: change a configuration after the instrument's overrides and before those of the command line."""
+
+    @classmethod
+    def parseAndRun(cls, args=None, config=None, log=None, doReturnResults=False):
+        """Parse an argument list and run the command; see `stillsky.compat.runner.parseAndRun`."""
+        from .compat.runner import parseAndRun
+
+        return parseAndRun(cls, args, config, log, doReturnResults)
+
+    @classmethod
+    def _makeArgumentParser(cls):
+        """Parser of the options, with ``--id`` for the data of the first input."""
+        from .compat.arguments import ArgumentParser
+
+        parser = ArgumentParser(cls._DefaultName)
+        connections = cls.ConfigClass.ConnectionsClass(config=cls.ConfigClass())
+        first = next((one for one in connections.allConnections if one in connections.inputs), None)
+        kind = "raw" if first is None else connections.allConnections[first].name
+        parser.add_id_argument("--id", kind, dimensions=tuple(connections.dimensions) or None)
+        return parser
+
+    def runDataRef(self, dataRef):
+        """Read the inputs through a data reference, run, write the outputs; see `stillsky.compat.quantum.runDataRef`."""
+        from .compat.quantum import runDataRef
+
+        return runDataRef(self, dataRef)
+
+    def _getConfigName(self):
+        return f"{self._DefaultName}_config"
+
+    def _getMetadataName(self):
+        return f"{self._DefaultName}_metadata"
+
+    def writeConfig(self, butler, clobber=False, doBackup=True):
+        """Store the configuration, or check that a stored one is equal; see `stillsky.compat.write_verbs.writeConfig`."""
+        from .compat.write_verbs import writeConfig
+
+        writeConfig(self, butler, clobber, doBackup)
+
+    def writeSchemas(self, butler, clobber=False, doBackup=True):
+        """Store the schemas of the catalogs, or check; see `stillsky.compat.write_verbs.writeSchemas`."""
+        from .compat.write_verbs import writeSchemas
+
+        writeSchemas(self, butler, clobber, doBackup)
+
+    def writeMetadata(self, dataRef):
+        """Store the metadata of this task and its subtasks; a failure is a warning."""
+        from .compat.write_verbs import writeMetadata
+
+        writeMetadata(self, dataRef)
+
+    def writePackageVersions(self, butler, clobber=False, doBackup=True, dataset="packages"):
+        """Store the versions of the packages in use, or compare; see `stillsky.compat.write_verbs.writePackageVersions`."""
+        from .compat.write_verbs import writePackageVersions
+
+        writePackageVersions(self, butler, clobber, doBackup, dataset)
+
+    def getResourceConfig(self):
+        """``config.resources`` where the configuration has it, else None."""
+        return getattr(self.config, "resources", None)
+
+
+class EarlyPipelineVerbs:
+    """Verbs of the pipeline tasks of 2018 and 2019; a mixin for `lsst.pipe.base.PipelineTask`."""
+
+    @classmethod
+    def getDatasetTypes(cls, config, configClass=None):
+        """All dataset types of a configuration by connection; see `stillsky.compat.pipeline_verbs.datasetTypes`.
+
+        ``configClass`` is "input", "output", "prerequisite", "initInput" or "initOutput"; all by default.
+        """
+        from .compat.pipeline_verbs import datasetTypes
+
+        return datasetTypes(config, configClass)
+
+    @classmethod
+    def getInputDatasetTypes(cls, config):
+        """Inputs, prerequisites among them, by connection."""
+        return cls.getDatasetTypes(config, "input")
+
+    @classmethod
+    def getOutputDatasetTypes(cls, config):
+        """Outputs by connection."""
+        return cls.getDatasetTypes(config, "output")
+
+    @classmethod
+    def getInitInputDatasetTypes(cls, config):
+        """Inputs of the constructor by connection."""
+        return cls.getDatasetTypes(config, "initInput")
+
+    @classmethod
+    def getInitOutputDatasetTypes(cls, config):
+        """Outputs of the constructor by connection."""
+        return cls.getDatasetTypes(config, "initOutput")
+
+    @classmethod
+    def getPrerequisiteDatasetTypes(cls, config):
+        """Names of the inputs that must exist and do not constrain the graph (`set` of `str`)."""
+        return set(cls.getDatasetTypes(config, "prerequisite"))
+
+    @classmethod
+    def getPerDatasetTypeDimensions(cls, config):
+        """Dimensions that may differ between dataset types of one quantum: none, validity ranges replaced them."""
+        return frozenset()
+
+    def getInitOutputDatasets(self):
+        """Objects known after construction, by connection."""
+        names = self.getInitOutputDatasetTypes(self.config)
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+
+    def adaptArgsAndRun(self, inputData, inputDataIds, outputDataIds, butler):
+        """Call ``run`` with the inputs by name (`dict`); data ids and butler are for tasks that override this."""
+        return self.run(**inputData)
+
+    def saveStruct(self, struct, outputDataRefs, butler):
+        """Put each attribute that is named like an output; see `stillsky.compat.pipeline_verbs.saveStruct`."""
+        from .compat.pipeline_verbs import saveStruct
+
+        saveStruct(self.config, struct, outputDataRefs, butler)
+
+
+class _RunnerClass:
+    """``RunnerClass`` of a class, which names `stillsky.compat.runner.TaskRunner` without loading it."""
+
+    def __get__(self, instance, owner):
+        from .compat.runner import TaskRunner
+
+        return TaskRunner
+
+
+CommandLineVerbs.RunnerClass = _RunnerClass()
 
 
 def assignMetadata(metadata, values, prefix=""):

@@ -104,7 +104,7 @@ def ingestExposures(butler, paths, definition, *, run=None, datasetType="calexp"
     definition : `InstrumentDefinition`
         Registered when it is not yet.
     run : `str`, optional
-        Collection; ``<instrument>/<datasetType>`` by default.
+        Collection; ``<instrument>/<datasetType>`` by default. It becomes one of the chain ``<instrument>/defaults``.
     datasetType : `str`
         Registered as StillskyExposure when it is not yet.
     dimension : {"visit", "exposure"}
@@ -135,6 +135,7 @@ def ingestExposures(butler, paths, definition, *, run=None, datasetType="calexp"
         raise DomainError(f"dataset type {datasetType}: {error}") from None
     definition.register(butler.registry)
     butler.collections.register(run)
+    _addDefault(butler, f"{definition.name}/defaults", run)
     report = IngestReport()
     groups = _observations(paths, definition, report)
     for observations in groups.values():
@@ -156,6 +157,15 @@ def ingestExposures(butler, paths, definition, *, run=None, datasetType="calexp"
             else:
                 report.ingested.append(ref)
     return report
+
+
+def _addDefault(butler, chain, collection):
+    """Append a collection to a chain, which is made when it is not there."""
+    from lsst.daf.butler import CollectionType
+
+    butler.collections.register(chain, CollectionType.CHAINED)
+    if collection not in butler.collections.get_info(chain).children:
+        butler.collections.extend_chain(chain, collection)
 
 
 def _formatter():
@@ -252,7 +262,7 @@ def registerSkyMap(butler, name, skyMap, *, run="skymaps"):
     name : `str`
     skyMap : `stillsky.wcs.SkyMap`
     run : `str`
-        Collection of the dataset.
+        Collection of the dataset. It becomes one of the chain ``<instrument>/defaults`` of every instrument.
 
     Raises
     ------
@@ -288,6 +298,8 @@ def registerSkyMap(butler, name, skyMap, *, run="skymaps"):
     butler.collections.register(run)
     if butler.find_dataset(kind, skymap=name, collections=run) is None:
         butler.put(skyMap, kind, run=run, skymap=name)
+    for instrument in registry.queryDimensionRecords("instrument"):
+        _addDefault(butler, f"{instrument.name}/defaults", run)
 
 
 def registerSubfilters(butler, band, number):

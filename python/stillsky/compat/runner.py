@@ -1,0 +1,228 @@
+"""TaskRunner and parseAndRun (task-framework 3.1, 3.3): one task per data id, in one or several processes."""
+
+import sys
+import traceback
+
+from lsst.pipe.base import Struct, TaskError
+
+__all__ = ["ButlerInitializedTaskRunner", "TaskRunner", "parseAndRun"]
+
+_INITIALIZATION, _MISMATCH, _MOST = 1, 126, 125
+
+
+class TaskRunner:
+    """Runs a command-line task for each data id.
+
+    Parameters
+    ----------
+    TaskClass : type
+    parsedCmd : namespace
+        Of `stillsky.compat.arguments.ArgumentParser.parse_args`.
+    doReturnResults : `bool`
+        Keep what ``runDataRef`` returned.
+    """
+
+    TaskClass = None
+
+    def __init__(self, TaskClass, parsedCmd, doReturnResults=False):
+        self.TaskClass = TaskClass
+        self.config = parsedCmd.config
+        self.log = parsedCmd.log
+        self.doRaise = bool(parsedCmd.doraise)
+        self.doReturnResults = bool(doReturnResults)
+        self.clobberConfig = bool(parsedCmd.clobber_config)
+        self.doBackup = not parsedCmd.no_backup_config
+        self.numProcesses = parsedCmd.processes
+        self.timeout = parsedCmd.timeout
+        self.failedInitialization = None
+        if self.numProcesses > 1 and not getattr(TaskClass, "canMultiprocess", True):
+            self.log.warning("%s cannot be run in several processes; one is used", TaskClass.__name__)
+            self.numProcesses = 1
+
+    def run(self, parsedCmd):
+        """Run for all data ids; results in their order. Empty when the initialisation failed, which ``failedInitialization`` says."""
+        from lsst.utils.threads import disable_implicit_threading
+
+        disable_implicit_threading()
+        if not self.precall(parsedCmd):
+            return []
+        targets = self.getTargetList(parsedCmd)
+        if not targets:
+            self.log.warning(
+                "Not running the task because there is no data to process; you may preview data using --show data"
+            )
+            return []
+        if self.numProcesses == 1 or len(targets) == 1:
+            return [self(target) for target in targets]
+        return self._inProcesses(parsedCmd, targets)
+
+    def _inProcesses(self, parsedCmd, targets):
+        """A pool whose workers stay, each with the repository opened once."""
+        from concurrent.futures import ProcessPoolExecutor
+        from multiprocessing import get_context
+
+        store = parsedCmd.butler
+        log, self.log = self.log, None  # loggers' handlers do not travel
+        start = (parsedCmd.input, store.run, store.collections, self)
+        try:
+            workers = min(self.numProcesses, len(targets))
+            with ProcessPoolExecutor(workers, get_context("spawn"), _startWorker, start) as pool:
+                jobs = [pool.submit(_work, dict(ref.dataId.mapping), kwargs) for ref, kwargs in targets]
+                results = [job.result(timeout=self.timeout) for job in jobs]
+        finally:
+            self.log = log
+        for result, (ref, _) in zip(results, targets, strict=True):
+            if self.doReturnResults:
+                result.dataRef = ref
+        return results
+
+    @staticmethod
+    def getTargetList(parsedCmd, **kwargs):
+        """[(dataRef, kwargs)] of ``--id``."""
+        return [(ref, kwargs) for ref in parsedCmd.id.refList]
+
+    def makeTask(self, parsedCmd=None, args=None):
+        """A task of the configuration."""
+        return self.TaskClass(config=self.config, log=self.log)
+
+    def precall(self, parsedCmd):
+        """Store versions, configuration and schemas, or compare; whether the run may begin."""
+        try:
+            task = self.makeTask(parsedCmd=parsedCmd)
+            if not parsedCmd.no_versions:
+                task.writePackageVersions(parsedCmd.butler, clobber=parsedCmd.clobber_versions)
+            task.writeConfig(parsedCmd.butler, clobber=self.clobberConfig, doBackup=self.doBackup)
+            task.writeSchemas(parsedCmd.butler, clobber=self.clobberConfig, doBackup=self.doBackup)
+        except Exception as error:
+            if self.doRaise:
+                raise
+            self.log.critical("Failed in task initialization: %s", error)
+            if not isinstance(error, TaskError):
+                traceback.print_exc(file=sys.stderr)
+            self.failedInitialization = error
+            return False
+        return True
+
+    def __call__(self, target):
+        """Run for one data id; its metadata are stored whether it failed or not."""
+        dataRef, kwargs = target
+        task = self.makeTask(args=target)
+        result, exitStatus, failure = None, 0, None
+        try:
+            result = task.runDataRef(dataRef, **kwargs)
+        except Exception as error:
+            exitStatus, failure = 1, error
+            task.log.critical("Failed on dataId=%s: %s: %s", dataRef.dataId, type(error).__name__, error)
+            if not isinstance(error, TaskError):
+                traceback.print_exc(file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        task.writeMetadata(dataRef)
+        if failure is not None and self.doRaise:
+            raise failure
+        if self.doReturnResults:
+            return Struct(exitStatus=exitStatus, dataRef=dataRef, metadata=task.metadata, result=result)
+        return Struct(exitStatus=exitStatus)
+
+
+class ButlerInitializedTaskRunner(TaskRunner):
+    """Runner of tasks whose constructor wants the butler."""
+
+    def makeTask(self, parsedCmd=None, args=None):
+        """A task of the configuration and the butler of the command or of the data reference."""
+        if parsedCmd is not None:
+            butler = parsedCmd.butler
+        elif args is not None:
+            butler = args[0].store
+        else:
+            raise RuntimeError("parsedCmd or args: wanted one of them")
+        return self.TaskClass(config=self.config, log=self.log, butler=butler)
+
+
+_worker = None  # (store, runner) of this process
+
+
+def _startWorker(path, run, collections, runner):
+    import logging
+
+    from lsst.daf.butler import Butler
+    from lsst.utils.threads import disable_implicit_threading
+
+    from .store import RunStore
+
+    global _worker
+    disable_implicit_threading()
+    runner.log = logging.getLogger(f"stillsky.{runner.TaskClass._DefaultName}")
+    _worker = RunStore(Butler.from_config(path, writeable=True), run, collections), runner
+
+
+def _work(dataId, kwargs):
+    from .store import DataRef
+
+    store, runner = _worker
+    expanded = store.butler.registry.expandDataId(dataId)
+    result = runner((DataRef(store, expanded), kwargs))
+    if runner.doReturnResults:
+        result.dataRef = None  # the caller has its own, with a butler
+    return result
+
+
+def parseAndRun(cls, args=None, config=None, log=None, doReturnResults=False):
+    """Parse an argument list and run the command.
+
+    Parameters
+    ----------
+    cls : type
+        Task class with the second-generation verbs.
+    args : `list` of `str`, optional
+        ``sys.argv[1:]`` by default.
+    config : `lsst.pex.config.Config`, optional
+        ``cls.ConfigClass()`` by default.
+    log : `logging.Logger`, optional
+    doReturnResults : `bool`
+        Keep in ``resultList`` what ``runDataRef`` returned.
+
+    Returns
+    -------
+    struct : `lsst.pipe.base.Struct`
+        ``argumentParser``, ``parsedCmd``, ``taskRunner``, ``resultList``.
+
+    Notes
+    -----
+    Exits, unless ``--noExit``, with the number of data ids that failed (at most 125), 126 where the stored configuration, schemas or
+    versions differ, 1 where the initialisation failed otherwise.
+    """
+    parser = cls._makeArgumentParser()
+    config = cls.ConfigClass() if config is None else config
+    parsed = parser.parse_args(config=config, args=args, log=log, override=cls.applyOverrides)
+    runner = cls.RunnerClass(TaskClass=cls, parsedCmd=parsed, doReturnResults=doReturnResults)
+    results = []
+    if not parsed.shownOnly:
+        parsed.log.info("Running: %s", " ".join(map(str, sys.argv if args is None else [cls.__name__, *args])))
+        results = _profiled(parsed.profile, runner.run, parsed)
+        status = _exitStatus(parsed, runner, results)
+        if status and parsed.noExit:
+            parsed.log.error("%d failed; going on because of --noExit", status)
+        elif status:
+            sys.exit(status)
+    return Struct(argumentParser=parser, parsedCmd=parsed, taskRunner=runner, resultList=results)
+
+
+def _profiled(path, function, *args):
+    if not path:
+        return function(*args)
+    from lsst.utils.timer import profile
+
+    with profile(path):
+        return function(*args)
+
+
+def _exitStatus(parsed, runner, results):
+    if runner.failedInitialization is not None:
+        return _MISMATCH if isinstance(runner.failedInitialization, TaskError) else _INITIALIZATION
+    try:
+        failed = sum(result.exitStatus != 0 for result in results)
+    except (TypeError, AttributeError) as error:
+        parsed.log.warning("The results do not say whether they failed (%s); taken as success", error)
+        return 0
+    return min(failed, _MOST)

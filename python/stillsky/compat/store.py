@@ -1,0 +1,135 @@
+"""A run of a repository as second-generation code saw it: things are put, replaced with a backup, asked for."""
+
+from lsst.daf.butler import CollectionType, DatasetType
+
+__all__ = ["DataRef", "RunStore"]
+
+
+class RunStore:
+    """A Butler, the run that is written to, and the collections that are searched.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler` or `RunStore`
+        Of a plain butler its default run and collections are taken.
+    run : `str`, optional
+    collections : sequence of `str`, optional
+        Searched after the run.
+    """
+
+    def __init__(self, butler, run=None, collections=None):
+        if isinstance(butler, RunStore):
+            butler, run = butler.butler, run or butler.run
+            collections = butler.collections.defaults if collections is None else collections
+        self.butler = butler
+        self.run = run or butler.run
+        if self.run is None:
+            raise ValueError("butler: wanted one with a default run, or a run beside it")
+        butler.collections.register(self.run)
+        self.collections = [self.run, *(c for c in collections or butler.collections.defaults if c != self.run)]
+
+    def register(self, name, storageClass, dimensions=()):
+        """The dataset type of that name, registered unless it is."""
+        kind = DatasetType(name, dimensions, storageClass, universe=self.butler.dimensions)
+        self.butler.registry.registerDatasetType(kind)
+        return kind
+
+    def find(self, name, dataId=None):
+        """Reference of a dataset in the run itself, or None."""
+        try:
+            return self.butler.find_dataset(name, dataId or {}, collections=[self.run])
+        except KeyError:
+            return None
+
+    def get(self, name, dataId=None):
+        """What is stored in the run under that name, or None."""
+        ref = self.find(name, dataId)
+        return None if ref is None else self.butler.get(ref)
+
+    def put(self, thing, kind, dataId=None):
+        """Put a new dataset."""
+        return self.butler.put(thing, kind, dict(dataId or {}), run=self.run)
+
+    def replace(self, thing, kind, dataId=None, *, backup=False):
+        """Put a dataset over one that may be there; with ``backup`` the old one goes to the run ``<run>~<n>``."""
+        old = self.find(kind.name, dataId)
+        if old is not None:
+            if backup:
+                self.butler.put(self.butler.get(old), kind, dict(dataId or {}), run=self._backupRun(kind, dataId))
+            self.butler.pruneDatasets([old], disassociate=True, unstore=True, purge=True)
+        return self.put(thing, kind, dataId)
+
+    def _backupRun(self, kind, dataId):
+        """First run ``<run>~<n>`` that holds no such dataset yet."""
+        number = 1
+        while True:
+            name = f"{self.run}~{number}"
+            self.butler.collections.register(name, CollectionType.RUN)
+            if self.butler.find_dataset(kind, dict(dataId or {}), collections=[name]) is None:
+                return name
+            number += 1
+
+
+class DataRef:
+    """A data reference: one data id of a repository, with names that are read and written by it.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler` or `RunStore`
+    dataId : mapping or `lsst.daf.butler.DataCoordinate`
+    run : `str`, optional
+    """
+
+    def __init__(self, butler, dataId, run=None):
+        self.store = butler if isinstance(butler, RunStore) and run is None else RunStore(butler, run)
+        self.dataId = dataId
+
+    @property
+    def butler(self):
+        """The Butler."""
+        return self.store.butler
+
+    @property
+    def run(self):
+        """The run that is written to."""
+        return self.store.run
+
+    def get(self, name, **parameters):
+        """The dataset of that name for this data id; keyword parameters such as ``bbox`` go to its formatter.
+
+        The suffixes of old names work: ``name_sub`` with ``bbox``, ``name_md`` (metadata), ``name_wcs`` and other components.
+        """
+        name = self._current(name)
+        return self.butler.get(
+            name, self._idFor(name), parameters=parameters or None, collections=self.store.collections
+        )
+
+    def put(self, thing, name):
+        """Put under that name for this data id; the dataset type is registered, or replaced in the run."""
+        kind = self.butler.get_dataset_type(name)
+        return self.store.replace(thing, kind, self._idFor(name))
+
+    def datasetExists(self, name):
+        """Whether there is a dataset of that name, with its file."""
+        try:
+            return bool(self.butler.exists(self._current(name), self._idFor(name), collections=self.store.collections))
+        except (KeyError, LookupError):
+            return False
+
+    def _current(self, name):
+        types = {one.name for one in self.butler.registry.queryDatasetTypes()}
+        if name in types:
+            return name
+        stem, _, suffix = name.rpartition("_")
+        if stem in types:
+            return stem if suffix == "sub" else f"{stem}.{'metadata' if suffix == 'md' else suffix}"
+        return name
+
+    def _idFor(self, name):
+        """The part of the data id that the dataset type has, with what the rest of it implies."""
+        kind = self.butler.get_dataset_type(name.partition(".")[0])
+        given = self.dataId.mapping if hasattr(self.dataId, "mapping") else self.dataId
+        return {key: given[key] for key in kind.dimensions.names if key in given}
+
+    def __repr__(self):
+        return f"DataRef({dict(getattr(self.dataId, 'mapping', self.dataId))}, run={self.run!r})"

@@ -1,0 +1,215 @@
+"""parseAndRun and the write verbs on a repository (task-framework 12, checks 2 to 4, 15, 17)."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("lsst.daf.butler")
+
+from lsst.pipe.base import TaskError
+
+from stillsky.butler.instruments import InstrumentDefinition
+from stillsky.butler.repository import ingestExposures
+from stillsky.compat.store import DataRef, RunStore
+from toy_task import ToyTask
+
+
+@pytest.fixture
+def repo(butler, calexpFiles, tmp_path):
+    """Path of a repository with visits 1 and 2 of detectors 0 and 1."""
+    ingestExposures(butler, calexpFiles((1, 2), (0, 1)), InstrumentDefinition("MyCam", {0: "a", 1: "b"}))
+    return str(tmp_path / "repo")
+
+
+IDS = ["--id", "visit=1^2", "detector=0..1"]
+
+
+def status(*args):
+    with pytest.raises(SystemExit) as ended:
+        ToyTask.parseAndRun(list(args))
+    return ended.value.code
+
+
+def keys(struct):
+    return [(ref.dataId["visit"], ref.dataId["detector"]) for ref in struct.parsedCmd.id.refList]
+
+
+def test_data_ids_run_in_their_order_and_configuration_is_guarded(butler, repo, capsys, caplog):
+    done = ToyTask.parseAndRun([repo, *IDS, "--output", "u/t", "-c", "factor=2"], doReturnResults=True)
+    assert keys(done) == [(1, 0), (1, 1), (2, 0), (2, 1)]
+    assert [one.exitStatus for one in done.resultList] == [0, 0, 0, 0]
+    assert [one.result.scaled.visitInfo.id for one in done.resultList] == [1, 1, 2, 2]
+    assert done.parsedCmd.config.refuse == -2  # applyOverrides came before the options
+    butler.registry.refresh()
+    whole = butler.get("calexp", instrument="MyCam", visit=2, detector=1, collections="MyCam/calexp")
+    scaled = butler.get("scaled", instrument="MyCam", visit=2, detector=1, collections="u/t")
+    np.testing.assert_array_equal(scaled.image.array, 2 * whole.image.array)
+    stored = butler.get("toy_metadata", instrument="MyCam", visit=2, detector=1, collections="u/t")
+    assert stored["toy"]["visit"] == 2
+
+    assert status(repo, *IDS, "--output", "u/t", "-c", "factor=3") == 126
+    assert "factor" in caplog.text
+    again = ToyTask.parseAndRun([repo, *IDS, "--output", "u/t", "-c", "factor=3", "--clobber-config"])
+    butler.registry.refresh()
+    assert butler.get("toy_config", collections="u/t").factor == 3
+    assert butler.get("toy_config", collections=f"{again.parsedCmd.butler.run}~1").factor == 2
+    assert butler.get("scaled", instrument="MyCam", visit=1, detector=0, collections="u/t").image.array.mean() > 290
+
+
+def test_show_prints_and_runs_nothing(butler, repo, capsys):
+    done = ToyTask.parseAndRun([repo, *IDS, "--output", "u/s", "--show", "config=*.factor", "data"])
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("config.") for line in lines) == 1 and "factor=3.0" in lines[0]
+    assert sum("visit" in line for line in lines) == 4
+    assert done.resultList == []
+    with pytest.raises(SystemExit) as ended:
+        ToyTask.parseAndRun([repo, *IDS, "--output", "u/s", "--show", "nothing"])
+    assert ended.value.code == 1
+
+
+def test_a_data_id_that_fails_counts_and_the_others_are_written_with_all_metadata(butler, repo, capsys):
+    assert status(repo, *IDS, "--output", "u/f", "-c", "refuse=2", "--id", "visit=1", "detector=0") == 2
+    butler.registry.refresh()
+    assert len(set(butler.registry.queryDatasets("scaled", collections="u/f"))) == 2
+    assert len(set(butler.registry.queryDatasets("toy_metadata", collections="u/f"))) == 4
+    done = ToyTask.parseAndRun([repo, "--id", "visit=2", "detector=0", "--output", "u/g", "-c", "refuse=2", "--noExit"])
+    assert [one.exitStatus for one in done.resultList] == [1]
+    with pytest.raises(RuntimeError, match="not this one"):
+        ToyTask.parseAndRun([repo, "--id", "visit=2", "detector=0", "--output", "u/h", "-c", "refuse=2", "--doraise"])
+    butler.registry.refresh()
+    assert len(set(butler.registry.queryDatasets("toy_metadata", collections="u/h"))) == 1
+
+
+def test_hundreds_of_failures_do_not_look_like_success():
+    from types import SimpleNamespace
+
+    from stillsky.compat.runner import _exitStatus
+
+    failed = [SimpleNamespace(exitStatus=1)] * 256
+    assert _exitStatus(None, SimpleNamespace(failedInitialization=None), failed) == 125
+
+
+def test_an_initialisation_that_fails_is_no_success(repo, monkeypatch, capsys):
+    def fail(self, *args, **kwargs):
+        raise ValueError("no room")
+
+    monkeypatch.setattr(ToyTask, "writeSchemas", fail)
+    assert status(repo, *IDS, "--output", "u/i") == 1
+
+
+@pytest.mark.slow
+def test_several_processes_give_what_one_gives(butler, repo):
+    one = ToyTask.parseAndRun([repo, *IDS, "--output", "u/one"])
+    two = ToyTask.parseAndRun([repo, *IDS, "--output", "u/two", "-j", "2"])
+    assert keys(one) == keys(two) and [r.exitStatus for r in two.resultList] == [0] * 4
+    butler.registry.refresh()
+    for visit, detector in keys(one):
+        where = {"instrument": "MyCam", "visit": visit, "detector": detector}
+        a, b = (butler.get("scaled", where, collections=name) for name in ("u/one", "u/two"))
+        np.testing.assert_array_equal(a.image.array, b.image.array)
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--output", "u/x", "-c", "factr=1"], "factr"),
+        (["--output", "u/x", "-c", "factor"], "NAME=VALUE"),
+        (["--output", "u/x", "-c", "factor=__import__('os')"], "factor"),
+        (["--output", "u/x", "-C", "absent.py"], "absent.py"),
+        (["--output", "u/x", "--rerun", "y"], "not both"),
+        ([], "--output"),
+        (["--output", "u/absent", "--clobber-output"], "u/absent"),
+        (["--output", "u/x", "--id", "visit=one"], "visit"),
+        (["--output", "u/x", "--loglevel", "loud"], "loud"),
+    ],
+)
+def test_wrong_options_exit_with_2_and_say_which(repo, capsys, options, said):
+    assert status(repo, *options) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_repository_comes_first(capsys):
+    assert status("--id", "visit=1") == 1
+    assert status("-h") == 0
+    assert "REPO" in capsys.readouterr().out
+
+
+def test_ids_that_have_no_data_are_said_and_skipped(repo, caplog):
+    done = ToyTask.parseAndRun([repo, "--id", "visit=9", "--id", "visit=2", "detector=1", "--output", "u/n"])
+    assert keys(done) == [(2, 1)] and "No data found" in caplog.text
+
+
+def test_options_come_from_a_file_and_reruns_chain(butler, repo, tmp_path):
+    import getpass
+
+    options = tmp_path / "options.txt"
+    options.write_text("# tonight\n--id visit=1 detector=0\n-c 'factor=4'\n")
+    ToyTask.parseAndRun([repo, f"@{options}", "--rerun", "first"])
+    butler.registry.refresh()
+    name = f"u/{getpass.getuser()}/first"
+    assert butler.get("toy_config", collections=name).factor == 4
+    ToyTask.parseAndRun([repo, "--id", "visit=1", "detector=0", "--output", name, "--clobber-output"])
+    butler.registry.refresh()
+    assert butler.get("toy_config", collections=name).factor == 3
+
+
+def test_package_versions_are_compared_in_common_and_extended(butler, repo):
+    from lsst.utils.packages import Packages
+
+    task, store = ToyTask(), RunStore(butler, "u/v")
+    task.writePackageVersions(store)
+    full = store.get("packages")
+    kind = butler.get_dataset_type("packages")
+    fewer = Packages({name: full[name] for name in list(full)[:3]})
+    store.replace(fewer, kind)
+    task.writePackageVersions(store)
+    assert set(store.get("packages")) == set(full)
+    store.replace(Packages({**full, "numpy": "0.1"}), kind)
+    with pytest.raises(TaskError, match="numpy"):
+        task.writePackageVersions(store)
+    task.writePackageVersions(store, clobber=True)
+    assert store.get("packages")["numpy"] == full["numpy"]
+
+
+def test_schemas_are_written_once_and_compared_exactly(butler, repo, monkeypatch):
+    task, store = ToyTask(), RunStore(butler, "u/w")
+    task.writeSchemas(store)
+    assert store.get("toySources_schema").colnames == ["id", "flux"]
+    task.writeSchemas(store)
+    monkeypatch.setattr(ToyTask, "columns", ("id", "magnitude"))
+    with pytest.raises(TaskError, match="magnitude"):
+        task.writeSchemas(store)
+    task.writeSchemas(store, clobber=True)
+    assert store.get("toySources_schema").colnames == ["id", "magnitude"]
+
+
+def test_a_data_reference_reads_writes_and_knows_old_names(butler, repo):
+    from stillsky.geom import Box2I, Extent2I, Point2I
+
+    ref = DataRef(RunStore(butler, "u/r", ["MyCam/calexp"]), {"instrument": "MyCam", "visit": 1, "detector": 0})
+    box = Box2I(Point2I(65, 25), Extent2I(4, 3))
+    assert ref.datasetExists("calexp") and not ref.datasetExists("nothing")
+    assert ref.get("calexp_sub", bbox=box).bbox == box
+    assert ref.get("calexp_visitInfo").id == 1 and ref.get("calexp").filter.band == "r"
+    ref.put(ref.get("calexp"), "calexp")
+    ref.put(ref.get("calexp"), "calexp")  # over the first, in the run
+    assert ref.store.find("calexp", ref.dataId) is not None
+
+
+def test_early_verbs_describe_the_connections_and_save_structs(butler, repo):
+    config = ToyTask.ConfigClass()
+    inputs = ToyTask.getInputDatasetTypes(config)
+    assert list(inputs) == ["image"] and inputs["image"].name == "calexp" and inputs["image"].scalar
+    assert inputs["image"].dimensions == ("detector", "instrument", "visit") and not inputs["image"].manualLoad
+    assert list(ToyTask.getOutputDatasetTypes(config)) == ["scaled"]
+    assert set(ToyTask.getDatasetTypes(config)) == {"image", "scaled"}
+    assert ToyTask.getInitInputDatasetTypes(config) == ToyTask.getInitOutputDatasetTypes(config) == {}
+    assert ToyTask.getPrerequisiteDatasetTypes(config) == set()
+    assert ToyTask.getPerDatasetTypeDimensions(config) == frozenset()
+    task = ToyTask()
+    assert task.getInitOutputDatasets() == {} and task.getResourceConfig() is None
+    image = butler.get("calexp", instrument="MyCam", visit=1, detector=0, collections="MyCam/calexp")
+    struct = task.adaptArgsAndRun({"image": image}, {}, {}, butler)
+    put = []
+    butlerLike = type("Putting", (), {"put": lambda self, thing, ref: put.append((thing, ref))})()
+    task.saveStruct(struct, {"scaled": "reference"}, butlerLike)
+    assert put == [(struct.scaled, "reference")]
