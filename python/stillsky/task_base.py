@@ -1,8 +1,26 @@
 """Task verbs that stillsky's tasks offer and that lsst-pipe-base no longer has; what they do is in `stillsky.compat`."""
 
+import contextlib
+import os
+
 import numpy as np
 
-__all__ = ["CommandLineVerbs", "EarlyPipelineVerbs", "ErrorMetadata", "SchemaVerbs", "assignMetadata"]
+__all__ = [
+    "CommandLineVerbs",
+    "EarlyPipelineVerbs",
+    "ErrorMetadata",
+    "SchemaVerbs",
+    "assignMetadata",
+    "quantumThreads",
+]
+
+
+def quantumThreads():
+    """Context in which the compiled core uses one thread, unless STILLSKY_NUM_THREADS is set: the scheduler of a pipeline
+    fills the machine with quanta."""
+    from .threads import numThreads
+
+    return contextlib.nullcontext() if os.environ.get("STILLSKY_NUM_THREADS") else numThreads(1)
 
 
 class ErrorMetadata:

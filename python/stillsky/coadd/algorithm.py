@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import DomainError, NoDataError
 from ..geom import Box2I
 from ..image import Exposure, Image, MaskedImage
-from ..stats import AccumulatorMeanStack, StatisticsControl, stackStrips, stringToStatisticsProperty
+from ..stats import AccumulatorMeanStack, Property, StatisticsControl, stackStrips, stringToStatisticsProperty
 from .bands import BandInput, InputFailure, planBands, runBands
 from .config import AssembleCoaddAlgorithmConfig
 from .edge_bits import setCoaddEdgeBits
@@ -97,6 +97,8 @@ def assembleCoadd(
     strict=None,
     scratch=None,
     progress=None,
+    recorder=None,
+    photoCalib=None,
 ):
     """Combine warps on one pixel grid.
 
@@ -131,6 +133,9 @@ def assembleCoadd(
         Folder for decoded files.
     progress : callable, optional
         ``progress(done, total)`` in bands.
+    recorder : `stillsky.coadd.CoaddInputRecorder`, optional
+    photoCalib : `stillsky.photom.PhotoCalib`, optional
+        Of the coadd, see `stillsky.coadd.assembleMetadata`.
 
     Returns
     -------
@@ -182,7 +187,7 @@ def assembleCoadd(
             _LOG.warning("warp %s is left out: %s", lost.warp.name, failure.reason)
             skipped.append(SkippedWarp(lost.warp.name, lost.warp.dataId, failure.reason))
     result.skipped = skipped
-    result.notes = assembleMetadata(result.coadd, result.inputs, config)
+    result.notes = assembleMetadata(result.coadd, result.inputs, config, recorder=recorder, photoCalib=photoCalib)
     result.varianceFactor = meanNoiseFactor(result.inputs)
     if process:
         processResults(result.coadd, config, brightObjects=brightObjects)
@@ -257,7 +262,7 @@ def makeStatisticsControl(config, schema, badMaskPlanes=None):
     return control
 
 
-def stackBox(out, bbox, inputs, config, control, *, nImage=None, nKept=None, progress=None):
+def stackBox(out, bbox, inputs, config, control, *, flags=None, nImage=None, nKept=None, progress=None):
     """Combine the pixels of a box.
 
     Parameters
@@ -269,6 +274,8 @@ def stackBox(out, bbox, inputs, config, control, *, nImage=None, nKept=None, pro
     inputs : sequence of `PreparedWarp`
     config : `AssembleCoaddAlgorithmConfig`
     control : `stillsky.stats.StatisticsControl`
+    flags : `stillsky.stats.Property`, optional
+        Statistic; default: that of the configuration.
     nImage, nKept : `stillsky.image.Image` (uint16), optional
         Assigned in the box.
     progress : callable, optional
@@ -284,11 +291,11 @@ def stackBox(out, bbox, inputs, config, control, *, nImage=None, nKept=None, pro
         A warp could not be read.
     """
     schema = out.mask.schema
-    flags = int(stringToStatisticsProperty(config.statistic))
+    flags = int(stringToStatisticsProperty(config.statistic) if flags is None else flags)
     mapping = rejectedMaskMapping(control.andMask, schema)
     bandInputs = [_bandInput(i, bbox, schema, config, control) for i in inputs]
     countBefore = control.andMask & schema.bitmask(list(config.removeMaskPlanes), ignoreMissing=True)
-    if config.doOnlineForMean and config.statistic == "MEAN":
+    if config.doOnlineForMean and flags == int(Property.MEAN):
         return onlineMean(out, bbox, bandInputs, [i.weight for i in inputs], control, mapping, nImage, nKept)
     bands = planBands(bbox, bandInputs, config.memory, config.subregionSize[1])
     clipped = schema.bitmask("CLIPPED")

@@ -118,7 +118,7 @@ class AssembleCoaddFields(CoaddBaseFields):
     effectiveWeights = _flag(
         False, "Weight warps by the scatter of their pixels rather than by what their variance planes say."
     )
-    requireUnit = _flag(True, "Refuse warps whose BUNIT is not nJy (pipeline tasks without doScaleZeroPoint).")
+    requireUnit = _flag(False, "Refuse warps whose BUNIT is not nJy, unless doScaleZeroPoint (pipeline tasks do).")
     compat = _flag(
         False,
         "As the Rubin task: the mask has the bits of clipped samples, the variance of a median is that of the scatter.",

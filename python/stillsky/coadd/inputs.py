@@ -344,7 +344,7 @@ def _byDataId(warps, scratch):
 
 def schemaOf(inputs, extra=()):
     """Mask planes of the coadd of prepared warps, and those of their alternative masks and ``extra`` names."""
-    schema = mergedSchema(item.warp.schema for item in inputs)
-    for name in (*(plane for item in inputs for plane in item.altMask or ()), *extra):
+    schema = mergedSchema((item.warp.schema for item in inputs), extra)
+    for name in (plane for item in inputs for plane in item.altMask or ()):
         schema = schema.add(name)
     return schema

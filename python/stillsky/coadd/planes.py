@@ -17,13 +17,15 @@ def coaddSchema():
     return MaskSchema({**MaskSchema.standard().planes(), **_PLANES})
 
 
-def mergedSchema(schemas):
+def mergedSchema(schemas, extra=()):
     """The planes of a coadd and of its inputs.
 
     Parameters
     ----------
     schemas : iterable of `MaskSchema`
         Of the inputs, in their order. Planes of other names at bits that are taken move to free ones.
+    extra : iterable of `str`
+        Further planes of the coadd, at the bits from 15 on.
 
     Raises
     ------
@@ -31,6 +33,8 @@ def mergedSchema(schemas):
         More than 31 planes.
     """
     result, seen = coaddSchema(), set()
+    for name in extra:
+        result = result.add(name)
     for schema in schemas:
         if schema not in seen:
             seen.add(schema)
