@@ -8,6 +8,7 @@ from ..errors import InvalidPsfError, MismatchError, StillskyError
 from ..image import CoaddInputs
 from ..meta import FilterLabel
 from ..photom import PhotoCalib
+from .aperture_corrections import makeCoaddApCorrMap
 from .input_recorder import CoaddInputRecorder, copyValidPolygons, makeCoaddPsf, shrinkValidPolygons
 
 __all__ = ["assembleMetadata", "meanNoiseFactor", "widestPsf"]
@@ -49,6 +50,8 @@ def assembleMetadata(coadd, inputs, config, *, recorder=None, photoCalib=None):
     if config.doUsePsfMatchedPolygons:
         _setPolygons(coadd.info.coaddInputs, inputs, config)
     _setPsf(coadd, warps, config, notes)
+    apCorrMap = makeCoaddApCorrMap(coadd.info.coaddInputs, coadd.bbox, coadd.wcs)
+    coadd.info.apCorrMap = apCorrMap if len(apCorrMap) else None
     if config.doAttachTransmissionCurve:
         coadd.info.transmissionCurve = _throughput(inputs)
     factor = meanNoiseFactor(inputs)

@@ -99,7 +99,9 @@ class AssembleCoaddTask(AssembleCoaddSteps, CoaddBaseTask):
         self.log.info("Found %d %s warps", len(prepared.warpRefList), self.warpType)
         if not prepared.warpRefList:
             raise pipeBase.NoWorkFound("No warp can be combined.")
-        supplementary = self._makeSupplementaryData(inputs=inputs, skyInfo=skyInfo, dataId=dataId, prepared=prepared, **context)
+        supplementary = self._makeSupplementaryData(
+            inputs=inputs, skyInfo=skyInfo, dataId=dataId, prepared=prepared, **context
+        )
         try:
             results = self.run(
                 skyInfo,

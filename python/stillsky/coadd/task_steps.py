@@ -89,7 +89,12 @@ class AssembleCoaddSteps:
     @staticmethod
     def _inputs(bbox, warps, weights, scalers=None, altMasks=None, matched=None):
         n = len(warps)
-        lists = {"weightList": weights, "imageScalerList": scalers, "altMaskList": altMasks, "psfMatchedWarpRefList": matched}
+        lists = {
+            "weightList": weights,
+            "imageScalerList": scalers,
+            "altMaskList": altMasks,
+            "psfMatchedWarpRefList": matched,
+        }
         for name, values in lists.items():
             lists[name] = [None] * n if values is None else list(values)
             if len(lists[name]) != n:
