@@ -106,9 +106,12 @@ _LAZY = {
     "CoaddInputRecorderConfig": "coadd",
     "CoaddInputRecorderTask": "coadd",
     "ImageScaler": "coadd",
+    "InterpImageConfig": "coadd",
+    "InterpImageTask": "coadd",
     "ScaleZeroPointConfig": "coadd",
     "ScaleZeroPointTask": "coadd",
     "SpatialImageScaler": "coadd",
+    "interpImage": "coadd",
     "makeCoaddApCorrMap": "coadd",
     "setCoaddEdgeBits": "coadd",
     # dcr
