@@ -29,6 +29,7 @@ __all__ = ["ResolvedConfig", "configClass", "flatten", "parseAssignment", "resol
 _CLASSES = {
     "subtract": ("stillsky.diffim.config", "SubtractConfig"),
     "psfmatch": ("stillsky.diffim.config", "SubtractConfig"),
+    "coadd": ("stillsky.coadd.job_config", "CoaddJobConfig"),
     "ptc": ("stillsky.ptc.job_config", "PhotonTransferJobConfig"),
     "map": ("stillsky.mapreduce.config", "MapConfig"),
 }

@@ -2,7 +2,7 @@
 
 import click
 
-__all__ = ["VerbCommand", "configOptions", "gateOption", "inputOptions", "outputOptions", "runOptions"]
+__all__ = ["VerbCommand", "configOptions", "gateOption", "inputOptions", "outputOptions", "runOptions", "stackOptions"]
 
 
 class VerbCommand(click.Command):
@@ -142,4 +142,25 @@ def outputOptions(first="science file"):
         click.option("--dry-run", is_flag=True, help="Print resolved inputs and configuration; touch nothing."),
         click.option("--compress", type=click.Choice(["none", "lossless", "lossy"]), default="none", hidden=True,
                      show_default=True, help="Compression of the FITS products."),
+    )  # fmt: skip
+
+
+def stackOptions():
+    """Which images are stacked, and how they are brought together."""
+    from .sizes import MemorySize
+
+    return _apply(
+        click.option("--reference", metavar="IMG",
+                     help="Grid of the result; if it is one of the inputs, its flux scale and sky too."),
+        click.option("--scale", type=click.Choice(["stars", "sky", "none"]),
+                     help="Bring flux scale and sky, or sky alone, to those of the first [default: stars]."),
+        click.option("--memory", type=MemorySize(), metavar="SIZE",
+                     help="For rows of images, e.g. 500M; the result does not depend on it [default: 2GiB]."),
+        click.option("--strict", is_flag=True, help="An input that cannot be used is an error, and not just left out."),
+        click.option("--work", metavar="DIR", help="Keep finished warps there, and go on from those of a broken-off run."),
+        click.option("--ext", metavar="NAME", hidden=True, help="Extension of all files; FILE[NAME] for one of them."),
+        click.option("--gain", type=float, metavar="X", hidden=True, help="Electrons per count, of all images."),
+        click.option("--read-noise", "readNoise", type=float, metavar="X", hidden=True, help="Electrons."),
+        click.option("--saturation", type=float, metavar="X", hidden=True, help="Counts."),
+        click.option("--report/--no-report", default=True, hidden=True, help="Write PREFIX.html."),
     )  # fmt: skip

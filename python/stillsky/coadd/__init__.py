@@ -1,9 +1,17 @@
 """Coadds: combining many images of one piece of sky."""
 
 import importlib
+import sys
+import types
 
 # Loaded on first use: tasks import lsst.pipe.base, tables astropy.
 _LAZY = {
+    # plain files: stillsky.coadd(list)
+    "CoaddJobConfig": ".job_config",
+    "PlainCoadd": ".plain",
+    "PlainCoaddResult": ".plain",
+    "matchInputs": ".match_inputs",
+    "measureInput": ".match_inputs",
     # assembly
     "AssembleCoaddAlgorithmConfig": ".config",
     "AssembleCoaddFields": ".config",
@@ -71,3 +79,16 @@ def __getattr__(name):
 
 def __dir__():
     return sorted({*globals(), *_LAZY})
+
+
+class _Room(types.ModuleType):
+    """This module, which can be called: ``stillsky.coadd(list)`` is `stillsky.coadd.plain.coadd`."""
+
+    def __call__(self, inputs, **options):
+        from .plain import coadd
+
+        return coadd(inputs, **options)
+
+
+sys.modules[__name__].__class__ = _Room
+coadd = sys.modules[__name__]  # so that the top level finds the callable under the name of the room

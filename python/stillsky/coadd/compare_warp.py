@@ -326,10 +326,11 @@ def _differenceVariance(variance, templateVariance, share):
     if share is None:
         variance += templateVariance
         return
-    least = variance * np.float32((1 - share) ** 2) if np.ndim(share) == 0 else variance * (1 - share) ** 2
-    variance *= np.float32(1 - 2 * share) if np.ndim(share) == 0 else 1 - 2 * share
-    variance += templateVariance
-    np.maximum(variance, least, out=variance)
+    with np.errstate(invalid="ignore"):  # infinite where there is no data
+        least = variance * np.float32((1 - share) ** 2) if np.ndim(share) == 0 else variance * (1 - share) ** 2
+        variance *= np.float32(1 - 2 * share) if np.ndim(share) == 0 else 1 - 2 * share
+        variance += templateVariance
+        np.maximum(variance, least, out=variance)
     variance[~(variance > 0)] = np.inf
 
 

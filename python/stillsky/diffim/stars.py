@@ -20,6 +20,7 @@ __all__ = [
     "Objects",
     "classifyStars",
     "findObjects",
+    "flatImage",
     "fluxRatio",
     "fractionMatched",
     "selectKernelStars",
@@ -105,7 +106,7 @@ def findObjects(maskedImage, config, binSize=128):
     bad = maskedImage.mask.bitmask(list(config.saturatedPlanes), ignoreMissing=True)
     noData = maskedImage.mask.bitmask(["NO_DATA", "BAD"], ignoreMissing=True)
     image, mask, variance = maskedImage.image.array, maskedImage.mask.array, maskedImage.variance.array
-    flat = _withoutSky(maskedImage, noData, min(binSize, max(8, min(image.shape) // 2)))
+    flat = flatImage(maskedImage, noData, min(binSize, max(8, min(image.shape) // 2)))
     _, _, sigma, _ = clippedStats(flat, mask, noData, subsample=max(1, int(np.sqrt(image.size / 1e6))))
     moments = _measureAtBestScale(flat, workingVariance(variance, sigma, flat), mask, noData, config)
     x0, y0 = maskedImage.xy0
@@ -127,7 +128,7 @@ def findObjects(maskedImage, config, binSize=128):
     return objects
 
 
-def _withoutSky(maskedImage, badBits, binSize):
+def flatImage(maskedImage, badBits, binSize):
     """The image minus medians of cells, interpolated as smoothly as their number allows: one new plane."""
     image = maskedImage.image.array
     nx, ny = (-(-size // binSize) for size in (maskedImage.width, maskedImage.height))

@@ -115,12 +115,12 @@ def _ingest(run):
 
 def _listed(names):
     """Files of names, folders, patterns and lists; a name that nothing has stays, to fail alone."""
-    from stillsky.ptc.flat_files import findFlats
+    from stillsky.ptc.flat_files import findFiles
 
     paths = []
     for name in names:
         try:
-            paths += [path for path, _ in findFlats([name])]
+            paths += [path for path, _ in findFiles([name])]
         except FileNotFoundError:
             if name.startswith("@"):
                 raise

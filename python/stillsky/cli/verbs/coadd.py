@@ -1,0 +1,169 @@
+"""``stillsky coadd``: one deep image of many."""
+
+import click
+
+from ..options import VerbCommand, configOptions, gateOption, outputOptions, runOptions, stackOptions
+from ..run import runVerb
+
+__all__ = ["SUFFIXES", "coadd", "coaddFiles"]
+
+SUFFIXES = (".coadd.fits", ".nimage.fits", ".inputs.ecsv", ".html", ".json")
+
+
+@click.command(cls=VerbCommand)
+@click.argument("images", metavar="IMG...|@LIST", nargs=-1, required=True)
+@click.option(
+    "--method",
+    type=click.Choice(["mean", "meanclip", "median", "compare"]),
+    help="compare leaves out what single PSF-matched images have and the static sky has not [default: meanclip].",
+)
+@outputOptions("first file")
+@stackOptions()
+@configOptions()
+@gateOption()
+@runOptions()
+def coadd(**options):
+    """Combine images of one field into a deep one.
+
+    IMG are FITS files of any camera, or folders of them; @LIST is a text file of names. Images on one pixel grid are
+    stacked as they are; others are resampled to the grid of --reference, or to a common tangent plane. Flux scale and
+    sky of each are brought to those of the first by common stars and by clipped sky (--scale none: not at all).
+
+    Products are PREFIX.coadd.fits (image, mask, variance, PSF), PREFIX.nimage.fits (inputs of each pixel),
+    PREFIX.inputs.ecsv (a row per input, used or not), PREFIX.html (report) and PREFIX.json.
+    """
+    return runVerb("coadd", options, coaddFiles)
+
+
+def coaddFiles(run):
+    """Body of the verb: resolve, refuse, measure, stack, write."""
+    from ..products import StagedProducts
+    from .subtract import checkGates, failOn, printPlan, readGates
+
+    options = run.options
+    gates = readGates(run)
+    resolved = resolveStack(run, {"method": (options["method"], "--method")})
+    prefix = stackPrefix(options, "coadd")
+    suffixes = [s for s in SUFFIXES if options.get("report", True) or s != ".html"]
+    if not options["dry_run"]:
+        output = StagedProducts(prefix, suffixes, options["overwrite"])
+    from stillsky.coadd.plain import PlainCoadd
+
+    with PlainCoadd(resolved.config, **jobArguments(run)) as job:
+        runJob(run, job, lambda: job.scan(options["images"]))
+        if options["dry_run"]:
+            run.summary["metadata"] = dict(job.metadata)
+            return printPlan(run, resolved, prefix, suffixes)
+        result = runJob(run, job, job.run)
+        run.summary["metadata"] = dict(result.metadata)
+        hits = checkGates(run, gates)
+        with output:
+            writeStack(run, result, output, suffixes, "coadd_report", "coaddReport")
+    run.say(_resultLine(run, result, prefix))
+    return failOn(hits)
+
+
+# ---------------------------------------------------------------------- shared with dcr
+
+
+def resolveStack(run, dedicated):
+    """The configuration of a run, with the options that coadd and dcr share."""
+    from ..config import resolveRun
+
+    options, base = run.options, "" if run.verb == "coadd" else "inputs."
+    shared = {
+        f"{base}scale": (options["scale"], "--scale"),
+        f"{base}assemble.memory": (options["memory"], "--memory"),
+        f"{base}assemble.strict": (options["strict"] or None, "--strict"),
+    }
+    return resolveRun(run, {k: pair for k, pair in {**shared, **dedicated}.items() if pair[0] is not None})
+
+
+def stackPrefix(options, verb):
+    """Given prefix, else the stem of the first file or the name of the folder or list: the suffixes tell the rest."""
+    import os
+
+    from ..inputs import defaultPrefix
+
+    first = options["images"][0].lstrip("@")
+    name = os.path.basename(os.path.abspath(first)) if os.path.isdir(first) else os.path.basename(first)
+    stem = defaultPrefix(name.removesuffix(".txt").removesuffix(".list"), verb).removesuffix(f".{verb}")
+    given = options["output"]
+    if given is None:
+        return stem
+    return os.path.join(given, stem) if given.endswith(os.sep) or os.path.isdir(given) else given
+
+
+def jobArguments(run):
+    """Keyword arguments of a job from the options."""
+    options = run.options
+    names = {"gain": "gain", "readNoise": "readNoise", "saturation": "saturation"}
+    read = {to: options[of] for of, to in names.items() if options.get(of) is not None}
+    return {
+        "reference": options["reference"], "ext": options.get("ext"), "readOptions": read, "work": options.get("work"),
+        "say": run.say, "warn": run.warn, "progress": run.progress, "quietly": run.log.withholdWarnings,
+    }  # fmt: skip
+
+
+def runJob(run, job, step):
+    """One step of a job, with what it decided in the summary whatever happens."""
+    try:
+        return step()
+    finally:
+        run.progress.close()
+        run.summary["inputs"] = describeInputs(job)
+        run.summary["decisions"] = list(job.decisions)
+        run.summary["timings"].update(job.timings)
+
+
+def describeInputs(job):
+    """The inputs as P.json keeps them, by their names."""
+    return {
+        f"{k + 1}: {item.name}": {
+            "file": item.path, "used": item.used, "reason": item.reason, "provenance": list(item.provenance),
+        }
+        for k, item in enumerate(job.inputs)
+    }  # fmt: skip
+
+
+def writeStack(run, result, output, suffixes, module, function):
+    """Everything under the staging prefix; the summary names the final files."""
+    import importlib
+
+    from ..run import toJson
+    from .subtract import noteMachine
+
+    with run.timed("write"):
+        result.writeFiles(output.prefix, compress=run.option("compress", "none"))
+    run.summary["products"] = sorted(str(output.finalName(output.path(s))) for s in suffixes)
+    run.summary |= result.forSummary()
+    noteMachine(run)
+    page = None
+    if ".html" in suffixes:
+        with run.timed("report"):
+            page = getattr(importlib.import_module(f"stillsky.report.{module}"), function)(result, run.summary)
+            run.summary["verdict"] = page.verdict
+    run.summary["timings"]["total"] = run.seconds
+    text = toJson(run.summary) + "\n"
+    with open(output.path(".json"), "w", encoding="utf-8") as stream:
+        stream.write(text)
+    if page is not None:
+        from stillsky.report.run_section import runSection
+
+        runSection(page.section("Run"), run.summary)
+        page.document = text
+        page.write(output.path(".html"))
+
+
+def _resultLine(run, result, prefix):
+    figures = result.metadata
+    parts = [f"{figures['inputsUsed']} of {figures['inputs']} inputs"]
+    if figures["inputsUsed"] > 1 and figures.get("noiseGain"):
+        parts.append(
+            f"noise 1/{figures['noiseGain']:.2f} of one input (best possible {figures['noiseGainExpected']:.2f})"
+        )
+    if figures.get("psfFwhm") == figures.get("psfFwhm") and figures.get("psfFwhm") is not None:
+        parts.append(f"FWHM {figures['psfFwhm']:.2f} px")
+    parts += [f"{100 * figures['rejectedFraction']:.2g} % of the samples rejected"]
+    parts += [f"{run.seconds:.1f} s", f"{prefix}.coadd.fits"]
+    return "result: " + "; ".join(parts)

@@ -1,0 +1,382 @@
+"""`coadd`: a deep image of plain files, exposures or arrays, with everything that tells how good it is."""
+
+import contextlib
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..diffim.stars import flatImage
+from ..errors import NoDataError, StillskyError
+from ..stats import robustSigma
+from .algorithm import assembleCoadd
+from .compare_warp import findArtifacts
+from .job import CoaddJob
+from .job_config import STATISTICS, CoaddJobConfig
+
+__all__ = ["PlainCoadd", "PlainCoaddResult", "coadd"]
+
+_THUMB = 160  # pixels of a picture of input minus coadd
+_MAX_THUMBS = 24
+_MAX_LEVELS = 24  # numbers of inputs that the noise is measured for
+
+
+@dataclass
+class PlainCoaddResult:
+    """A coadd of plain inputs.
+
+    Attributes
+    ----------
+    coadd : `stillsky.image.Exposure`
+        In units of the first input, with the sky of that one.
+    nImage, kept : `stillsky.image.Image` (uint16)
+        Good samples of each pixel, and those that its value rests on.
+    table : `astropy.table.Table`
+        One row per input, used or not.
+    epochCount : `stillsky.image.Image` or None
+        Inputs that differ from the static sky, pixel by pixel (method compare).
+    artifacts : `list` of `dict`
+        Per used input, mask plane to span sets that were left out (method compare).
+    depth : `dict` [`str`, `numpy.ndarray`]
+        Noise of the sky where N inputs contribute: n, pixels, noise, noiseRootN, expectedRootN; ``inputs`` is the noise
+        of each input.
+    thumbnails : `list` [(`str`, `numpy.ndarray`)]
+        Input minus coadd over the noise, small.
+    metadata, decisions, warnings, timings
+        Figures; sentences; (code, sentence); seconds.
+    """
+
+    coadd: object
+    nImage: object
+    kept: object
+    table: object
+    epochCount: object = None
+    artifacts: list = field(default_factory=list, repr=False)
+    depth: dict = field(default_factory=dict, repr=False)
+    thumbnails: list = field(default_factory=list, repr=False)
+    metadata: dict = field(default_factory=dict)
+    decisions: list = field(default_factory=list)
+    warnings: list = field(default_factory=list)
+    timings: dict = field(default_factory=dict)
+
+    def writeFiles(self, prefix, compress="none"):
+        """Write ``prefix.coadd.fits``, ``prefix.nimage.fits`` and ``prefix.inputs.ecsv``; existing ones are replaced."""
+        from ..fits import writeExposure, writeImage
+
+        writeExposure(self.coadd, f"{prefix}.coadd.fits", overwrite=True, compress=compress)
+        writeImage(self.nImage, f"{prefix}.nimage.fits", overwrite=True)
+        self.table.write(f"{prefix}.inputs.ecsv", format="ascii.ecsv", overwrite=True)
+
+    def forSummary(self):
+        """What P.json keeps besides the figures, so that the report can be made again."""
+        return {"depth": self.depth}
+
+    def __str__(self):
+        figures = self.metadata
+        return (
+            f"coadd of {figures['inputsUsed']} of {figures['inputs']} inputs ({figures['method']}), "
+            f"{self.coadd.width}x{self.coadd.height} px, noise of the sky {figures['skySigma']:.4g}"
+        )
+
+
+def coadd(inputs, *, method=None, reference=None, scale=None, config=None, strict=None, memory=None, work=None,
+          progress=None):  # fmt: skip
+    """Combine images of one field into a deep one; no files are written.
+
+    Parameters
+    ----------
+    inputs : sequence
+        File names, exposures (`stillsky.read`, `stillsky.exposure`) or arrays; a name may be a folder or ``@list``.
+    method : {"meanclip", "mean", "median", "compare"}, optional
+    reference : `str` or `stillsky.image.Exposure`, optional
+        Grid of the result; if it is one of the inputs, its flux scale and sky too.
+    scale : {"stars", "sky", "none"}, optional
+        How inputs are brought to the first.
+    config : `CoaddJobConfig`, optional
+        Everything else; not changed.
+    strict : `bool`, optional
+        An input that cannot be used is an error; otherwise it is left out, and ``table`` says why.
+    memory : `int`, optional
+        Bytes for rows of images; the result does not depend on it.
+    work : `str`, optional
+        Folder that keeps finished warps.
+    progress : callable, optional
+        ``progress(iterable, desc=..., total=...)``.
+
+    Returns
+    -------
+    result : `PlainCoaddResult`
+
+    Raises
+    ------
+    NoDataError
+        No input can be used.
+    MismatchError
+        The inputs do not belong together.
+    """
+    if isinstance(inputs, (str, bytes)):
+        inputs = [inputs]
+    config = configured(CoaddJobConfig, config, method=method, scale=scale)
+    if strict is not None:
+        config.assemble.strict = bool(strict)
+    if memory is not None:
+        config.assemble.memory = int(memory)
+    config.validate()
+    with PlainCoadd(config, reference=reference, work=work, progress=progress) as job:
+        job.scan(inputs)
+        return job.run()
+
+
+def configured(cls, config, **fields):
+    """A copy of a configuration with some fields set; None leaves them."""
+    copied = cls()
+    if config is not None:
+        copied.update(**{name: getattr(config, name) for name in config._fields})
+    for name, value in fields.items():
+        if value is not None:
+            setattr(copied, name, value)
+    return copied
+
+
+class PlainCoadd(CoaddJob):
+    """The job of `coadd`; a context manager that removes its scratch folder."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def run(self):
+        """Prepare the warps, stack them, and measure what came out.
+
+        Returns
+        -------
+        result : `PlainCoaddResult`
+        """
+        compare = self.config.method == "compare"
+        self.prepare(psfMatched=compare)
+        stacked, search = self.stack(self.config.method)
+        with self.timed("measure coadd"):
+            return self._finish(stacked, search)
+
+    def stack(self, method):
+        """The stack of the prepared warps: `CoaddResult`, and with method compare the `ArtifactSearch`, else None."""
+        self.weigh()
+        search = None
+        if method == "compare":
+            with self.timed("find artifacts"):
+                search = self._findArtifacts()
+        config = configuredStack(self.config.assemble, STATISTICS[method])
+        bad = list(config.badMaskPlanes)
+        if search is not None:
+            # edges of single images are no artifacts, and the static sky has none
+            bad = [p for p in bad if p != "EDGE"] + ["CLIPPED"]
+        with self.timed("stack"):
+            stacked = assembleCoadd(
+                self.warps, self.grid.bbox, self.grid.wcs, config, weights=[i.weight for i in self.used],
+                scalers=self.scalers, altMaskList=self._altMasks(search), badMaskPlanes=bad,
+            )  # fmt: skip
+        self.keepOnly(stacked.warps, {k.name: k.reason for k in stacked.skipped})
+        return stacked, search
+
+    def _altMasks(self, search):
+        """Artifacts of every warp; None without a search.
+
+        The border that matching PSFs costs cannot be judged, but its pixels are as good as any: they stay. An input
+        that could not be matched at all is left out.
+        """
+        if search is None:
+            return None
+        return [
+            spans if warp is None else {name: s for name, s in spans.items() if name != "NO_DATA"}
+            for spans, warp in zip(search.altMasks, self.matched, strict=True)
+        ]
+
+    def _findArtifacts(self):
+        """What single PSF-matched warps have and their clipped stack has not."""
+        made = [k for k, w in enumerate(self.matched) if w is not None]
+        if len(made) < 3:
+            self.warn("W-FEW", f"{len(made)} PSF-matched inputs: with fewer than 3 nobody can say which one is right")
+        if not made:
+            raise NoDataError(
+                "no input could be matched to the common PSF", found=f"{len(self.used)} inputs",
+                remedy="--method meanclip needs no PSF",
+            )  # fmt: skip
+        weights = [self.used[k].weight for k in made]
+        static = assembleCoadd(
+            [self.matched[k] for k in made], self.grid.bbox, self.grid.wcs, self.config.staticSky, weights=weights,
+            process=False,
+        )  # fmt: skip
+        search = findArtifacts(
+            static.coadd, self.matched, self.config.artifacts, weights=[i.weight for i in self.used], kept=static.nKept,
+            strict=self.strict,
+        )  # fmt: skip
+        for item, visit in zip(self.used, search.visits, strict=True):
+            item.found, item.masked, item.maskedPixels = visit.found, visit.masked + visit.streaks, visit.maskedPixels
+            if visit.note:
+                self.warn("W-EPOCH", f"{item.name}: {visit.note}")
+        total = sum(i.masked for i in self.used)
+        self.say(f"artifacts: {total} of {sum(i.found for i in self.used)} outliers are left out")
+        return search
+
+    # ---------------------------------------------------------------- figures
+
+    def _finish(self, stacked, search):
+        out = stacked.coadd
+        first = self.used[0]
+        bands = {i.filter.band for i in self.used if i.filter is not None}
+        if len(bands) == 1 and out.filter is None:
+            out.filter = next(i.filter for i in self.used if i.filter is not None)
+        if out.metadata is not None:
+            if first.unit:
+                out.metadata["BUNIT"] = first.unit
+            out.metadata["NCOMBINE"] = len(self.used)
+            out.metadata["COMBINET"] = self.config.method
+        thumbnails = self._compareInputs(out)
+        depth = depthCurve(out, stacked.nKept, self.used)
+        self.metadata |= self._figures(stacked, depth)
+        return PlainCoaddResult(
+            out, stacked.nImage, stacked.nKept, self.table(), search.epochCount if search is not None else None,
+            list(search.altMasks) if search is not None else [], depth, thumbnails, dict(self.metadata),
+            list(self.decisions), list(self.warnings), dict(self.timings),
+        )  # fmt: skip
+
+    def _figures(self, stacked, depth):
+        used, out = self.used, stacked.coadd
+        good, kept = float(stacked.nImage.array.sum(dtype=np.int64)), float(stacked.nKept.array.sum(dtype=np.int64))
+        noise = [n for n in depth["inputs"] if np.isfinite(n) and n > 0]
+        sigma = depth["skySigma"]
+        times = [i.visitInfo.exposureTime for i in used if i.visitInfo is not None]
+        single = float(np.median(noise)) if noise else math.nan
+        best = 1.0 / math.sqrt(sum(n**-2.0 for n in noise)) if noise else math.nan
+        return {
+            "method": self.config.method, "inputs": len(self.inputs), "inputsUsed": len(used),
+            "width": out.width, "height": out.height, "skySigma": sigma, "inputSkySigma": single,
+            "noiseGain": single / sigma if sigma > 0 else math.nan, "noiseGainExpected": single / best,
+            "skyChi": depth["skyChi"], "maxInputs": int(stacked.nImage.array.max(initial=0)),
+            "medianInputs": float(np.median(stacked.nImage.array)),
+            "rejectedFraction": 1.0 - kept / good if good else 0.0,
+            "emptyFraction": float(np.mean(stacked.nKept.array == 0)),
+            "exposureTime": float(np.nansum(times)) if times and np.isfinite(times).any() else math.nan,
+            "psfFwhm": _fwhmOf(out), "artifacts": sum(i.masked for i in used),
+            "artifactPixels": sum(i.maskedPixels for i in used),
+        }  # fmt: skip
+
+    def _compareInputs(self, out):
+        """chi and outliers of every input against the coadd on a few rows; pictures of the first inputs."""
+        box, thumbnails = out.bbox, []
+        step = max(1, -(-max(box.width, box.height) // _THUMB))
+        for item, warp, scaler in zip(self.used, self.warps, self.scalers, strict=True):
+            pictured = len(thumbnails) < _MAX_THUMBS
+            chi = _againstCoadd(out, warp, scaler, self.config.assemble.badMaskPlanes, step if pictured else 4 * step,
+                                len(self.used) > 1 and item.weight or 0.0)  # fmt: skip
+            finite = chi[np.isfinite(chi)]
+            if finite.size > 100:
+                item.chi = float(robustSigma(finite[None, :]))
+                item.outliers = float(np.mean(np.abs(finite) > 5.0))
+            if pictured and len(self.used) > 1:
+                thumbnails.append((item.name, chi))
+        return thumbnails
+
+
+def configuredStack(config, statistic):
+    """The configuration of the stack with another statistic."""
+    copied = type(config)()
+    copied.update(**{name: getattr(config, name) for name in config._fields})
+    copied.statistic = statistic
+    return copied
+
+
+def _againstCoadd(out, warp, scaler, badPlanes, step, share):
+    """(input - coadd) / noise at every ``step``-th pixel of the coadd's box; NaN where there is nothing to compare.
+
+    The coadd holds the input with a share w of the weight: the variance of the difference is v (1 - 2 w) + V.
+    """
+    from ..geom import Box2I
+    from ..image import Image, MaskedImage
+
+    box = out.bbox
+    chi = np.full((-(-box.height // step), -(-box.width // step)), np.nan, np.float32)
+    bad = warp.schema.bitmask([p for p in badPlanes if p in warp.schema])
+    for j, y in enumerate(range(box.minY, box.maxY + 1, step)):
+        row = Box2I((box.minX, y), (box.width, 1)).clipped(warp.bbox)
+        if row.isEmpty:
+            continue
+        first = (-(row.minX - box.minX)) % step  # of this row, the first pixel that is looked at
+        image, mask, variance = (np.array(np.asarray(p)[0, first::step]) for p in warp.block(row))
+        part = MaskedImage(Image(image.astype(np.float32)[None]), variance=Image(variance.astype(np.float32)[None]))
+        if scaler is not None:
+            scaler.scaleMaskedImage(part)
+        x = row.minX + first
+        own = (slice(y - box.minY, y - box.minY + 1), slice(x - box.minX, row.maxX - box.minX + 1, step))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            noise = part.variance.array * (1.0 - 2.0 * share) + out.variance.array[own]
+            value = (part.image.array - out.image.array[own]) / np.sqrt(noise)
+        good = ((mask.astype(np.int32) & bad) == 0)[None] & np.isfinite(value) & np.isfinite(noise) & (noise > 0)
+        start = (x - box.minX) // step
+        chi[j, start : start + value.shape[1]] = np.where(good, value, np.nan)[0]
+    return chi
+
+
+def _fwhmOf(exposure):
+    if exposure.psf is None:
+        return math.nan
+    with contextlib.suppress(StillskyError):
+        return float(exposure.psf.fwhm(exposure.bbox.center))
+    return math.nan
+
+
+def _onSources(flat, good, fwhm):
+    """Pixels near what stands out of the sky: within 1.5 FWHM of two pixels above 4 sigma."""
+    from scipy.ndimage import maximum_filter, uniform_filter
+
+    sigma = float(robustSigma(flat[good][None, :])) if good.any() else 0.0
+    bright = (np.where(good, flat, 0.0) > 4.0 * sigma).astype(np.float32)
+    paired = uniform_filter(bright, 3, mode="constant") > 1.5 / 9.0
+    size = 2 * int(math.ceil(1.5 * (fwhm if math.isfinite(fwhm) else 4.0))) + 1
+    near = maximum_filter(paired, size)
+    # in a crowded field there is nowhere else to look
+    return near if np.mean(near[good]) < 0.98 else np.zeros_like(near)
+
+
+def depthCurve(out, nKept, inputs):
+    """Noise of the sky of a coadd by the number of its inputs.
+
+    Parameters
+    ----------
+    out : `stillsky.image.Exposure`
+    nKept : `stillsky.image.Image`
+        Samples of each pixel.
+    inputs : sequence of `CoaddInput`
+        The used ones.
+
+    Returns
+    -------
+    depth : `dict`
+        Columns n, pixels, noise, noiseRootN, expectedRootN (from the noise of the inputs, N of them at a time); inputs:
+        noise of each; skySigma, skyChi: of the whole coadd.
+    """
+    pixels = out.maskedImage
+    flat = pixels.image.array
+    with contextlib.suppress(StillskyError):
+        bad = pixels.mask.bitmask(["NO_DATA", "BAD", "SAT"], ignoreMissing=True)
+        flat = flatImage(pixels, bad, min(128, max(8, min(out.width, out.height) // 2)))
+    noise = [i.measure.skySigma * i.match.scale * math.sqrt(i.area) for i in inputs if i.measure is not None]
+    rms = math.sqrt(len(noise) / sum(n**-2.0 for n in noise)) if noise and min(noise) > 0 else math.nan
+    good = np.isfinite(flat) & np.isfinite(pixels.variance.array) & (pixels.variance.array > 0)
+    good &= nKept.array > 0
+    good &= ~_onSources(flat, good, _fwhmOf(out))
+    levels, counts = np.unique(nKept.array[good], return_counts=True)
+    enough = np.flatnonzero(counts >= max(200, 1e-3 * good.sum()))
+    if len(enough) > _MAX_LEVELS:
+        enough = enough[np.unique(np.linspace(0, len(enough) - 1, _MAX_LEVELS).astype(int))]
+    sigmas = np.array([float(robustSigma(flat[good & (nKept.array == levels[k])][None, :])) for k in enough])
+    n = levels[enough].astype(float)
+    chi = flat[good] / np.sqrt(pixels.variance.array[good])
+    return {
+        "n": n, "pixels": counts[enough], "noise": sigmas, "noiseRootN": sigmas * np.sqrt(n),
+        "expectedRootN": np.full(len(n), rms), "inputs": np.array(noise),
+        "skySigma": float(robustSigma(flat[good][None, :])) if good.any() else math.nan,
+        "skyChi": float(robustSigma(chi[None, :])) if good.any() else math.nan,
+    }  # fmt: skip

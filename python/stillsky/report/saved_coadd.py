@@ -1,0 +1,48 @@
+"""The reports of coadds, from their files."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+__all__ = ["savedCoaddReport"]
+
+
+def savedCoaddReport(prefix, text, summary):
+    """The report of ``prefix.coadd.fits``, ``prefix.nimage.fits``, ``prefix.inputs.ecsv`` and the summary, as a `Page`.
+
+    Pictures of single inputs are not read back.
+    """
+    from .coadd_report import coaddReport
+    from .run_section import runSection
+
+    page = coaddReport(readCoadd(prefix, summary), summary)
+    runSection(page.section("Run"), summary)
+    page.document = text
+    return page
+
+
+def readCoadd(prefix, summary):
+    """What a report needs, from the files of a run: `types.SimpleNamespace` like a `PlainCoaddResult`."""
+    from astropy.table import Table
+
+    from ..fits import readExposure, readImage
+
+    figures = {k: np.nan if v is None else v for k, v in summary["metadata"].items()}
+    depth = {k: np.array([np.nan if v is None else v for v in values], float) if isinstance(values, list) else values
+             for k, values in summary.get("depth", {}).items()}  # fmt: skip
+    table = Table.read(f"{prefix}.inputs.ecsv")
+    for name in table.colnames:  # empty texts come back masked
+        if hasattr(table[name], "filled"):
+            table[name] = table[name].filled("" if table[name].dtype.kind == "U" else 0)
+    return SimpleNamespace(
+        coadd=readExposure(f"{prefix}.coadd.fits")[0],
+        nImage=readImage(f"{prefix}.nimage.fits"),
+        kept=None,
+        epochCount=None,
+        table=table,
+        depth=depth,
+        thumbnails=[],
+        metadata=figures,
+        decisions=summary.get("decisions", []),
+        warnings=[(w["code"], w["message"]) for w in summary.get("warnings", [])],
+    )

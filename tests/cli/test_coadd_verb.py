@@ -1,0 +1,264 @@
+"""``stillsky coadd``: what it makes, what it refuses, and what it does when something is wrong in the middle."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+import stillsky
+from stillsky.fits import readExposure, readImage, writeExposure
+from stillsky.image import makeExposure
+from stillsky.psf import GaussianPsf
+from stillsky.wcs import makeTanWcs
+
+N = 160
+SCALES = (1.0, 0.8, 1.25, 1.0, 0.9, 1.1)
+SKIES = (100.0, 300.0, 50.0, 120.0, 90.0, 200.0)
+NOISE = 3.0
+PIXEL = 0.3 / 3600
+
+
+def _wcs(x=80.0, y=80.0, angle=0.0):
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    return makeTanWcs((x, y), (1.2, -0.3), PIXEL * np.array([[-c, s], [s, c]]))
+
+
+def _stars():
+    rng = np.random.default_rng(11)
+    x, y = (g.ravel() + rng.uniform(-4, 4, 25) for g in np.meshgrid(np.arange(5) * 30 + 20.0, np.arange(5) * 30 + 20.0))
+    return *_wcs().pixelToSky(x, y), rng.uniform(3000, 30000, 25)
+
+
+def _frame(k, wcs=None, *, factor=None, sky=None, sigma=1.8, shape=(N, N), trail=False):
+    """An exposure of the common stars."""
+    rng = np.random.default_rng(100 + k)
+    factor, sky = SCALES[k % 6] if factor is None else factor, SKIES[k % 6] if sky is None else sky
+    wcs = _wcs() if wcs is None else wcs
+    y, x = np.mgrid[0.0 : shape[0], 0.0 : shape[1]]
+    pixels = np.full(shape, sky) + rng.normal(0, NOISE * factor, shape)
+    for sx, sy, flux in zip(*wcs.skyToPixel(*_stars()[:2]), _stars()[2]):
+        pixels += factor * flux * np.exp(-0.5 * ((x - sx) ** 2 + (y - sy) ** 2) / sigma**2) / (2 * np.pi * sigma**2)
+    if trail:
+        pixels += 400.0 * factor * np.exp(-0.5 * (y - 0.4 * x - 30.0) ** 2 / 1.5**2)
+    exposure = makeExposure(
+        pixels.astype(np.float32), variance=(NOISE * factor) ** 2, wcs=wcs, psf=GaussianPsf(21, 21, sigma)
+    )
+    return exposure
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    """Folder with f0.fits ... f5.fits on one grid, of different flux scale and sky; f3 has a trail."""
+    folder = tmp_path_factory.mktemp("frames")
+    for k in range(6):
+        writeExposure(_frame(k, trail=k == 3), folder / f"f{k}.fits")
+    (folder / "list.txt").write_text("".join(f"f{k}.fits\n" for k in range(6)) + "# the end\n")
+    return folder
+
+
+@pytest.fixture
+def there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _table(prefix):
+    return Table.read(f"{prefix}.inputs.ecsv")
+
+
+def _summary(prefix):
+    with open(f"{prefix}.json", encoding="utf-8") as stream:
+        return json.load(stream)
+
+
+def test_theStackIsAsDeepAsItsInputsAllow(frames, there, run):
+    code, out, err = run("coadd", f"@{frames / 'list.txt'}", "-o", "night", "--method", "mean", "--json")
+    assert code == 0, err
+    assert sorted(p.name for p in there.iterdir()) == [
+        f"night.{s}" for s in ("coadd.fits", "html", "inputs.ecsv", "json", "nimage.fits")
+    ]
+    summary = json.loads(out)
+    assert summary == _summary("night") | {"exit": 0}
+    figures, table = summary["metadata"], _table("night")
+    assert figures["inputsUsed"] == 6 and figures["maxInputs"] == 6
+    np.testing.assert_allclose(table["scale"], 1.0 / np.array(SCALES), rtol=0.01)
+    # scaled back, all have the same noise
+    assert figures["skySigma"] == pytest.approx(NOISE / np.sqrt(6), rel=0.04)
+    assert figures["noiseGain"] == pytest.approx(np.sqrt(6), rel=0.05)
+    assert table["weight"].sum() == pytest.approx(1.0) and np.ptp(table["weight"]) < 0.01
+    coadd = readExposure("night.coadd.fits")[0]
+    assert np.median(coadd.image.array) == pytest.approx(100.0, abs=1.5)  # the sky of the first
+    assert coadd.psf.fwhm((80, 80)) == pytest.approx(1.8 * 2.3548, rel=0.01)
+    assert readImage("night.nimage.fits").array.max() == 6
+    text = (there / "night.html").read_text(encoding="utf-8")
+    assert "Input minus coadd" in text and "http" not in text.replace("http-equiv", "")
+
+
+def test_memoryAndPythonGiveTheSameBits(frames, there, run):
+    names = [str(frames / f"f{k}.fits") for k in range(4)]
+    assert run("coadd", *names, "-o", "a", "--no-report")[0] == 0
+    assert run("coadd", *names, "-o", "b", "--memory", "1M", "--no-report")[0] == 0
+    one, two = (readExposure(f"{p}.coadd.fits")[0] for p in "ab")
+    result = stillsky.coadd(names)
+    inMemory = stillsky.coadd([stillsky.read(n) for n in names])
+    for other in (two, result.coadd, inMemory.coadd):
+        for plane in ("image", "mask", "variance"):
+            np.testing.assert_array_equal(getattr(one, plane).array, getattr(other, plane).array)
+    assert "4 of 4 inputs" in str(result)
+
+
+def test_compareLeavesTheTrailOut(frames, there, run):
+    names = [str(frames / f"f{k}.fits") for k in range(6)]
+    assert run("coadd", *names, "-o", "c", "--method", "compare", "--no-report")[0] == 0
+    table = _table("c")
+    assert table["artifacts"][3] >= 1 and table["artifactPixels"][3] > 300
+    assert table["artifactPixels"].sum() < 1.2 * table["artifactPixels"][3]
+    coadd, clean = readExposure("c.coadd.fits")[0], stillsky.coadd([n for n in names if "f3" not in n], method="mean")
+    y, x = np.mgrid[0:N, 0:N]
+    # the border that matching PSFs costs is not judged
+    onTrail = (np.abs(y - 0.4 * x - 30.0) < 1.5) & (np.minimum(x, N - 1 - x) > 12)
+    assert np.median((coadd.image.array - clean.coadd.image.array)[onTrail]) < 0.5
+    assert np.mean(coadd.mask.isSet("CLIPPED")[onTrail]) > 0.9
+
+
+def test_otherGridsAreResampledToACommonOneOrToTheReference(frames, there, run):
+    writeExposure(_frame(1, _wcs(90.0, 70.0, 30.0)), "turned.fits")
+    code, _, err = run("coadd", frames / "f0.fits", "turned.fits", "-o", "p", "--no-report")
+    assert code == 0 and "common tangent plane" in err
+    table = _table("p")
+    assert list(table["grid"]) == ["resampled", "resampled"] or table["grid"][1] == "resampled"
+    assert table["scale"][1] == pytest.approx(1.25, rel=0.02)
+    assert (
+        run("coadd", frames / "f0.fits", "turned.fits", "-o", "q", "--reference", frames / "f0.fits", "--no-report")[0]
+        == 0
+    )
+    coadd = readExposure("q.coadd.fits")[0]
+    assert coadd.bbox.dimensions == (N, N) and _table("q")["grid"][0] == "as it is"
+    # stars lie on each other: the difference to the first is noise
+    first = readExposure(frames / "f0.fits")[0]
+    inside = coadd.mask.array & coadd.mask.bitmask(["NO_DATA", "SENSOR_EDGE"], ignoreMissing=True) == 0
+    bright = inside & (first.image.array > 200.0)
+    assert np.std((coadd.image.array - first.image.array)[bright]) < 6.0
+
+
+def _skipped(prefix, name):
+    row = next(r for r in _table(prefix) if r["name"] == name)
+    assert not row["used"]
+    return row["reason"]
+
+
+@pytest.fixture
+def spoilt(there, frames):
+    """Current folder with a file for everything that can be wrong with one input."""
+    (there / "garbage.fits").write_bytes(b"SIMPLE  =  nothing of the kind" * 100)
+    whole = (frames / "f1.fits").read_bytes()
+    (there / "short.fits").write_bytes(whole[: len(whole) // 2])
+    zero, nan, masked = (_frame(1) for _ in range(3))
+    zero.variance.array[:] = 0.0
+    nan.image.array[:] = np.nan
+    masked.mask.array[:] = masked.mask.bitmask(["NO_DATA"])
+    for name, exposure in (("zero", zero), ("nan", nan), ("masked", masked), ("far", _frame(1, _wcs(500.0)))):
+        writeExposure(exposure, there / f"{name}.fits")
+    bare = _frame(1, shape=(100, 120))
+    bare.wcs = None
+    writeExposure(bare, there / "bare.fits")
+    return there
+
+
+def test_whatIsWrongWithOneInputIsSaidAndTheRestIsStacked(spoilt, frames, run):
+    names = ["garbage", "short", "zero", "nan", "masked", "missing"]
+    files = [frames / "f0.fits", *(f"{n}.fits" for n in names), frames / "f1.fits", frames / "f2.fits"]
+    code, out, err = run("coadd", *files, "-o", "r", "--json", "--no-report")
+    assert code == 0, err
+    assert json.loads(out)["metadata"]["inputsUsed"] == 3
+    for name in names:
+        assert _skipped("r", f"{name}.fits"), name
+        assert f"left out: {name}.fits" in err
+    assert "no such file" in _skipped("r", "missing.fits").lower()
+    assert "no usable pixel" in _skipped("r", "zero.fits")
+    # what was measured of the good ones is as if the others had not been named
+    alone = stillsky.coadd([str(frames / f"f{k}.fits") for k in range(3)])
+    np.testing.assert_array_equal(readExposure("r.coadd.fits")[0].image.array, alone.coadd.image.array)
+
+
+@pytest.mark.parametrize("name, exitCode", [
+    ("garbage", 3), ("short", 3), ("missing", 3), ("zero", 5), ("masked", 5), ("bare", 4),
+])  # fmt: skip
+def test_strictMakesItFatal(spoilt, frames, run, name, exitCode):
+    before = sorted(p.name for p in spoilt.iterdir())
+    code, _, err = run("coadd", frames / "f0.fits", f"{name}.fits", frames / "f1.fits", "-o", "r", "--strict")
+    assert code == exitCode and name in err and err.count("\n  ") == 2
+    assert sorted(p.name for p in spoilt.iterdir()) == before  # nothing is left behind
+
+
+def test_inputsWithoutOverlapAreLeftOut(spoilt, frames, run):
+    assert (
+        run("coadd", frames / "f0.fits", "far.fits", "-o", "r", "--reference", frames / "f0.fits", "--no-report")[0]
+        == 0
+    )
+    assert "no overlap" in _skipped("r", "far.fits")
+
+
+def test_oneInputAndNone(there, frames, run):
+    assert run("coadd", frames / "f2.fits", "-o", "one", "--no-report")[0] == 0
+    np.testing.assert_allclose(
+        readExposure("one.coadd.fits")[0].image.array, readExposure(frames / "f2.fits")[0].image.array, rtol=1e-6
+    )
+    (there / "empty").mkdir()
+    code, _, err = run("coadd", "empty", "-o", "none")
+    assert code == 5 and "no inputs" in err
+    assert run("coadd", "nothing.fits", "-o", "none")[0] == 5
+    assert run("coadd", "@nolist.txt", "-o", "none")[0] == 3
+
+
+def test_unitsAndBandsThatDiffer(there, frames, run):
+    one, two = _frame(0), _frame(1)
+    one.metadata["BUNIT"], two.metadata["BUNIT"] = "adu", "nJy"
+    writeExposure(one, "adu.fits")
+    writeExposure(two, "njy.fits")
+    code, _, err = run("coadd", "adu.fits", "njy.fits", "-o", "u", "--scale", "none")
+    assert code == 4 and "different units" in err
+    code, _, err = run("coadd", "adu.fits", "njy.fits", "-o", "u", "--no-report")
+    assert code == 0 and "W-UNITS" in err
+
+
+def test_anExistingOutputIsKeptAndGatesAreHeard(there, frames, run):
+    names = [frames / f"f{k}.fits" for k in range(3)]
+    assert run("coadd", *names, "-o", "g", "--no-report", "--fail-on", "inputsUsed < 5")[0] == 8
+    before = (there / "g.coadd.fits").read_bytes()
+    code, _, err = run("coadd", *names, "-o", "g", "--no-report")
+    assert code == 7 and "exists" in err and (there / "g.coadd.fits").read_bytes() == before
+    assert run("coadd", *names, "-o", "g", "--no-report", "--overwrite")[0] == 0
+    assert run("coadd", *names, "-o", "h", "--dry-run")[0] == 0 and not list(there.glob("h.*"))
+    assert run("coadd", *names, "-o", "h", "--memory", "lots")[0] == 2
+
+
+def test_interruptLeavesNothingAndTheNextRunGoesOn(there, frames, run, monkeypatch):
+    """A15: Ctrl-C in the middle gives 130 and no partial file; finished warps of --work are used again."""
+    import stillsky.coadd.plain as plain
+    from stillsky.coadd.job import toGrid
+
+    names = [frames / f"f{k}.fits" for k in range(4)]
+    for k in (1, 2):
+        writeExposure(_frame(k, _wcs(80.3 + k, 81.2)), f"t{k}.fits")
+    names += ["t1.fits", "t2.fits"]
+    before = {p.name for p in there.iterdir()}
+
+    def interrupted(*args, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plain, "assembleCoadd", interrupted)
+        for more in ((), ("--work", "warps", "--memory", "1M")):
+            code, _, err = run("coadd", *names, "-o", "i", "--reference", names[0], *more)
+            assert code == 130 and "interrupted" in err
+            assert {p.name for p in there.iterdir()} - before <= {"warps"}
+    calls = []
+    monkeypatch.setattr("stillsky.coadd.job.toGrid", lambda *a: calls.append(1) or toGrid(*a))
+    again = ("coadd", *names, "--reference", names[0], "--work", "warps", "--memory", "1M", "--no-report")
+    assert run(*again, "-o", "i")[0] == 0
+    assert not calls and list(_table("i")["grid"]).count("kept from an earlier run") == 2
+    fresh = stillsky.coadd([str(n) for n in names], reference=str(names[0]))
+    np.testing.assert_array_equal(readExposure("i.coadd.fits")[0].image.array, fresh.coadd.image.array)
