@@ -113,6 +113,8 @@ _LAZY = {
     "SpatialImageScaler": "coadd",
     "interpImage": "coadd",
     "makeCoaddApCorrMap": "coadd",
+    "readBrightObjects": "coadd",
+    "setBrightObjectMasks": "coadd",
     "setCoaddEdgeBits": "coadd",
     # dcr
     "calculateDcr": "dcr",

@@ -63,6 +63,8 @@ _LAZY = {
     "interpImage": ".interp_image",
     "makeCoaddApCorrMap": ".aperture_corrections",
     "makeCoaddPsf": ".input_recorder",
+    "readBrightObjects": ".bright_objects",
+    "setBrightObjectMasks": ".bright_objects",
     "setCoaddEdgeBits": ".edge_bits",
     "shrinkValidPolygons": ".input_recorder",
     "zeroPointCalib": ".scaling",
