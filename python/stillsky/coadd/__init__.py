@@ -37,9 +37,13 @@ _LAZY = {
     # artifacts
     "ARTIFACT_VALUES_2019": ".compare_warp_config",
     "ArtifactSearch": ".compare_warp",
+    "COMPARE_WARP_VALUES_2019": ".compare_warp_config",
     "CompareArtifactsConfig": ".compare_warp_config",
+    "CompareWarpAlgorithmConfig": ".compare_warp_config",
+    "CompareWarpResult": ".compare_warp_coadd",
     "VisitArtifacts": ".compare_warp",
     "applyAltEdgeMask": ".compare_warp",
+    "compareWarpCoadd": ".compare_warp_coadd",
     "filterArtifacts": ".artifact_rules",
     "findArtifacts": ".compare_warp",
     "prefilterArtifacts": ".artifact_rules",

@@ -65,10 +65,10 @@ def prefilterArtifacts(spanSets, exposure, config):
     kept : `list` of `SpanSet`
         Those whose good part exceeds the ratio. The part outside the image does not count (``compat``: as bad).
     """
-    return [spanSets[i] for i in np.flatnonzero(_mostlyGood(spanSets, getattr(exposure, "mask", exposure), config))]
+    return [spanSets[i] for i in np.flatnonzero(mostlyGood(spanSets, getattr(exposure, "mask", exposure), config))]
 
 
-def _mostlyGood(spanSets, mask, config):
+def mostlyGood(spanSets, mask, config):
     bits = mask.bitmask(list(config.prefilterArtifactsMaskPlanes), ignoreMissing=True)
     pixels = _Pixels(spanSets, mask.bbox)
     good = pixels.sums((pixels.values(mask.array) & bits) == 0)

@@ -17,7 +17,7 @@ from ..detection.config import detectionKeywords
 from ..detection.streaks import findStreaks
 from ..geom import Box2I
 from ..image import Image, Mask, MaskedImage
-from .artifact_rules import _mostlyGood, fewEpochs, isTrail, joined, keepTrails
+from .artifact_rules import fewEpochs, isTrail, joined, keepTrails, mostlyGood
 from .warps import asWarp
 
 __all__ = ["ArtifactSearch", "VisitArtifacts", "applyAltEdgeMask", "findArtifacts", "reorderAndPadList"]
@@ -249,7 +249,7 @@ class _Search:
         spanSets = [f.spans for f in footprints]
         visit.found = len(spanSets)
         if self.config.doPrefilterArtifacts and spanSets:
-            good = _mostlyGood(spanSets, difference.mask, self.config)
+            good = mostlyGood(spanSets, difference.mask, self.config)
             spanSets = [s for s, isGood in zip(spanSets, good, strict=True) if isGood]
         visit.candidates = len(spanSets)
         found.candidates = spanSets

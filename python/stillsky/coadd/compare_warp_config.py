@@ -1,12 +1,22 @@
 """Configuration of the search for artifacts in warps, and of the coadd that leaves them out."""
 
-from lsst.pex.config import Config, ConfigField, Field, ListField, RangeField
+from lsst.pex.config import Config, ConfigField, Field, FieldValidationError, ListField, RangeField
 
 from ..background.scale_variance_config import ScaleVarianceConfig
 from ..detection.config import SourceDetectionConfig
 from ..detection.streaks_config import MaskStreaksConfig
+from .config import AssembleCoaddAlgorithmConfig, AssembleCoaddFields
 
-__all__ = ["ARTIFACT_VALUES_2019", "ArtifactFields", "CompareArtifactsConfig", "setDetectionDefaults"]
+__all__ = [
+    "ARTIFACT_VALUES_2019",
+    "COMPARE_WARP_VALUES_2019",
+    "ArtifactFields",
+    "CompareArtifactsConfig",
+    "CompareWarpAlgorithmConfig",
+    "CompareWarpFields",
+    "setDetectionDefaults",
+    "setStaticSkyDefaults",
+]
 
 #: What the task of 2019 had where today's defaults differ, by dotted name: values for a preset.
 ARTIFACT_VALUES_2019 = {
@@ -19,6 +29,9 @@ ARTIFACT_VALUES_2019 = {
     "prefilterArtifactsMaskPlanes": ["NO_DATA", "BAD", "SAT", "SUSPECT"],
     "compat": True,
 }
+
+#: The same for the whole task.
+COMPARE_WARP_VALUES_2019 = {**ARTIFACT_VALUES_2019, "assembleStaticSkyModel.calcErrorFromInputVariance": False}
 
 
 def setDetectionDefaults(detect, detectTemplate):
@@ -37,6 +50,17 @@ def setDetectionDefaults(detect, detectTemplate):
     detectTemplate.doTempLocalBackground = True
     detectTemplate.reEstimateBackground = True
     detectTemplate.returnOriginalFootprints = False
+
+
+def setStaticSkyDefaults(static):
+    """How the static sky is made: a clipped mean of all PSF-matched warps, edges and bad pixels included."""
+    static.badMaskPlanes = ["NO_DATA"]
+    static.warpType = "psfMatched"
+    static.statistic = "MEANCLIP"
+    static.sigmaClip = 2.5
+    static.clipIter = 3
+    static.calcErrorFromInputVariance = True
+    static.doWrite = False
 
 
 def _fraction(doc, default):
@@ -113,4 +137,41 @@ class CompareArtifactsConfig(ArtifactFields):
 
     def setDefaults(self):
         super().setDefaults()
+        setDetectionDefaults(self.detect, self.detectTemplate)
+
+
+class CompareWarpFields(ArtifactFields, AssembleCoaddFields):
+    """How warps become a coadd without artifacts. Subclasses have the field ``assembleStaticSkyModel``."""
+
+    def setDefaults(self):
+        super().setDefaults()
+        self.statistic = "MEAN"
+        self.badMaskPlanes = [name for name in self.badMaskPlanes if name != "EDGE"]
+        self.removeMaskPlanes = [*self.removeMaskPlanes, "EDGE"]
+        self.doUsePsfMatchedPolygons = True
+
+    def validate(self):
+        super().validate()
+        static = self.assembleStaticSkyModel
+        if static.doNImage:
+            self._refuseStatic("wanted doNImage False: the numbers of PSF-matched warps would replace those of the coadd")
+        if static.doWrite and static.warpType == self.warpType:
+            self._refuseStatic(f"doWrite: the static sky and the coadd would be one dataset, warpType {self.warpType!r}")
+
+    def _refuseStatic(self, reason):
+        raise FieldValidationError(type(self)._fields["assembleStaticSkyModel"], self, reason)
+
+
+class CompareWarpAlgorithmConfig(CompareWarpFields, AssembleCoaddAlgorithmConfig):
+    """`CompareWarpFields` with the configurations of what the functions use."""
+
+    assembleStaticSkyModel = ConfigField("The static sky that warps are compared with.", AssembleCoaddAlgorithmConfig)
+    detect = ConfigField("Detection of outliers in warp minus static sky.", SourceDetectionConfig)
+    detectTemplate = ConfigField("Detection of sources on the static sky.", SourceDetectionConfig)
+    scaleWarpVariance = ConfigField("Scaling of the variance of warps.", ScaleVarianceConfig)
+    maskStreaks = ConfigField("Search for streaks.", MaskStreaksConfig)
+
+    def setDefaults(self):
+        super().setDefaults()
+        setStaticSkyDefaults(self.assembleStaticSkyModel)
         setDetectionDefaults(self.detect, self.detectTemplate)
