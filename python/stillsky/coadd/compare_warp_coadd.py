@@ -92,7 +92,9 @@ def compareWarpCoadd(
         warps, bbox, config, wcs=wcs, weights=weights, scalers=scalers, strict=strict, scratch=scratch
     )
     if not prepared.inputs:
-        raise NoDataError("no warp can be combined", found="; ".join(f"{s.name}: {s.reason}" for s in prepared.skipped[:5]))
+        raise NoDataError(
+            "no warp can be combined", found="; ".join(f"{s.name}: {s.reason}" for s in prepared.skipped[:5])
+        )
     bbox = commonBox(i.box for i in prepared.inputs) if bbox is None else bbox
     position = {id(warp): k for k, warp in enumerate(warps)}
     chosen = [position.get(id(item.warp)) for item in prepared.inputs]

@@ -154,9 +154,13 @@ class CompareWarpFields(ArtifactFields, AssembleCoaddFields):
         super().validate()
         static = self.assembleStaticSkyModel
         if static.doNImage:
-            self._refuseStatic("wanted doNImage False: the numbers of PSF-matched warps would replace those of the coadd")
+            self._refuseStatic(
+                "wanted doNImage False: the numbers of PSF-matched warps would replace those of the coadd"
+            )
         if static.doWrite and static.warpType == self.warpType:
-            self._refuseStatic(f"doWrite: the static sky and the coadd would be one dataset, warpType {self.warpType!r}")
+            self._refuseStatic(
+                f"doWrite: the static sky and the coadd would be one dataset, warpType {self.warpType!r}"
+            )
 
     def _refuseStatic(self, reason):
         raise FieldValidationError(type(self)._fields["assembleStaticSkyModel"], self, reason)
