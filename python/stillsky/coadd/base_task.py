@@ -2,7 +2,7 @@
 
 import lsst.pipe.base as pipeBase
 
-from ..task_base import SchemaVerbs
+from ..task_base import CommandLineVerbs, EarlyPipelineVerbs
 from . import planes
 from .select_images import ImageOutline
 from .sky_info import makeSkyInfo, skyInfoOf
@@ -11,7 +11,7 @@ from .warps import asWarp
 __all__ = ["CoaddBaseTask"]
 
 
-class CoaddBaseTask(SchemaVerbs, pipeBase.PipelineTask):
+class CoaddBaseTask(CommandLineVerbs, EarlyPipelineVerbs, pipeBase.PipelineTask):
     """What all tasks share that combine warps: names, geometry, choice of inputs. Subclasses have a ConfigClass."""
 
     def __init__(self, *, config=None, log=None, initInputs=None, **kwargs):

@@ -14,7 +14,7 @@ from ..image import Exposure
 from ..psfmatch.difference import bandsOnBox, scaledBackground
 from ..psfmatch.make_kernel import MakeKernelTask
 from ..psfmatch.psf_fwhm import psfWidths
-from ..task_base import ErrorMetadata, SchemaVerbs, assignMetadata
+from ..task_base import CommandLineVerbs, ErrorMetadata, assignMetadata
 from ..threads import numThreads
 from . import alard_lupton_inputs as inputs
 from . import alard_lupton_sources as starting
@@ -60,7 +60,7 @@ class AlardLuptonSubtractBaseConfig(AlardLuptonSubtractFields):
         configureSelector(self.fallbackSourceSelector, isolated=False)
 
 
-class AlardLuptonSubtractBaseTask(SchemaVerbs, pipeBase.PipelineTask):
+class AlardLuptonSubtractBaseTask(CommandLineVerbs, pipeBase.PipelineTask):
     """Base of the current subtraction tasks.
 
     Attributes

@@ -8,7 +8,7 @@ from astropy.table import Table
 from lsst.utils.timer import timeMethod
 
 from ..errors import DomainError, InvalidPsfError
-from ..task_base import ErrorMetadata, SchemaVerbs, assignMetadata
+from ..task_base import CommandLineVerbs, ErrorMetadata, assignMetadata
 from ..threads import numThreads
 from . import detect_errors
 from .detect_measure import checkResult, checkSourceFlags, detectAndMeasure
@@ -57,7 +57,7 @@ class DetectAndMeasureScoreConfig(
     """Configuration of `DetectAndMeasureScoreTask`."""
 
 
-class DetectAndMeasureTask(SchemaVerbs, pipeBase.PipelineTask):
+class DetectAndMeasureTask(CommandLineVerbs, pipeBase.PipelineTask):
     """Find and measure the sources of a difference image.
 
     Attributes

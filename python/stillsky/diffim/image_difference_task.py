@@ -10,7 +10,7 @@ from lsst.utils.timer import timeMethod
 from ..errors import DomainError, InvalidPsfError, NoDataError
 from ..image import Exposure, MaskedImage
 from ..psfmatch.registration import isRegistered
-from ..task_base import ErrorMetadata, SchemaVerbs, assignMetadata
+from ..task_base import CommandLineVerbs, ErrorMetadata, assignMetadata
 from ..threads import numThreads
 from . import detect_errors, kernel_stars
 from . import image_difference_run as steps
@@ -37,7 +37,7 @@ class NoKernelStarsError(ErrorMetadata, kernel_stars.NoKernelStarsError, pipeBas
     """No source serves the kernel fit, as a repeatable failure of a pipeline task."""
 
 
-class ImageDifferenceTask(SchemaVerbs, pipeBase.PipelineTask):
+class ImageDifferenceTask(CommandLineVerbs, pipeBase.PipelineTask):
     """Subtract a template from a science image, and find and measure what differs.
 
     Parameters

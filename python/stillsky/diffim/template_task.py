@@ -10,7 +10,7 @@ from lsst.utils.timer import timeMethod
 from ..errors import DomainError, MismatchError, NoDataError
 from ..geom import Box2D, Polygon
 from ..meta import VisitInfo
-from ..task_base import SchemaVerbs, assignMetadata
+from ..task_base import CommandLineVerbs, SchemaVerbs, assignMetadata
 from ..threads import numThreads
 from .coadd_template import makeTractTemplate
 from .template import TemplateInput, makeTemplate, outlineOverlap
@@ -38,7 +38,7 @@ def _quantumThreads():
     return contextlib.nullcontext() if os.environ.get("STILLSKY_NUM_THREADS") else numThreads(1)
 
 
-class GetTemplateTask(SchemaVerbs, pipeBase.PipelineTask):
+class GetTemplateTask(CommandLineVerbs, pipeBase.PipelineTask):
     """Make the template of a science image from patches of coadds, on the pixel grid of that image."""
 
     ConfigClass = GetTemplateConfig

@@ -4,7 +4,7 @@ import lsst.pipe.base as pipeBase
 import lsst.pipe.base.connectionTypes as cT
 from lsst.utils.timer import timeMethod
 
-from ..task_base import SchemaVerbs
+from ..task_base import CommandLineVerbs
 from .figures import FIGURES, makeFigures
 from .solve_config import PlotPhotonTransferCurveAlgorithmConfig
 
@@ -56,7 +56,7 @@ class PlotPhotonTransferCurveConfig(
     """Configuration of `PlotPhotonTransferCurveTask`."""
 
 
-class PlotPhotonTransferCurveTask(SchemaVerbs, pipeBase.PipelineTask):
+class PlotPhotonTransferCurveTask(CommandLineVerbs, pipeBase.PipelineTask):
     """Draw a photon transfer dataset of any fit type.
 
     Notes

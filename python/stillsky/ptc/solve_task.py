@@ -7,7 +7,7 @@ import lsst.pipe.base as pipeBase
 import lsst.pipe.base.connectionTypes as cT
 from lsst.utils.timer import timeMethod
 
-from ..task_base import SchemaVerbs, assignMetadata
+from ..task_base import CommandLineVerbs, assignMetadata
 from ..threads import numThreads
 from .fit import makeZeroSafe
 from .solve import solveWithDetails
@@ -53,7 +53,7 @@ class PhotonTransferCurveSolveConfig(
     """Configuration of `PhotonTransferCurveSolveTask`."""
 
 
-class PhotonTransferCurveSolveTask(SchemaVerbs, pipeBase.PipelineTask):
+class PhotonTransferCurveSolveTask(CommandLineVerbs, pipeBase.PipelineTask):
     """Fit gain, noise, covariance coefficients and turn-off to the measurements of flat pairs.
 
     Attributes

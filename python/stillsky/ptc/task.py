@@ -7,7 +7,7 @@ import os
 import lsst.pipe.base as pipeBase
 from lsst.utils.timer import timeMethod
 
-from ..task_base import SchemaVerbs, assignMetadata
+from ..task_base import CommandLineVerbs, assignMetadata
 from ..threads import numThreads
 from .binning import binExposures
 from .config import PhotonTransferCurveExtractAlgorithmConfig, PhotonTransferCurveExtractPairAlgorithmConfig
@@ -49,7 +49,7 @@ def _quantumThreads():
     return contextlib.nullcontext() if os.environ.get("STILLSKY_NUM_THREADS") else numThreads(1)
 
 
-class _ExtractBase(SchemaVerbs, pipeBase.PipelineTask):
+class _ExtractBase(CommandLineVerbs, pipeBase.PipelineTask):
     """The verbs that both tasks share.
 
     Attributes
@@ -108,10 +108,6 @@ class _ExtractBase(SchemaVerbs, pipeBase.PipelineTask):
                 "nFailed": sum(not m.isGood for m in measured),
             },
         )
-
-    def getResourceConfig(self):
-        """``config.resources`` where the configuration has it, else None."""
-        return getattr(self.config, "resources", None)
 
     def measureMeanVarCov(self, exposure1, exposure2, region=None, covAstierRealSpace=False):
         """Mean level of two flats, and variance and covariances of their difference.
