@@ -16,21 +16,27 @@ def _status(key):
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 
-def test_peakMemoryIsBelowTenPlanesBeyondTheInputs():
+@pytest.fixture(scope="module")
+def exposures():
+    pair = simulatePair(size=_SIZE, seed=4, starDensity=100.0)
+    return pair.science.toExposure(psf=False), pair.template.toExposure(psf=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["al", "zogy"])
+def test_peakMemoryIsBelowTenPlanesBeyondTheInputs(exposures, method):
     clear = Path("/proc/self/clear_refs")
     if not clear.exists():
         pytest.skip("the peak of the resident memory can be reset on Linux only")
-    pair = simulatePair(size=_SIZE, seed=4, starDensity=100.0)
-    science, template = pair.science.toExposure(psf=False), pair.template.toExposure(psf=False)
-    subtract(science[0:512, 0:512], template[0:512, 0:512])  # imports and the thread pool are not counted
-    del pair
+    science, template = exposures
+    subtract(science[0:512, 0:512], template[0:512, 0:512], method=method)  # imports and threads are not counted
     gc.collect()
     before = _status("VmRSS")
     try:
         clear.write_text("5")
     except OSError:
         pytest.skip("not allowed to reset the peak of the resident memory")
-    result = subtract(science, template)
+    result = subtract(science, template, method=method)
     planes = (_status("VmHWM") - before) / (4 * _SIZE**2)
     assert result.difference.bbox == science.bbox
     assert planes < 10.0, f"{planes:.1f} planes of float32"

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from stillsky import _core
+from stillsky.diffim.polynomial_field import Background
 from stillsky.diffim.zogy_arrays import zogy
 from stillsky.diffim.zogy_exposures import zogyExposures
 from stillsky.diffim.zogy_nodes import KernelPair, PsfPair
-from stillsky.diffim.zogy_tiles import Background, tileEdges
+from stillsky.diffim.zogy_tiles import tileEdges
 from stillsky.errors import DomainError, InvalidPsfError, NoDataError, NumericalError, ShapeError
 from stillsky.image import Exposure, Mask, MaskedImage, makeExposure
 from stillsky.kernel import Chebyshev1Function2, FixedKernel, LinearCombinationKernel

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stillsky.diffim import SubtractConfig, subtract
-from stillsky.diffim.zogy_subtract import chebyshevBackground
+from stillsky.diffim.polynomial_field import chebyshevBackground
 from stillsky.fits import readExposure
 from stillsky.geom import Box2I
 from stillsky.kernel import Chebyshev1Function2, PolynomialFunction2

@@ -167,18 +167,23 @@ def detectSources(
         _clear(masked.mask)
     missing = masked.mask.bitmask(list(missingMaskPlanes), ignoreMissing=True) if missingMaskPlanes else 0
     smooth = _Smoothed(masked, sigma if doSmooth else None, nSigmaForKernel, missing)
-    smooth.zero(masked.mask, excludeMaskPlanes)
-    control = makeControl(threshold, minPixels, True, includeThresholdMultiplier, edgePeaks, plateau)
-    level, noise = _level(thresholdType, threshold, smooth, masked.mask, statsMask)
-    factors = (factor, factor if factorNeg is None else factorNeg)
-    found = _search(smooth, control, level, thresholdType == "pixel_stdev", POLARITIES[polarity], factors, masked.bbox)
-    background = None
-    if doTempLocalBackground and any((f.nPeaks > nPeaksMaxSimple).any() for f in found):
-        background = _tempBackground(masked, statsMask, tempBinSize)
-        cut = (level, noise if noise is None else 1.0, factors)
-        found = [_repeaked(f, smooth, background, control, i, nPeaksMaxSimple, cut) for i, f in enumerate(found)]
-    for f, sign in zip(found, (1, -1), strict=True):
-        f.peaks["significance"] = smooth.significance(f.peaks, sign, noise)
+    try:
+        smooth.zero(masked.mask, excludeMaskPlanes)
+        control = makeControl(threshold, minPixels, True, includeThresholdMultiplier, edgePeaks, plateau)
+        level, noise = _level(thresholdType, threshold, smooth, masked.mask, statsMask)
+        factors = (factor, factor if factorNeg is None else factorNeg)
+        found = _search(
+            smooth, control, level, thresholdType == "pixel_stdev", POLARITIES[polarity], factors, masked.bbox
+        )
+        background = None
+        if doTempLocalBackground and any((f.nPeaks > nPeaksMaxSimple).any() for f in found):
+            background = _tempBackground(masked, statsMask, tempBinSize)
+            cut = (level, noise if noise is None else 1.0, factors)
+            found = [_repeaked(f, smooth, background, control, i, nPeaksMaxSimple, cut) for i, f in enumerate(found)]
+        for f, sign in zip(found, (1, -1), strict=True):
+            f.peaks["significance"] = smooth.significance(f.peaks, sign, noise)
+    finally:
+        smooth.restore()
     grown = [_grow(f, nGrow, isotropicGrow, combinedGrow, i == 1) for i, f in enumerate(found)]
     for f, plane, wanted in zip(grown, ("DETECTED", "DETECTED_NEGATIVE"), POLARITIES[polarity], strict=True):
         if wanted:
@@ -201,9 +206,6 @@ class _Smoothed:
         if sigma is None:
             self.half, self.width = 0, 0
             self.image, self.variance, self._isCopy = image, variance, False
-            if missing:
-                self._own()
-                self.image[(asMaskArray(masked.mask, self.shape) & missing) != 0] = np.nan
         else:
             self.width = _core.gaussianKernelWidth(sigma, nSigma)
             self.half = self.width // 2
@@ -213,11 +215,26 @@ class _Smoothed:
             self.image, self.variance = (plane[inner] for plane in whole)
             self._isCopy = True
         self.origin = (self.xy0[0] + self.half, self.xy0[1] + self.half)
+        self._kept = []  # spans and what the caller's image had there
+        if sigma is None and missing:
+            self._put(SpanSet.fromMask(asMaskArray(masked.mask, self.shape), missing, self.xy0), np.nan)
 
-    def _own(self):
-        """A copy of the image before pixels of it change: without smoothing it is the caller's."""
-        if not self._isCopy:
+    def _writable(self):
+        """Without smoothing the image is the caller's: what changes is put back by `restore`, unless it is read only."""
+        if not self._isCopy and not self.image.flags.writeable:
             self.image, self._isCopy = np.array(self.image), True
+
+    def _put(self, spans, value):
+        self._writable()
+        if not self._isCopy:
+            self._kept.append((spans, spans.flatten(self.image, self.origin)))
+        spans.setImage(self.image, value, self.origin)
+
+    def restore(self):
+        """Give the caller's image its pixels back."""
+        while self._kept:
+            spans, values = self._kept.pop()
+            spans.unflatten(values, self.image, self.origin)
 
     @property
     def box(self):
@@ -231,10 +248,7 @@ class _Smoothed:
         """Set pixels to 0 that the planes touch: the kernel spreads a mask over its whole box."""
         bits = mask.bitmask(list(planes), ignoreMissing=True) if planes else 0
         if bits:
-            self._own()
-            SpanSet.fromMask(mask, bits).dilated(self.half, "box").clipped(self.box).setImage(
-                self.image, 0, self.origin
-            )
+            self._put(SpanSet.fromMask(mask, bits).dilated(self.half, "box").clipped(self.box), 0)
 
     @contextmanager
     def without(self, background, footprints):
@@ -242,7 +256,7 @@ class _Smoothed:
 
         In place: a plane of its own, of which little is needed, would be the largest piece of memory of the search.
         """
-        self._own()
+        self._writable()
         parts = []
         for x0, y0, x1, y1 in footprints.boxes:
             box = Box2I((x0, y0), (x1 - x0 + 1, y1 - y0 + 1)).dilated(1).clipped(self.box)

@@ -244,7 +244,7 @@ class _Job:
             covariance=self._covariance,
             warpedTemplate=template if keepWarped else None,
             score=score,
-            scoreCorr=significance,
+            significance=significance,
             **self._found(fit, scienceConvolved),
         )
         return self._withEfficiency(result, (science, template, psfs, objects), fit, scienceConvolved, matched)
@@ -263,9 +263,11 @@ class _Job:
         from .zogy_subtract import properDifference, subtractedTemplate
 
         science, template, psfs, fit, scienceConvolved, objects = self._match(science, template, stars)
+        _returnFreedMemory()
         with self.stage("zogy"):
             parts = (science, template, psfs, fit, scienceConvolved, objects[0])
             found = properDifference(*parts, self.config, self._resampled)
+        _returnFreedMemory()
         with self.stage("assess"):
             difference = found.difference
             self.metadata["zogy"] = found.metadata
@@ -281,6 +283,7 @@ class _Job:
         if keepWarped and template.psf is None:
             template.psf = psfs[1]
         matched = subtractedTemplate(science, template, difference, psfs[0], found.metadata["zogyBeta"])
+        _returnFreedMemory()
         with self.stage("sources"):
             sources = self._findSources(
                 science, matched, difference, fit, objects[0], psfs[0], "zogy", score=found.score
@@ -292,7 +295,7 @@ class _Job:
             **sources,
             warpedTemplate=template if keepWarped else None,
             score=found.score,
-            scoreCorr=found.scoreCorr,
+            significance=found,
             **self._found(fit, scienceConvolved),
         )
         return self._withEfficiency(result, (science, template, psfs, objects), fit, scienceConvolved, None)
@@ -509,6 +512,7 @@ class _Job:
             basis = makeKernelBasisList(_withKernelSize(config, size), *fwhms, metadata=basisMetadata)
             self.metadata.update(basisMetadata)
             fit = fitMatchingKernel(convolved.maskedImage, reference.maskedImage, x, y, rating, basis, config)
+        fit.fit = None  # matrices and stamps that nobody asks for any more
         self.metadata.update(fit.metadata)
         self.metadata["starResiduals"] = _residualsByBrightness(fit.candidates)
         for warning in fit.warnings:

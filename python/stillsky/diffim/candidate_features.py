@@ -258,12 +258,12 @@ def _saturatedRegions(masked):
     """Centres and radii of the largest discs inside the connected saturated regions, or None: the cores of the stars,
     whatever bleeds from them."""
     bits = masked.mask.bitmask(["SAT", "SAT_TEMPLATE"], ignoreMissing=True)
-    if not bits or not (masked.mask.array & bits).any():
+    if not bits:
         return None
     from ..detection import SpanSet
 
     discs = np.array([_largestDisc(part) for part in SpanSet.fromMask(masked.mask, bits).split()], float)
-    return discs.T
+    return discs.T if len(discs) else None
 
 
 def _largestDisc(spans):

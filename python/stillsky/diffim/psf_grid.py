@@ -6,7 +6,7 @@ of a PSF grows by 4 % from the centre to the edge of 1024 pixels, that is 0.3 % 
 
 import numpy as np
 
-__all__ = ["balanced", "gridNodes", "halved"]
+__all__ = ["balanced", "gridNodes", "halved", "isCurved"]
 
 _MOST_NODES = 16  # per axis
 _SPACING = 160.0  # pixels between nodes, at least
@@ -77,6 +77,18 @@ def halved(values, nodes, axis=0):
     positions = np.empty(2 * n - 1)
     positions[::2], positions[1::2] = nodes, between
     return np.moveaxis(out, 0, axis), positions
+
+
+def isCurved(values, nodes, axis, tolerance):
+    """Whether three neighbours deviate from a line, halfway between two of them, by more than a fraction of the largest value."""
+    values = np.moveaxis(values, axis, 0)
+    largest = tolerance * np.abs(values).max()
+    for k in range(1, len(nodes) - 1):
+        before, after = nodes[k] - nodes[k - 1], nodes[k + 1] - nodes[k]
+        bend = (values[k + 1] - values[k]) / after - (values[k] - values[k - 1]) / before  # f'' (before + after) / 2
+        if np.abs(bend).max() * max(before, after) ** 2 / (4 * (before + after)) > largest:
+            return True
+    return False
 
 
 def _quadratic(values, nodes, at):

@@ -111,8 +111,8 @@ class SubtractResult:
         The template on the science grid, before the matching; only when asked for.
     score : `stillsky.image.Exposure` or `None`
         Matched-filter image with its variance; only with the methods "zogy" and "al-preconv".
-    scoreCorr : `stillsky.image.Image` or `None`
-        Significance of the score in standard deviations; only with these.
+    significance : `stillsky.image.Image`, object with ``scoreCorr``, or `None`
+        What `scoreCorr` is taken from.
     sources : `astropy.table.Table` or `None`
         What the difference shows, by increasing id; columns as `stillsky.diffim.sourceSchema` describes. None when no
         detection was wanted.
@@ -139,13 +139,19 @@ class SubtractResult:
     timings: dict = field(default_factory=dict)
     warpedTemplate: Any = None
     score: Any = None
-    scoreCorr: Any = None
+    significance: Any = None
     sources: Any = None
     footprints: Any = None
     glints: Any = None
     covariance: Any = None
     injected: Any = None
     efficiency: Any = None
+
+    @property
+    def scoreCorr(self):
+        """Significance of the score in standard deviations, an `Image`; None without score. Of a proper difference it is
+        made when it is first asked for: a plane of memory."""
+        return getattr(self.significance, "scoreCorr", self.significance)
 
     def summary(self):
         """One line: what was convolved, kernel sum, sky chi, sources, time."""

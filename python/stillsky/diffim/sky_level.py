@@ -6,8 +6,8 @@ extrapolation is off by many of the errors that the pixels of the sky allow.
 
 import numpy as np
 
-from ..psfmatch.difference import bandsOnBox
 from ..stats import clippedStats
+from .polynomial_field import chebyshevBackground
 
 __all__ = ["skyResidual", "takeOff"]
 
@@ -93,5 +93,5 @@ def takeOff(pixels, function, bbox):
     bbox : `stillsky.geom.Box2I`
         Of the pixels.
     """
-    for rows, values in bandsOnBox(function, bbox):
-        pixels[rows] -= np.asarray(values).astype(pixels.dtype)
+    for rows, values in chebyshevBackground(function, bbox).bands():
+        pixels[rows] -= values.astype(pixels.dtype)

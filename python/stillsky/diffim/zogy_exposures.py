@@ -4,16 +4,17 @@ Zackay, Ofek & Gal-Yam (2016, ApJ 830, 27); the formulas are at `stillsky.diffim
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from .. import _core
+from ..detection import growMask
 from ..errors import InvalidPsfError, ShapeError
 from ..image import Exposure, Image, Mask, MaskedImage
 from ..psf import ImageGridPsf, KernelPsf
 from .inputs import describedLike
-from .psf_grid import balanced, halved
+from .psf_grid import balanced, halved, isCurved
 from .zogy_arrays import scoreCorr
 from .zogy_nodes import PsfPair, makeNodes
 from .zogy_tiles import TiledZogy, tileEdges
@@ -26,6 +27,8 @@ HOLE_PLANES = ("NO_DATA", "BAD", "SAT", "CR")
 STAT_PLANES = ("INTRP", "EDGE", "DETECTED", "SAT", "CR", "BAD", "NO_DATA", "DETECTED_NEGATIVE")
 
 _SIGMAS = 10  # the border of a tile, in widths of the broader PSF
+_CURVED = 3e-4  # of a PSF's peak: smaller deviations from linear interpolation need no finer nodes
+_BAND = 64  # rows handled at once where temporaries of their size are made
 _ENERGY = 0.99  # of the filters, within the radius by which holes grow
 
 
@@ -39,8 +42,8 @@ class ZogyResult:
         D / F_D, science minus template in science units, white noise; its PSF is that of the difference.
     score : `stillsky.image.Exposure` or None
         S with its variance V_S; pixels without data are 0 with variance 1.
-    scoreCorr : `stillsky.image.Image` or None
-        S / sqrt(V_S + V_ast), in standard deviations: threshold it directly.
+    astrometricFactor : `numpy.ndarray` of float16, or None
+        sqrt(V_S / (V_S + V_ast)), of the shape of the images; None without a registration error.
     fluxScales, scoreFluxes : `numpy.ndarray`, (ny, nx)
         F_D and F_S at the centres of the tiles.
     xs, ys : `numpy.ndarray`
@@ -53,12 +56,29 @@ class ZogyResult:
 
     difference: Exposure
     score: Any
-    scoreCorr: Any
+    astrometricFactor: Any
     fluxScales: np.ndarray
     scoreFluxes: np.ndarray
     xs: np.ndarray
     ys: np.ndarray
     metadata: dict = field(default_factory=dict)
+
+    @cached_property
+    def scoreCorr(self):
+        """S / sqrt(V_S + V_ast) in standard deviations, an `Image`: threshold it directly; None without score.
+
+        Made of the score when it is first asked for: a plane of memory.
+        """
+        if self.score is None:
+            return None
+        score, variance = self.score.image.array, self.score.variance.array
+        out = np.empty_like(score)
+        for start in range(0, len(out), _BAND):  # bands of rows need no planes of work
+            band = slice(start, start + _BAND)
+            out[band] = scoreCorr(score[band], variance[band])
+            if self.astrometricFactor is not None:
+                out[band] *= self.astrometricFactor[band]
+        return Image(out, self.score.xy0)
 
     def scoreFluxAt(self, x, y):
         """F_S at positions, parent pixels: of the tile that holds each."""
@@ -87,6 +107,7 @@ def zogyExposures(
     innerSize=None,
     saturationGrowth=None,
     templateCorrelation=None,
+    shareMask=False,
 ):
     """Proper difference of two registered exposures by overlapping tiles.
 
@@ -124,6 +145,8 @@ def zogyExposures(
     templateCorrelation : `numpy.ndarray` or callable, optional
         Autocorrelation of the template's noise, [dy, dx] with 1 at its centre, or a function (x, y) that gives it, as
         `stillsky.diffim.resampling_noise.ResamplingNoise` for a resampled template. Default: white noise.
+    shareMask : `bool`
+        Difference and score have one mask object, which saves a plane of memory.
 
     Returns
     -------
@@ -146,7 +169,7 @@ def zogyExposures(
     values; within that radius of the frame's border EDGE is set. The noise of D is white whatever the PSFs.
 
     Cost: about 20 real transforms of each tile. Memory: the inputs, the results (image, variance, mask; score, its
-    variance, its mask, significance), one plane of work.
+    variance, its mask; the significance once it is asked for), one plane of work.
     """
     if science.bbox != template.bbox:
         raise ShapeError(f"zogyExposures: wanted exposures of one box, got {science.bbox} and {template.bbox}")
@@ -182,7 +205,7 @@ def zogyExposures(
         saturationGrowth = radius + 2.3548 / np.sqrt(4 * np.pi * np.sum(middle.psf**2))
     mask = _resultMask(*pixels, holePlanes, radius, saturationGrowth)
     tiles, psfHalfSize = (len(yEdges) - 1, len(xEdges) - 1), _psfHalfSize(optics, centre, halfSize)
-    return _result(science, planes, mask, nodes, tiles, psfHalfSize, {
+    return _result(science, planes, mask, shareMask, nodes, tiles, psfHalfSize, {
         "zogyBeta": float(fluxRatio), "psfCentroidOffset": optics.centroidOffset, "nPsfFallbacks": optics.fallbacks,
         "growRadius": radius, "astrometricSigma": list(sigma), "tileBorder": halfSize,
     })  # fmt: skip
@@ -233,42 +256,30 @@ def _resultMask(science, template, holePlanes, radius, saturationGrowth):
     noData, edge = (1 << out.addPlane(name) for name in ("NO_DATA", "EDGE"))
     for image in (science, template):
         for plane in (image.image.array, image.variance.array):
-            broken = ~np.isfinite(plane)
-            if broken.any():
-                out.array[broken] |= noData
+            for start in range(0, len(plane), _BAND):
+                good = np.isfinite(plane[start : start + _BAND])
+                if not good.all():
+                    out.array[start : start + _BAND][~good] |= noData
     grown = out.bitmask([p for p in holePlanes if p in out.schema])
     saturated = out.bitmask(["SAT"], ignoreMissing=True) & grown
-    _grow(out.array, saturated, int(np.ceil(saturationGrowth)))
+    growMask(out.array, saturated, int(np.ceil(saturationGrowth)))
     grown &= ~saturated
-    _grow(out.array, grown, radius)
+    growMask(out.array, grown, radius)
     for border in (np.s_[:radius], np.s_[-radius:], np.s_[:, :radius], np.s_[:, -radius:]):
         if radius:
             out.array[border] |= edge
     return out
 
 
-def _grow(mask, bits, radius):
-    """Spread bits over discs; only the neighbourhoods of set pixels are touched."""
-    if radius < 1 or not bits:
-        return
-    holes = mask & np.int32(bits)
-    if not holes.any():
-        return
-    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
-    disc = _core.FixedKernel((x * x + y * y <= radius * radius).astype(float))
-    padded = np.pad(holes, radius)
-    out = np.zeros_like(padded)
-    _core.convolveMaskArray(out, padded, disc)
-    mask |= out[radius:-radius, radius:-radius] & np.int32(bits)
-
-
-def _result(science, planes, mask, nodes, tiles, psfHalfSize, metadata):
+def _result(science, planes, mask, shareMask, nodes, tiles, psfHalfSize, metadata):
     """Exposures of the planes, with holes as the design has them."""
-    noData = mask.isSet("NO_DATA")
-    xy0 = science.xy0
-    for name, value in (("difference", np.nan), ("variance", np.inf), ("score", 0), ("scoreVariance", 1)):
-        if name in planes:
-            planes[name][noData] = value
+    fills = {"difference": np.nan, "variance": np.inf, "score": 0, "scoreVariance": 1}
+    bit = np.int32(mask.bitmask(["NO_DATA"]))
+    for start in range(0, len(mask.array), _BAND):
+        band = slice(start, start + _BAND)
+        noData = (mask.array[band] & bit) != 0
+        for name in fills.keys() & planes.keys():
+            planes[name][band][noData] = fills[name]
     made = [[nodes.at(j, i) for i in range(tiles[1])] for j in range(tiles[0])]
     fluxScales, scoreFluxes = (
         np.array([[getattr(node, name) for node in row] for row in made]) for name in ("fluxScale", "scoreFlux")
@@ -283,24 +294,12 @@ def _result(science, planes, mask, nodes, tiles, psfHalfSize, metadata):
     )
     psf = _differencePsf(nodes, psfHalfSize)
     difference = _exposure(science, planes["difference"], mask, planes["variance"], psf)
-    score = significance = None
+    score = None
     if "score" in planes:
-        score = _exposure(
-            science, planes["score"], Mask(mask.array.copy(), xy0, mask.schema), planes["scoreVariance"], psf
-        )
-        significance = Image(_significance(planes), xy0)
+        scoreMask = mask if shareMask else Mask(mask.array.copy(), science.xy0, mask.schema)
+        score = _exposure(science, planes["score"], scoreMask, planes["scoreVariance"], psf)
     xs, ys = nodes.xs[1:-1], nodes.ys[1:-1]
-    return ZogyResult(difference, score, significance, fluxScales, scoreFluxes, xs, ys, metadata)
-
-
-def _significance(planes):
-    """S / sqrt(V_S + V_ast) by bands of rows, which need no planes of work."""
-    out = np.empty_like(planes["score"])
-    for start in range(0, len(out), 256):
-        band = slice(start, start + 256)
-        astrometric = planes["astrometric"][band] if "astrometric" in planes else None
-        out[band] = scoreCorr(planes["score"][band], planes["scoreVariance"][band], astrometric)
-    return out
+    return ZogyResult(difference, score, planes.get("astrometricFactor"), fluxScales, scoreFluxes, xs, ys, metadata)
 
 
 def _exposure(science, image, mask, variance, psf):
@@ -310,7 +309,7 @@ def _exposure(science, image, mask, variance, psf):
 def _differencePsf(nodes, halfSize):
     """PSF of the difference: stamps at the nodes and between them, or one kernel where they are all alike.
 
-    Quadratics through the nodes give stamps halfway between them, since PSFs curve within a tile.
+    Quadratics through the nodes give stamps halfway between them where PSFs curve within a tile.
     """
     xs, xIndex = np.unique(nodes.xs, return_index=True)
     ys, yIndex = np.unique(nodes.ys, return_index=True)
@@ -319,7 +318,8 @@ def _differencePsf(nodes, halfSize):
         return KernelPsf(stamps[0, 0])
     for axis in (0, 1):
         nodes = (ys, xs)[axis]
-        stamps, nodes = halved(stamps, nodes, axis)
+        if isCurved(stamps, nodes, axis, _CURVED):
+            stamps, nodes = halved(stamps, nodes, axis)
         stamps = balanced(stamps, nodes, axis)
         xs, ys = (xs, nodes) if axis == 0 else (nodes, ys)
     return ImageGridPsf(stamps, xs, ys)

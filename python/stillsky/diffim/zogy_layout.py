@@ -43,12 +43,18 @@ def padCenterOriginArray(array, newShape, useInverse=False):
         if any(new < old for new, old in zip(newShape, array.shape)):
             raise ShapeError(f"newShape: wanted greater or equal dimensions than {array.shape}, got {tuple(newShape)}")
         large, small = newShape, array.shape
-    # where each row and column of the small array lies in the large one
-    rows, columns = ((np.arange(s) - s // 2) % n for s, n in zip(small, large))
-    if useInverse:
-        return array[np.ix_(rows, columns)]
-    out = np.zeros(newShape, array.dtype)
-    out[np.ix_(rows, columns)] = array
+    out = (np.empty if useInverse else np.zeros)(newShape, array.dtype)
+    # per axis, the half from the central pixel on and the half before it: slices of the small and of the large array
+    halves = [
+        ((slice(s // 2, s), slice(0, s - s // 2)), (slice(0, s // 2), slice(n - s // 2, n)))
+        for s, n in zip(small, large)
+    ]
+    for inRows, outRows in halves[0]:
+        for inColumns, outColumns in halves[1]:
+            if useInverse:
+                out[inRows, inColumns] = array[outRows, outColumns]
+            else:
+                out[outRows, outColumns] = array[inRows, inColumns]
     return out
 
 

@@ -357,7 +357,7 @@ def _typicalVariance(image, badBits, name):
 
 def _localVariance(image, badBits, cut, fallback):
     """Clipped mean of the variance plane over a tile, or the fallback where that is not positive."""
-    step = max(1, int(np.sqrt(image.variance.array[cut].size / 2.0e4)))
+    step = max(1, int(np.sqrt(image.variance.array[cut].size / 1.0e4)))
     thin = (slice(cut[0].start, cut[0].stop, step), slice(cut[1].start, cut[1].stop, step))
     variance, mask = (np.ascontiguousarray(p.array[thin]) for p in (image.variance, image.mask))
     if np.count_nonzero((mask & badBits) == 0) * 4 < mask.size:

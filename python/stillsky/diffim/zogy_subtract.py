@@ -5,18 +5,16 @@ fitted to all stars as for the method "al": two PSF models differ from it by the
 """
 
 import numpy as np
-from numpy.polynomial import chebyshev
 
-from ..image import Exposure, Image, Mask, MaskedImage
-from ..psfmatch.difference import bandsOnBox
+from ..image import Exposure, Image, MaskedImage
+from .polynomial_field import chebyshevBackground
 from .sky_level import skyResidual, takeOff
 from .zogy_exposures import zogyExposures
 from .zogy_nodes import KernelPair, PsfPair
 from .zogy_registration import registrationScatter
 from .zogy_scale import fitFluxRatio
-from .zogy_tiles import Background
 
-__all__ = ["chebyshevBackground", "properDifference"]
+__all__ = ["properDifference", "subtractedTemplate"]
 
 
 def properDifference(science, template, psfs, fit, scienceConvolved, objects, config, templateCorrelation=None):
@@ -74,6 +72,7 @@ def properDifference(science, template, psfs, fit, scienceConvolved, objects, co
         holePlanes=tuple(settings.holeMaskPlanes),
         innerSize=settings.gridInnerSize,
         templateCorrelation=templateCorrelation,
+        shareMask=True,
     )
     result.metadata.update(extra)
     _centre(result, config, fit.background)
@@ -90,32 +89,6 @@ def _leftByKernel(science, template, psfs, fit, scienceConvolved, settings):
     return registrationScatter(*images, fit.kernel, fit.background, psfs[1 if scienceConvolved else 0], x, y, bits)
 
 
-def chebyshevBackground(function, bbox, unit=1.0):
-    """A spatial function of polynomial kind as a `Background` over a box, multiplied by a unit.
-
-    Parameters
-    ----------
-    function : `stillsky.kernel.Function2`
-        In parent coordinates.
-    bbox : `stillsky.geom.Box2I`
-    unit : `float`
-
-    Returns
-    -------
-    background : `Background`
-        The same polynomial, exactly: sampled at more points than it has terms, and fitted.
-    """
-    n = function.order + 1
-    nodes = np.cos(np.pi * (np.arange(n) + 0.5) / n)
-    v, u = (nodes * 0.5 * size for size in (bbox.height, bbox.width))
-    ys, xs = np.meshgrid(v + bbox.minY + 0.5 * (bbox.height - 1), u + bbox.minX + 0.5 * (bbox.width - 1), indexing="ij")
-    values = np.asarray(function.basisValues(xs.ravel(), ys.ravel())) @ np.asarray(function.parameters)
-    design = chebyshev.chebvander(nodes, n - 1)
-    inverse = np.linalg.inv(design)
-    coefficients = inverse @ values.reshape(n, n) @ inverse.T
-    return Background(unit * coefficients, (bbox.height, bbox.width))
-
-
 def _centre(result, config, function):
     """Take off what is left of the sky: all pixels know its level better than the stamps alone."""
     level = 0.0
@@ -127,30 +100,28 @@ def _centre(result, config, function):
         level = float(residual(*result.difference.bbox.center))
         if result.score is not None:  # at low frequencies the score is F_D^2 times the difference
             scale = result.metadata["zogyFluxScale"] ** 2
-            _centreScore(result, residual, scale)
+            _centreScore(result.score, residual, scale)
     result.metadata["zogyGamma"] = level
 
 
-def _centreScore(result, residual, scale):
-    """The same for the score and its significance; where the registration adds to the noise, by a little too much."""
-    score = result.score
-    data = ~score.mask.isSet("NO_DATA")
-    for rows, values in bandsOnBox(residual, score.bbox):
-        left = np.where(data[rows], scale * np.asarray(values), 0.0).astype(np.float32)
-        score.image.array[rows] -= left
-        if result.scoreCorr is not None:
-            variance = score.variance.array[rows]
-            noise = np.sqrt(np.where(np.isfinite(variance) & (variance > 0), variance, np.inf))
-            result.scoreCorr.array[rows] -= left / noise
+def _centreScore(score, residual, scale):
+    """The same for the score; pixels without data stay 0."""
+    noData = np.int32(score.mask.bitmask(["NO_DATA"], ignoreMissing=True))
+    for rows, values in chebyshevBackground(residual, score.bbox, scale).bands():
+        values[(score.mask.array[rows] & noData) != 0] = 0
+        score.image.array[rows] -= values.astype(np.float32)
 
 
 def subtractedTemplate(science, template, difference, psf, fluxRatio):
-    """What the proper difference took off the science image, as an exposure; noise as of the scaled template."""
+    """What the proper difference took off the science image, as an exposure; noise as of the scaled template.
+
+    The mask is the difference's own object, which saves a plane of memory: what is detected there is marked here.
+    """
     noise = template.variance.array * np.float32(fluxRatio**2)
     noise[~np.isfinite(difference.image.array)] = np.inf
     pixels = MaskedImage(
         Image(science.image.array - difference.image.array, science.xy0),
-        Mask(difference.mask.array.copy(), science.xy0, difference.mask.schema),
+        difference.mask,
         Image(noise, science.xy0),
     )
     return Exposure(pixels, wcs=science.wcs, photoCalib=science.photoCalib, filter=template.filter, psf=psf)

@@ -12,11 +12,11 @@ from ..psfmatch.image_psf_match import ImagePsfMatchTask, subtractAlgorithmRegis
 from ..psfmatch.registration import registerTemplate
 from ..stats import clippedStats
 from ..task_base import SchemaVerbs, assignMetadata
+from .polynomial_field import Background
 from .resampling_noise import ResamplingNoise
 from .zogy_config import ZogyConfig, ZogyImagePsfMatchConfig
 from .zogy_exposures import zogyExposures
 from .zogy_scale import fitFluxRatio
-from .zogy_tiles import Background
 
 __all__ = [
     "ZogyConfig",

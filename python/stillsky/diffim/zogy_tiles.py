@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 import scipy.fft
-from numpy.polynomial import chebyshev
 
 from .._core import getNumThreads
 from .zogy_arrays import astrometricVariance
-from .zogy_layout import padCenterOriginArray
 
-__all__ = ["Background", "TiledZogy", "tileEdges"]
+__all__ = ["TiledZogy", "tileEdges"]
 
 _TILE = 384  # pixels a side of a transform: four of them stay in a core's cache
 _SMALLEST_INNER = 96
@@ -29,33 +27,6 @@ def tileEdges(size, halfSize, tile=_TILE):
     inner = max(tile - 2 * halfSize, _SMALLEST_INNER)
     n = max(1, int(np.ceil(size / inner)))
     return np.rint(np.linspace(0, size, n + 1)).astype(int)
-
-
-@dataclass
-class Background:
-    """Chebyshev polynomial over an image, to be evaluated tile by tile.
-
-    Attributes
-    ----------
-    coefficients : `numpy.ndarray`, (ny, nx)
-        Of T_i(v) T_j(u).
-    shape : (`int`, `int`)
-        Of the image.
-    """
-
-    coefficients: np.ndarray
-    shape: tuple
-
-    def over(self, rows, columns):
-        """Values at local row and column indices, which may lie outside the image."""
-        v, u = (2 * (np.clip(k, 0, n - 1) - 0.5 * (n - 1)) / n for k, n in zip((rows, columns), self.shape))
-        return chebyshev.chebgrid2d(v, u, self.coefficients)
-
-    @property
-    def parameters(self):
-        """In the order of `stillsky.kernel.Chebyshev1Function2`: by total degree, then by increasing power of y."""
-        order = max(self.coefficients.shape) - 1
-        return [self.coefficients[b, d - b] for d in range(order + 1) for b in range(d + 1)]
 
 
 @dataclass
@@ -86,7 +57,7 @@ class TiledZogy:
         Margin of the tiles: no kernel reaches farther.
     fluxRatio : `float`
         The template is multiplied by it.
-    background : `Background` or None
+    background : `stillsky.diffim.polynomial_field.Background` or None
         Subtracted from the science image.
     astrometricSigma : (`float`, `float`)
         x and y, pixels; (0, 0): no astrometric variance.
@@ -120,8 +91,9 @@ class TiledZogy:
             error); all float32. Pixels in holes hold what their fillings gave.
         """
         names = ["difference", "variance"] + ["score", "scoreVariance"] * score
-        names += ["astrometric"] * (score and any(self.astrometricSigma))
         planes = {name: np.empty(self._shape, np.float32) for name in names}
+        if score and any(self.astrometricSigma):  # a factor between 0 and 1: 11 bits are enough
+            planes["astrometricFactor"] = np.empty(self._shape, np.float16)
         tiles = [self._tile(j, i) for j in range(len(self.yEdges) - 1) for i in range(len(self.xEdges) - 1)]
         with ThreadPoolExecutor(getNumThreads()) as pool:
             for _ in pool.map(lambda tile: self._differenceTile(tile, planes), tiles):
@@ -161,14 +133,14 @@ class TiledZogy:
         pixels, noises, holes, saturated = [], [], [], np.zeros(shape, bool)
         saturated[target] = True
         for side, variance in zip(self._sides, variances):
-            noise = np.full(shape, variance, np.float32)
-            noise[target] = side.variance[source]
-            values = np.zeros(shape, np.float32)
-            values[target] = side.image[source]
-            if side.scale != 1.0:
-                values *= np.float32(side.scale)
-                noise[target] *= np.float32(side.scale**2)
-            hole = ~(np.isfinite(values) & (noise > 0) & (noise < np.inf))
+            noise = np.empty(shape, np.float32) if whole else np.full(shape, variance, np.float32)
+            values = np.empty(shape, np.float32) if whole else np.zeros(shape, np.float32)
+            np.multiply(side.variance[source], np.float32(side.scale**2), out=noise[target])
+            np.multiply(side.image[source], np.float32(side.scale), out=values[target])
+            hole = np.isfinite(values)
+            hole &= noise > 0
+            hole &= noise < np.inf
+            np.logical_not(hole, out=hole)
             if side.holeBits:
                 hole[target] |= (side.mask[source] & side.holeBits) != 0
                 saturated[target] &= (side.mask[source] & side.saturatedBits) != 0
@@ -246,17 +218,20 @@ class TiledZogy:
                 kernels = [np.zeros_like(node.science) if slope is None else slope for slope in slopes]
                 difference += tile.through(hats, kernels, kind) * tile.offset(axis).astype(kind)
         planes["difference"][inner] = difference
-        if "astrometric" in planes:
-            kernels = (node.scoreScience, node.scoreTemplate)
-            parts = [tile.filtered(hat, kernel, kind, margin=1) for hat, kernel in zip(hats, kernels)]
-            full = astrometricVariance(*parts, *self.astrometricSigma)
-            planes["astrometric"][inner] = full[1:-1, 1:-1]
+        added = self._astrometricVariance(tile, hats, kind) if "astrometricFactor" in planes else None
         hats = [scipy.fft.rfft2(noise) for noise in noises]
         floors = [float(noise.min()) for noise in noises]
         planes["variance"][inner] = tile.variance(hats, (node.science, node.template), floors, node.templateGain)
         if "scoreVariance" in planes:
             kernels = (node.scoreScience, node.scoreTemplate)
-            planes["scoreVariance"][inner] = tile.variance(hats, kernels, floors, node.scoreGain)
+            variance = planes["scoreVariance"][inner] = tile.variance(hats, kernels, floors, node.scoreGain)
+            if added is not None:
+                planes["astrometricFactor"][inner] = np.sqrt(variance / (variance + added))
+
+    def _astrometricVariance(self, tile, hats, kind):
+        kernels = (tile.node.scoreScience, tile.node.scoreTemplate)
+        parts = [tile.filtered(hat, kernel, kind, margin=1) for hat, kernel in zip(hats, kernels)]
+        return astrometricVariance(*parts, *self.astrometricSigma)[1:-1, 1:-1]
 
     def _scoreTile(self, tile, planes):
         """S = F_D^2 conj(P_D) (D / F_D), beyond the frame noise."""
@@ -331,8 +306,16 @@ class _Tile:
 
 
 def _spectrum(kernel, shape, kind):
-    """Transform of a centred kernel in the working precision."""
-    return scipy.fft.rfft2(padCenterOriginArray(kernel.astype(kind, copy=False), shape))
+    """Transform of a centred kernel in the working precision: along x only the rows that the kernel has."""
+    (height, width), (h, w) = kernel.shape, (n // 2 for n in kernel.shape)
+    lines = np.zeros((height, shape[1]), kind)
+    lines[:, : width - w] = kernel[:, w:]
+    lines[:, shape[1] - w :] = kernel[:, :w]
+    lines = scipy.fft.rfft(lines, axis=1, overwrite_x=True)
+    plane = np.zeros((shape[0], lines.shape[1]), lines.dtype)
+    plane[: height - h] = lines[h:]
+    plane[shape[0] - h :] = lines[:h]
+    return scipy.fft.fft(plane, axis=0, overwrite_x=True)
 
 
 def _workingType(pixels, variances):

@@ -206,31 +206,36 @@ def denoisedTransform(transform, shape):
     """
     ky = scipy.fft.fftfreq(shape[0])[:, None]
     kx = scipy.fft.rfftfreq(shape[1])[None, :]
-    modulus = np.abs(transform)
+    modulus = np.sqrt(_power(transform))
     floor = float(np.median(modulus[kx**2 + ky**2 > 0.55**2]))
     fitted = (modulus > _FLOORS * floor) & (modulus < 0.5)
     if floor < EPSILON or np.count_nonzero(fitted) < 20:
         return transform
     y, x = (np.broadcast_to(k, modulus.shape)[fitted] for k in (ky, kx))
-    terms = np.column_stack([x * x, y * y, x * y])
-    depth = -np.log(modulus[fitted])
+    terms = np.stack([x * x, y * y, x * y])
     best = None
+    depth = -np.log(modulus[fitted])
+    logDepth = np.log(depth)
     for b in np.arange(0.8, 2.41, 0.2):
         # the same weights for all b: those of errors of the depth
-        power = depth ** (2 / b)
-        weight = 0.5 * b * depth ** (1 - 2 / b)
-        q = np.linalg.lstsq(terms * weight[:, None], power * weight, rcond=None)[0]
-        value = terms @ q
-        if not (value > 0).all():
+        power = np.exp((2 / b) * logDepth)
+        weighted = terms * (0.5 * b * depth / power) ** 2
+        try:
+            q = np.linalg.solve(weighted @ terms.T, weighted @ power)
+        except np.linalg.LinAlgError:
             continue
-        misfit = float(np.sum((value ** (b / 2) - depth) ** 2))
+        value = q @ terms
+        if not value.min() > 0:
+            continue
+        misfit = float(np.sum((np.exp((0.5 * b) * np.log(value)) - depth) ** 2))
         if best is None or misfit < best[0]:
             best = (misfit, b, q)
     if best is None:
         return transform
     _, b, q = best
     form = np.maximum(q[0] * kx**2 + q[1] * ky**2 + q[2] * kx * ky, 0)
-    model = np.exp(-(form ** (b / 2)))
+    with np.errstate(divide="ignore"):
+        model = np.exp(-np.exp((0.5 * b) * np.log(form)))
     share = np.clip((model / floor - _FLOORS) / _FLOORS, 0, 1)  # of the measured transform
     share *= share * (3 - 2 * share)
     return share * transform + (1 - share) * model
