@@ -106,6 +106,11 @@ class CommandLineVerbs(SchemaVerbs):
         parser.add_id_argument("--id", kind, dimensions=tuple(connections.dimensions) or None)
         return parser
 
+    @classmethod
+    def _targetArguments(cls, parsedCmd):
+        """Keyword arguments of ``runDataRef`` that options give (`dict`)."""
+        return {}
+
     def runDataRef(self, dataRef):
         """Read the inputs through a data reference, run, write the outputs; see `stillsky.compat.quantum.runDataRef`."""
         from .compat.quantum import runDataRef

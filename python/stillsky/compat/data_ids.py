@@ -117,6 +117,9 @@ def findDataIds(butler, dataId, datasetType, dimensions, collections):
     from lsst.daf.butler import MissingDatasetTypeError
 
     found = set()
+    # without any sky map there are none to tell apart
+    absent = {name for name in ("instrument", "skymap") if not list(butler.registry.queryDimensionRecords(name))}
+    dimensions = [name for name in dimensions if name not in absent]
     try:
         for given in _governed(butler, dataId, [*dimensions, *dataId]):
             with butler.query() as query:

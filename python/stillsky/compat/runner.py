@@ -46,7 +46,7 @@ class TaskRunner:
         disable_implicit_threading()
         if not self.precall(parsedCmd):
             return []
-        targets = self.getTargetList(parsedCmd)
+        targets = self.getTargetList(parsedCmd, **self.TaskClass._targetArguments(parsedCmd))
         if not targets:
             self.log.warning(
                 "Not running the task because there is no data to process; you may preview data using --show data"

@@ -10,7 +10,7 @@ from lsst.utils.timer import timeMethod
 from ..errors import DomainError, InvalidPsfError, NoDataError
 from ..image import Exposure, MaskedImage
 from ..psfmatch.registration import isRegistered
-from ..task_base import CommandLineVerbs, ErrorMetadata, assignMetadata
+from ..task_base import CommandLineVerbs, EarlyPipelineVerbs, ErrorMetadata, assignMetadata
 from ..threads import numThreads
 from . import detect_errors, kernel_stars
 from . import image_difference_run as steps
@@ -23,6 +23,8 @@ from .match_sources import idsOf, matchIds, matchOnPixels
 from .reference import ReferenceLoader
 from .resampling_noise import ResamplingNoise
 from .source_schema import sourceSchema
+from .template_config import GetCalexpAsTemplateConfig
+from .template_task import GetCalexpAsTemplateTask
 
 __all__ = [
     "ImageDifferenceConfig",
@@ -37,7 +39,7 @@ class NoKernelStarsError(ErrorMetadata, kernel_stars.NoKernelStarsError, pipeBas
     """No source serves the kernel fit, as a repeatable failure of a pipeline task."""
 
 
-class ImageDifferenceTask(CommandLineVerbs, pipeBase.PipelineTask):
+class ImageDifferenceTask(CommandLineVerbs, EarlyPipelineVerbs, pipeBase.PipelineTask):
     """Subtract a template from a science image, and find and measure what differs.
 
     Parameters
@@ -137,6 +139,67 @@ class ImageDifferenceTask(CommandLineVerbs, pipeBase.PipelineTask):
             found = self.getTemplate.runQuantum(exposure, butlerQC, inputRefs.skyMap, refs)
             inputs.setdefault("templateSources", found.sources)
             self._finishQuantum(butlerQC, outputRefs, inputs, exposure, found.exposure)
+
+    def runDataRef(self, sensorRef, templateIdList=None):
+        """Second-generation entry: read through a data reference, run, write what the configuration says.
+
+        Parameters
+        ----------
+        sensorRef : `stillsky.compat.store.DataRef`
+            Instrument, visit, detector, and the sky map where there are several.
+        templateIdList : sequence of mappings, optional
+            Data ids of calibrated exposures, the first of which is the template, in place of coadds; what they leave open
+            is as in ``sensorRef``.
+
+        Returns
+        -------
+        struct : `lsst.pipe.base.Struct`
+            As of `run`.
+        """
+        if not templateIdList:
+            return super().runDataRef(sensorRef)
+        names = {name: one.name for name, one in self.getInputDatasetTypes(self.config).items()}
+        read = {"exposure": sensorRef.get(names["exposure"])}
+        for name in ("selectSources", "calexpBackground"):
+            if name in names and sensorRef.datasetExists(names[name]):
+                read[name] = sensorRef.get(names[name])
+        others = [type(sensorRef)(sensorRef.store, {**sensorRef.dataId.mapping, **one}) for one in templateIdList]
+        chosen = GetCalexpAsTemplateConfig()
+        chosen.doAddCalexpBackground = self.config.doAddCalexpBackground
+        chooser = GetCalexpAsTemplateTask(name="getCalexpAsTemplate", parentTask=self, config=chosen)
+        background = others[0].get(names["calexpBackground"]) if self.config.doAddCalexpBackground else None
+        calexps = [other.get(names["exposure"]) for other in others]
+        template = chooser.run(read["exposure"], calexps, background).exposure
+        results = self.run(
+            self._calibrated(read),
+            selectSources=read.get("selectSources"),
+            templateExposure=template,
+            idFactory=self._ids(sensorRef.dataId),
+            calexpBackgroundExposure=read.get("calexpBackground"),
+        )
+        for name, one in self.getOutputDatasetTypes(self.config).items():
+            thing = getattr(results, name, None)
+            if thing is not None:
+                sensorRef.store.register(one.name, one.storageClass, one.dimensions)
+                sensorRef.put(thing, one.name)
+        return results
+
+    @classmethod
+    def _makeArgumentParser(cls):
+        """``--id`` for the science images, ``--templateId`` for exposures that are templates in place of coadds."""
+        parser = super()._makeArgumentParser()
+        parser.add_id_argument("--templateId", "calexp", help="data ids of the visits that are the template")
+        return parser
+
+    @classmethod
+    def _targetArguments(cls, parsedCmd):
+        return {"templateIdList": [dict(ref.dataId.mapping) for ref in parsedCmd.templateId.refList]}
+
+    def _getConfigName(self):
+        return f"{self.config.coaddName}Diff_config"
+
+    def _getMetadataName(self):
+        return f"{self.config.coaddName}Diff_metadata"
 
     def _calibrated(self, inputs):
         """The science image with its final calibration; what was read stays as it was, others may read it, too."""

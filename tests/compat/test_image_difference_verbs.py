@@ -1,0 +1,71 @@
+"""ImageDifferenceTask by its second-generation verbs on a repository."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lsst.daf.butler")
+sys.path.insert(0, str(Path(__file__).parents[1] / "diffim"))
+
+import astropy.units as u
+from astropy.time import Time
+from image_difference_scenes import found, imagePair
+
+from stillsky import ImageDifferenceTask, SkyMap, TractInfo
+from stillsky.butler.instruments import InstrumentDefinition
+from stillsky.butler.repository import ingestExposures, registerSkyMap
+from stillsky.fits import writeExposure
+from stillsky.meta import FilterLabel, VisitInfo
+
+IDS = ["--id", "visit=1", "detector=0"]
+
+
+@pytest.fixture
+def repo(butler, tmp_path):
+    """A repository with the science image as visit 1 and the template as visit 2 and as the only patch of a coadd."""
+    images = imagePair()
+    paths = []
+    for visit, image in enumerate(images, 1):
+        image.info.visitInfo = VisitInfo(id=visit, exposureTime=30.0, date=Time("2026-01-02T03:04:05") + visit * u.min)
+        image.filter = FilterLabel("r", "r.01")
+        paths.append(str(tmp_path / f"v{visit}.fits"))
+        writeExposure(image, paths[-1])
+    report = ingestExposures(butler, paths, InstrumentDefinition("MyCam", {0: "a"}, {"r.01": "r"}))
+    assert not report.failed
+    template = images[1]
+    size = (template.bbox.width, template.bbox.height)
+    registerSkyMap(butler, "plane", SkyMap([TractInfo(0, template.wcs, template.bbox, size, 0)]))
+    from lsst.daf.butler import DatasetType
+
+    dimensions = ("skymap", "tract", "patch", "band")
+    kind = DatasetType("deepCoadd", dimensions, "StillskyExposure", universe=butler.dimensions)
+    butler.registry.registerDatasetType(kind)
+    butler.collections.register("coadds")
+    butler.put(template, kind, skymap="plane", tract=0, patch=0, band="r", run="coadds")
+    return str(tmp_path / "repo")
+
+
+def outputsOf(butler, collection):
+    butler.registry.refresh()
+    where = {"instrument": "MyCam", "visit": 1, "detector": 0}
+    return {name: butler.get(f"deepDiff_{name}", where, collections=collection) for name in ("differenceExp", "diaSrc")}
+
+
+def test_coadds_and_another_visit_serve_as_templates(butler, repo):
+    inputs = ["--input", "MyCam/defaults,coadds"]
+    byCoadd = ImageDifferenceTask.parseAndRun([repo, *IDS, *inputs, "--output", "u/coadd", "--doraise"])
+    assert [one.exitStatus for one in byCoadd.resultList] == [0]
+    made = outputsOf(butler, "u/coadd")
+    assert sorted(found(made["diaSrc"])) == [0, 1, 2] and made["differenceExp"].image.array.shape == (256, 256)
+    byVisit = ImageDifferenceTask.parseAndRun(
+        [repo, *IDS, "--templateId", "visit=2", *inputs, "--output", "u/visit", "--doraise"], doReturnResults=True
+    )
+    again = outputsOf(butler, "u/visit")
+    assert len(again["diaSrc"]) == len(made["diaSrc"])
+    assert byVisit.resultList[0].result.subtractedExposure is not None
+    assert butler.get("deepDiff_config", collections="u/visit").coaddName == "deep"
+    assert butler.get("deepDiff_diaSrc_schema", collections="u/visit").colnames == made["diaSrc"].colnames
+    assert "imageDifference" in butler.get(
+        "deepDiff_metadata", instrument="MyCam", visit=1, detector=0, skymap="plane", collections="u/coadd"
+    )
