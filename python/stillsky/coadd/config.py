@@ -14,6 +14,9 @@ from lsst.pex.config import (
 )
 
 from ..diffim.template_config import CoaddPsfConfig
+from .input_recorder_config import CoaddInputRecorderConfig
+from .interp_image_config import InterpImageConfig
+from .scaling_config import ScaleZeroPointConfig
 
 __all__ = ["AssembleCoaddAlgorithmConfig", "AssembleCoaddFields", "CoaddBaseFields"]
 
@@ -155,3 +158,7 @@ class AssembleCoaddFields(CoaddBaseFields):
 
 class AssembleCoaddAlgorithmConfig(AssembleCoaddFields):
     """`AssembleCoaddFields` with the configurations of what the functions use."""
+
+    inputRecorder = ConfigField("Record of what went into the coadd.", CoaddInputRecorderConfig)
+    scaleZeroPoint = ConfigField("Scaling of warps to one zero point.", ScaleZeroPointConfig)
+    interpImage = ConfigField("Interpolation over pixels without data.", InterpImageConfig)

@@ -13,6 +13,7 @@ from .bands import EXTENT_COLUMNS, EXTENT_ROWS
 from .config import AssembleCoaddAlgorithmConfig
 from .noise_correlation import noiseCorrelation
 from .planes import mergedSchema
+from .scaling import computeImageScaler
 from .warps import asWarp
 
 __all__ = ["PreparedInputs", "PreparedWarp", "SkippedWarp", "prepareInputs"]
@@ -142,7 +143,8 @@ def prepareInputs(
     scalers : sequence, optional
         One per warp, with ``scaleMaskedImage(maskedImage)``, or None.
     scalerOf : callable, optional
-        ``scalerOf(exposure)`` makes the scaler of a warp from its calibration.
+        ``scalerOf(exposure)`` makes the scaler of a warp from its calibration; default with doScaleZeroPoint:
+        `stillsky.coadd.computeImageScaler`.
     altMaskList : sequence, optional
         One per warp, see `PreparedWarp`.
     psfMatchedWarps : sequence, optional
@@ -180,6 +182,11 @@ def prepareInputs(
     for weight in lists["weights"]:
         if weight is not None and not (np.isfinite(weight) and weight >= 0):
             raise DomainError(f"weights: wanted finite ones >= 0, given {weight}")
+    if scalerOf is None and config.doScaleZeroPoint:
+
+        def scalerOf(exposure):
+            return computeImageScaler(exposure, config.scaleZeroPoint.zeroPoint)
+
     matched = _byDataId(psfMatchedWarps, scratch)
     result, unit = PreparedInputs(), None
     for thing, weight, scaler, altMask in zip(warps, *lists.values()):
@@ -265,8 +272,22 @@ def _anyFinite(warp, box):
     return False
 
 
+_MEASURED = ("meanVariance", "varianceFactor", "noiseFactor", "extents", "hasUnnamed", "goodPixels", "weight")
+
+
 def measure(item, config):
-    """Fill in weight, variances, extents of a `PreparedWarp`."""
+    """Fill in weight, variances, extents of a `PreparedWarp`; what was measured stays with the warp."""
+    key = (item.box, tuple(config.badMaskPlanes), config.sigmaClip, config.clipIter, config.effectiveWeights,
+           config.compat, id(item.scaler))  # fmt: skip
+    known = item.warp.__dict__.setdefault("measured", {})
+    if key not in known:
+        _measure(item, config)
+        known[key] = item.scaler, {name: getattr(item, name) for name in _MEASURED}  # the scaler keeps its id
+    for name, value in known[key][1].items():
+        setattr(item, name, value)
+
+
+def _measure(item, config):
     warp, box = item.warp, item.box
     step = 1 if config.compat else max(1, int(np.sqrt(box.area / _ENOUGH)))
     image, mask, variance = warp.block(box)

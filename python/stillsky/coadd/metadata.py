@@ -5,11 +5,12 @@ import logging
 import numpy as np
 
 from ..errors import InvalidPsfError, MismatchError, StillskyError
-from ..image import CoaddInputs
+from ..image.coadd_inputs import COADD_INPUT_OBJECTS
 from ..meta import FilterLabel
 from ..photom import PhotoCalib
 from .aperture_corrections import makeCoaddApCorrMap
 from .input_recorder import CoaddInputRecorder, copyValidPolygons, makeCoaddPsf, shrinkValidPolygons
+from .scaling import zeroPointCalib
 
 __all__ = ["assembleMetadata", "meanNoiseFactor", "widestPsf"]
 
@@ -82,6 +83,8 @@ def _setFilter(coadd, warps, config, notes):
 
 def _setUnit(coadd, warps, config, photoCalib):
     unit = warps[0].metadata.get("BUNIT")
+    if photoCalib is None and config.doScaleZeroPoint:
+        photoCalib = zeroPointCalib(config.scaleZeroPoint.zeroPoint)
     if photoCalib is not None:
         coadd.info.photoCalib = photoCalib
         unit = unit if photoCalib.mean == 1.0 else None
@@ -100,40 +103,32 @@ def recordInputs(inputs, config, recorder=None):
 
     Warps that know their inputs hand them on; any other warp counts as one visit with one detector, itself.
     """
-    recorder = CoaddInputRecorder(getattr(config, "inputRecorder", None)) if recorder is None else recorder
+    recorder = CoaddInputRecorder(config.inputRecorder) if recorder is None else recorder
     tables = recorder.makeCoaddInputs()
     for k, item in enumerate(inputs):
-        exposure = item.warp.shell
-        if exposure.info.coaddInputs is None:
-            exposure = _asOwnInput(item, k + 1)
-        recorder.addVisitToCoadd(tables, exposure, item.weight)
+        if item.warp.shell.info.coaddInputs is not None:
+            recorder.addVisitToCoadd(tables, item.warp.shell, item.weight)
+        else:
+            _addAsOwnInput(tables, item, k + 1, recorder.config)
     tables.sort()
     return tables
 
 
-def _asOwnInput(item, number):
-    """The first pixel of a warp with a record of the whole warp; the warp itself is not changed."""
-    from ..image import Exposure
-
-    shell = item.warp.shell
-    exposure = Exposure(shell.maskedImage, shell.info)
-    info = exposure.info
-    visit = info.visitInfo.id if info.visitInfo is not None else None
-    dataId = item.warp.dataId
-    if "visit" in dataId:
-        visit = dataId["visit"]
+def _addAsOwnInput(tables, item, number, config):
+    """Record a warp that does not know its inputs."""
+    info, dataId = item.warp.shell.info, item.warp.dataId
+    visit = dataId["visit"] if "visit" in dataId else None if info.visitInfo is None else info.visitInfo.id
     visit = int(visit or info.id or number)
     label = info.filter
-    name = "" if label is None else label.physical or label.band or ""
-    objects = {key: getattr(info, key) for key in ("psf", "wcs", "photoCalib", "apCorrMap", "validPolygon", "visitInfo",
-                                                  "transmissionCurve")}  # fmt: skip
-    tables = CoaddInputs()
-    tables.addVisit(visit, item.box, goodpix=item.goodPixels, filter=name, **objects)
+    values = {"filter": "" if label is None else label.physical or label.band or ""}
+    values |= {name: getattr(info, name) for name in COADD_INPUT_OBJECTS}
     detector = getattr(info.detector, "id", None)
-    tables.addCcd(visit, item.box, ccd=-1 if detector is None else int(detector), visit=visit, goodpix=item.goodPixels,
-                  filter=name, **objects)  # fmt: skip
-    info.coaddInputs = tables
-    return exposure
+    good = item.goodPixels
+    tables.addVisit(visit, item.box, goodpix=good if config.saveVisitGoodPix else 0, weight=item.weight, **values)
+    tables.addCcd(
+        visit, item.box, ccd=-1 if detector is None else int(detector), visit=visit, goodpix=good,
+        weight=item.weight if config.saveCcdWeights else 0.0, **values,
+    )  # fmt: skip
 
 
 def _setPolygons(coaddInputs, inputs, config):

@@ -4,6 +4,8 @@ import logging
 
 import numpy as np
 
+from .interp_image import interpImage
+
 __all__ = ["processResults"]
 
 _LOG = logging.getLogger("stillsky.coadd")
@@ -23,7 +25,7 @@ def processResults(coadd, config, *, brightObjects=None, interpolate=None):
     brightObjects : `astropy.table.Table`, optional
         Regions, see `stillsky.coadd.setBrightObjectMasks`. None is said in the log.
     interpolate : callable, optional
-        ``interpolate(exposure, planeName)`` in place of `stillsky.coadd.interpolateOver`.
+        ``interpolate(exposure, planeName)`` in place of `stillsky.coadd.interpImage`.
 
     Notes
     -----
@@ -31,8 +33,9 @@ def processResults(coadd, config, *, brightObjects=None, interpolate=None):
     """
     if config.doInterp:
         if interpolate is None:
-            from .interp_image import interpImage as interpolate
-        interpolate(coadd, "NO_DATA")
+            interpImage(coadd, "NO_DATA", config=config.interpImage)
+        else:
+            interpolate(coadd, "NO_DATA")
         for start in range(0, coadd.height, _ROWS):
             rows = coadd.variance.array[start : start + _ROWS]
             rows[~(rows > 0)] = np.inf

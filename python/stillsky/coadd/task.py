@@ -54,17 +54,6 @@ class AssembleCoaddTask(AssembleCoaddSteps, CoaddBaseTask):
             butlerQC.put(results, outputRefs)
         return results
 
-    def saveStruct(self, struct, outputDataRefs, butler):
-        """Write each attribute named like an output.
-
-        Parameters
-        ----------
-        struct : `lsst.pipe.base.Struct`
-        outputDataRefs : output references of a quantum
-        butler : quantum context
-        """
-        butler.put(struct, outputDataRefs)
-
     def adaptArgsAndRun(self, inputData, inputDataIds, outputDataIds, butler=None):
         """Combine the warps of a patch without writing anything.
 

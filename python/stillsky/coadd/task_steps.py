@@ -80,6 +80,7 @@ class AssembleCoaddSteps:
         from .config import AssembleCoaddAlgorithmConfig
 
         config = AssembleCoaddAlgorithmConfig()
+        config.doInterp = False
         for name in ("subregionSize", "statistic", "badMaskPlanes", "removeMaskPlanes", "memory",
                      "doUsePsfMatchedPolygons"):  # fmt: skip
             value = getattr(self.config, name)
