@@ -14,7 +14,7 @@ from ..meta import FilterLabel, Header
 from ..photom import PhotoCalib
 from .files import openFits, splitExtension
 from .foreign_masks import FOREIGN_TABLES, ForeignTable, decamTable, ps1Table, translateMask
-from .foreign_visit import foreignVisitInfo
+from .foreign_visit import foreignVisit
 from .layout import pixelShape, planeTable, readOrigin, readPixels
 from .native import isNative, isWcsCard, mergedHeader, planeSchema, wcsFromHeader
 from .noise import headerNumber
@@ -136,7 +136,9 @@ def readForeign(kind, hdus, path, options):
     for key in list(planes.metadata):
         if key.startswith("MP_") or (planes.wcs is not None and isWcsCard(key)):
             planes.metadata.remove(key)
-    planes.visitInfo = foreignVisitInfo(planes.header)
+    planes.visitInfo, notes = foreignVisit(planes.header)
+    for note in notes:
+        planes.say(note)
     label = _foreignFilter(planes.header)
     if label is not None:
         planes.components["filter"] = label

@@ -134,6 +134,9 @@ def _withoutOwn(metadata, keepUnit=False):
     return kept
 
 
+_SITE_CARDS = ("OBS-LONG", "OBS-LAT", "OBS-ELEV", "AIRTEMP", "AIRPRESS", "HUMIDITY")
+
+
 def _primaryHeader(exposure, metadata):
     header = _withoutOwn(metadata)
     if exposure.visitInfo is not None:
@@ -146,6 +149,10 @@ def _primaryHeader(exposure, metadata):
         # unexplained dates of other origin must not be taken for ours when read back
         header.set("ORIG-DATE-AVG", header["DATE-AVG"])
         header.remove("DATE-AVG")
+    for key in _SITE_CARDS:  # of another program, maybe in other units: not ours when read back
+        if key in header and (exposure.visitInfo is None or key not in visit):
+            header.set(f"ORIG-{key}", header[key])
+            header.remove(key)
     header.set("EXPINFO_V", EXPINFO_VERSION, "version of the exposure layout")
     if exposure.id is not None:
         header.set("EXPID", int(exposure.id), "exposure id")

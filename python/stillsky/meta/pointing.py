@@ -11,7 +11,9 @@ from .visit_info import Observatory, VisitInfo
 __all__ = ["Pointing", "completeVisitInfo", "pointingOf"]
 
 _STEP = math.radians(1.0 / 60.0)  # towards the zenith, for the direction of the apparent vertical
-_NEAR = math.radians(5.0)  # a stored altitude farther from the computed one belongs to another time or place
+_NEAR = math.radians(5.0)  # a stored direction farther from the computed one belongs to another time or place
+
+_STALE = 0.1  # relative difference of airmasses that no field of view explains
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,18 @@ def _pointing(info, place, model):
     stored = _fromAzAlt(info, place)
     if place is not None and info.date is not None and _isKnown(observatory.longitude, observatory.latitude):
         apparent = _apparent(info, place)
-        if stored is None or abs(stored.elevation - apparent.elevation) < _NEAR:
+        apart = 0.0 if stored is None else _separation(stored, apparent)
+        if apart < _NEAR:
+            known = info.boresightAirmass > 0 and apparent.elevation > 0
+            if known and abs(math.log(apparent.airmass / info.boresightAirmass)) > _STALE:
+                notes.append(
+                    f"zenith: airmass {apparent.airmass:.3g} by time and site, {info.boresightAirmass:.3g} in the header: "
+                    "the time may be that of another exposure"
+                )
             return _noted(apparent, notes)
-        difference = math.degrees(abs(stored.elevation - apparent.elevation))
         notes.append(
-            f"zenith: altitude of the telescope and altitude by time and site differ by {difference:.1f} degrees, the "
-            "telescope's is used"
+            "zenith: the telescope's azimuth and altitude are used; those by time and site lie "
+            f"{math.degrees(apart):.1f} degrees away"
         )
     if stored is not None:
         return _noted(stored, notes)
@@ -109,6 +117,13 @@ def _pointing(info, place, model):
     raise _nothingKnown(
         info, "wanted time and site, or azimuth, altitude and latitude, or Earth rotation angle and site"
     )
+
+
+def _separation(first, second):
+    """Angle between two horizontal directions."""
+    product = math.sin(first.elevation) * math.sin(second.elevation)
+    product += math.cos(first.elevation) * math.cos(second.elevation) * math.cos(first.azimuth - second.azimuth)
+    return math.acos(max(-1.0, min(1.0, product)))
 
 
 def _isKnown(*values):
