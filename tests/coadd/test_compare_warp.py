@@ -336,6 +336,20 @@ def test_artifactsReachDownToFiveSigma(rng):
     assert not base[20][(ramp[20] > 0) & (ramp[20] < 5)].any()
 
 
+def test_faintTrailsCountAlthoughNoPixelReachesTheThreshold(rng):
+    images = noise(rng, 8, (200, 220))
+    images[:, :] = np.clip(images, -1, 1)
+    light = trail((200, 220), 110, 100, 0.5, 5.8)  # 7.3 sigma of the difference at most
+    images[2] += light
+    images[5, 100:104, 50:54] = 6.5  # as faint, and no trail
+    found = search(images, config())
+    assert clippedPixels(found, 2, images)[light > 5].mean() > 0.99
+    assert not found[5]["CLIPPED"]
+    assert not search(images, config(doKeepTrails=False))[2]["CLIPPED"]
+    images[2] -= 2 * light  # nothing takes light away along a line
+    assert not search(images, config())[2]["CLIPPED"]
+
+
 # -- truths of stacks
 
 
@@ -353,7 +367,7 @@ def test_injectedTrailsAreRemoved(rng, addStars, doFilterMorphological):
     sky = addStars(np.zeros(shape, np.float32), *rng.uniform(10, 290, (2, 60)), rng.pareto(1.2, 60) * 500)
     images += sky
     trails = {}
-    for i, amplitude in enumerate((9, 12, 20, 60, 400)):
+    for i, amplitude in enumerate((6, 8, 20, 60, 400)):
         trails[2 * i] = trail(shape, *rng.uniform(100, 200, 2), rng.uniform(0, np.pi), amplitude)
         images[2 * i] += trails[2 * i]
     found = search(images, config(doFilterMorphological=doFilterMorphological))
@@ -365,7 +379,7 @@ def test_injectedTrailsAreRemoved(rng, addStars, doFilterMorphological):
             continue
         above = trails[i] > 5
         lifted, removed = lifted + above.sum(), removed + (above & masked).sum()
-        assert (above & masked).sum() >= 0.97 * above.sum()
+        assert (above & masked).sum() >= 0.99 * above.sum()
         assert (masked & (trails[i] < 0.01)).mean() < (0.15 if doFilterMorphological else 0.02)
     assert removed >= 0.99 * lifted
 

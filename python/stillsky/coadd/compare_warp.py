@@ -249,11 +249,10 @@ class _Search:
         spanSets = [f.spans for f in footprints]
         visit.found = len(spanSets)
         if self.config.doPrefilterArtifacts and spanSets:
-            good = mostlyGood(spanSets, difference.mask, self.config)
-            spanSets = [s for s, isGood in zip(spanSets, good, strict=True) if isGood]
+            spanSets = _where(spanSets, mostlyGood(spanSets, difference.mask, self.config))
         visit.candidates = len(spanSets)
         found.candidates = spanSets
-        found.positive = np.array([np.nansum(s.flatten(difference.image)) > 0 for s in spanSets], bool)
+        found.positive = np.array([_isPositive(s, difference.image) for s in spanSets], bool)
 
     def _streaks(self, difference, sigma):
         """Lines among the candidates that are left; those inside one source of the template are dropped."""
@@ -270,13 +269,12 @@ class _Search:
         """Keep the candidates that few epochs show."""
         config = self.config
         doTrails = config.doKeepTrails and not config.compat
-        positives = [joined(np.array(f.candidates, object)[f.positive]) for f in self.found] if doTrails else []
+        positives = [joined(_where(f.candidates, f.positive)) for f in self.found] if doTrails else []
         for found, altMask, visit in zip(self.found, self.altMasks, self.visits, strict=True):
             keep = fewEpochs(found.candidates, self.epochs, self.number, config, self.sourceIds, self.box)
-            masked = [s for s, k in zip(found.candidates, keep, strict=True) if k]
+            masked = _where(found.candidates, keep)
             if doTrails:
-                left = [found.candidates[i] for i in np.flatnonzero(found.positive & ~keep)]
-                trails = [s for s in left if isTrail(s, config)]
+                trails = [s for s in _where(found.candidates, found.positive & ~keep) if isTrail(s, config)]
                 trails = keepTrails(trails, positives, self.number, config, self.sourceIds, self.box)
                 visit.trails = len(trails)
                 masked += trails
@@ -309,6 +307,14 @@ def _padded(plane, fill, shared, box):
     return whole
 
 
+def _where(spanSets, chosen):
+    return [spanSets[i] for i in np.flatnonzero(chosen)]
+
+
+def _isPositive(spanSet, image):
+    return np.nansum(spanSet.flatten(image)) > 0
+
+
 def _psfSigma(psf):
     if psf is None:
         raise errors.InvalidPsfError("findArtifacts: neither the warp nor the template has a PSF; give sigma")
@@ -335,16 +341,25 @@ def _differenceVariance(variance, templateVariance, share):
 
 
 def _outliers(difference, config, sigma):
-    """Footprints of outliers of both signs, those that touch merged; they reach down to the extent's threshold."""
+    """Footprints of outliers of both signs, those that touch merged.
+
+    They reach down to the threshold of their extent. What only reaches that, but is a positive trail, counts too: a line
+    of many pixels is as significant as four brighter ones.
+    """
     keywords = detectionKeywords(config.detect) | {"doSmooth": False, "sigma": sigma}
     outliers = detectSources(difference, **keywords).footprints
-    extend = config.extendThreshold
-    if config.compat or not config.doExtendArtifacts or not extend < config.detect.thresholdValue or not len(outliers):
+    if config.compat or not config.doExtendArtifacts or not config.extendThreshold < config.detect.thresholdValue:
         return outliers
-    wide = detectSources(difference, **(keywords | {"threshold": extend})).footprints
-    ids, core = wide.toIdImage(), outliers.spans
-    chosen = np.unique(core.flatten(ids, wide.region.min))
-    return wide.subset(chosen[chosen > 0] - 1)
+    wide = detectSources(difference, **(keywords | {"threshold": config.extendThreshold})).footprints
+    chosen = np.zeros(len(wide), bool)
+    if len(outliers):
+        ids = np.unique(outliers.spans.flatten(wide.toIdImage(), wide.region.min))
+        chosen[ids[ids > 0] - 1] = True
+    if config.doKeepTrails:
+        for i in np.flatnonzero(~chosen & (wide.areas >= config.trailLength)):
+            spans = wide[i].spans
+            chosen[i] = isTrail(spans, config) and _isPositive(spans, difference.image)
+    return wide.subset(np.flatnonzero(chosen))
 
 
 def _templateSources(template, config, sigma):
