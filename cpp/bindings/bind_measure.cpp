@@ -136,6 +136,7 @@ void bindMeasureSources(py::module_& m);  // bind_measure_sources.cpp
 void bindMeasurePsf(py::module_& m);      // bind_measure_psf.cpp
 void bindMeasureApertures(py::module_& m);  // bind_measure_apertures.cpp
 void bindMeasureDipoles(py::module_& m);    // bind_measure_dipoles.cpp
+void bindMeasureBlends(py::module_& m);     // bind_measure_blends.cpp
 
 void bindMeasure(py::module_& m) {
     bindFindPeaks(m);
@@ -144,6 +145,7 @@ void bindMeasure(py::module_& m) {
     bindMeasurePsf(m);
     bindMeasureApertures(m);
     bindMeasureDipoles(m);
+    bindMeasureBlends(m);
 }
 
 }  // namespace stillsky

@@ -5,6 +5,7 @@ cuts on it, with the uncertainty of the kernel in the noise model: a kernel that
 residual of e times the flux of the template, so the variance of the flux of a source is v + (e F)^2.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy.spatial import cKDTree
 from ..measure.psf_stamps import starImages
 from .candidate_columns import CANDIDATE_COLUMNS
 
-__all__ = ["CandidateCuts", "candidateFeatures", "flagCandidates", "kernelUncertainty"]
+__all__ = ["CandidateCuts", "candidateFeatures", "chi2Limit", "flagCandidates", "kernelUncertainty"]
 
 _RADIUS = 5  # pixels; of the mask fractions
 _SIGMA_TO_FWHM = 2.354820045
@@ -42,7 +43,9 @@ class CandidateCuts:
     minTrailLength: float = 3.0
 
 
-def candidateFeatures(table, difference, matchedTemplate, psf, *, footprints=None, stars=None, epsilon=0.0):
+def candidateFeatures(
+    table, difference, matchedTemplate, psf, *, footprints=None, stars=None, epsilon=0.0, blends=None
+):
     """Features of measured sources.
 
     Parameters
@@ -59,6 +62,8 @@ def candidateFeatures(table, difference, matchedTemplate, psf, *, footprints=Non
         Positions x, y of the stars of the science image, PARENT.
     epsilon : float
         Fractional uncertainty of the kernel.
+    blends : `stillsky.diffim.blends.Blends`, optional
+        Sources of it are looked at without the light of their neighbours.
 
     Returns
     -------
@@ -77,9 +82,12 @@ def candidateFeatures(table, difference, matchedTemplate, psf, *, footprints=Non
         out[name] = Table.Column(blank, unit=fluxUnit, description=doc)
     template = None if matchedTemplate is None else getattr(matchedTemplate, "maskedImage", matchedTemplate)
     middle = _peakSeparation(out, table, footprints)
-    for start in range(0, len(table), _CHUNK):
-        rows = slice(start, min(start + _CHUNK, len(table)))
-        _Stamps(table[rows], masked, template, psf, middle[rows]).fill(out, rows)
+    passes = [(np.arange(len(table)), nullcontext())] if blends is None else blends.passes(masked, psf)
+    for some, alone in passes:
+        with alone:
+            for start in range(0, len(some), _CHUNK):
+                rows = some[start : start + _CHUNK]
+                _Stamps(table[rows], masked, template, psf, middle[rows]).fill(out, rows)
     _moments(out, table)
     _distances(out, table, masked, stars)
     flux, error = (np.asarray(table[f"base_PsfFlux_{c}"], float) for c in ("instFlux", "instFluxErr"))
@@ -330,7 +338,7 @@ def flagCandidates(table, cuts=None):
             "halo": (f["saturatedDistance"] < cuts.haloRadii) & ~clear,
             "faint": ~(snr >= cuts.threshold - 0.5),
             "dipole": _isDipole(table, cuts),
-            "shape": (f["psfChi2"] > _chi2Limit(snr, cuts)) & ~_isTrail(table, cuts),
+            "shape": (f["psfChi2"] > chi2Limit(snr, cuts)) & ~_isTrail(table, cuts),
         }
     flags["residual"] &= snr >= cuts.threshold
     any_ = np.zeros(len(table), bool)
@@ -340,7 +348,7 @@ def flagCandidates(table, cuts=None):
     table["candidate_flag"][:] = any_ & ~np.asarray(table["sky_source"], bool)
 
 
-def _chi2Limit(snr, cuts):
+def chi2Limit(snr, cuts):
     """Largest chi squared of a point source whose PSF is known to a fraction of its flux."""
     return cuts.maxChi2 + (cuts.chi2FluxFraction * snr) ** 2 / 10
 
@@ -348,7 +356,7 @@ def _chi2Limit(snr, cuts):
 def _isClearPoint(f, snr, cuts):
     """A strong source of the shape of the PSF: what saturated stars leave around them is not."""
     width = (f["widthRatio"] > cuts.minWidthRatio) & (f["widthRatio"] < cuts.maxWidthRatio)
-    return width & (f["psfChi2"] <= _chi2Limit(np.minimum(snr, 30), cuts)) & (snr >= cuts.haloSignificance)
+    return width & (f["psfChi2"] <= chi2Limit(np.minimum(snr, 30), cuts)) & (snr >= cuts.haloSignificance)
 
 
 def _center(table, plane):

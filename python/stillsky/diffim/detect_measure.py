@@ -26,7 +26,8 @@ from ..errors import DomainError, InvalidPsfError, NoDataError, ShapeError
 from ..geom import Box2I
 from ..image import Image, MaskedImage
 from ..measure import measureSources
-from .candidate_features import candidateFeatures, flagCandidates, kernelUncertainty
+from .blends import resolveBlends
+from .candidate_features import candidateFeatures, chi2Limit, flagCandidates, kernelUncertainty
 from .detect_errors import BadSubtractionError, CosmicRayLimitError, NoDiaSourcesError, TooManyCosmicRays
 from .difference_metrics import computeDifferenceImageMetrics, discFootprints, maskMetrics
 from .glints import GlintTrails, findGlintTrails
@@ -202,7 +203,7 @@ class _Job:
         self.psf = difference.psf
         self.sigma = _sigmaOf(self.psf)
         self.metadata, self.timings = {}, {}
-        self.background = None
+        self.background = self.blends = None
 
     @contextmanager
     def stage(self, name):
@@ -219,7 +220,23 @@ class _Job:
             footprints, negative, positive = self._detect()
             sky = self._skySources(seed)
         footprints, flags = self._withSky(footprints, positive, negative, sky)
-        return self._withoutBadPeaks(footprints, flags)
+        footprints, flags = self._withoutBadPeaks(footprints, flags)
+        with self.stage("blends"):
+            return self._resolve(footprints, flags)
+
+    def _resolve(self, footprints, flags):
+        """Sources that overlap are fitted together, and opposite signs that are no dipole become rows of their own."""
+        config, before = self.config, len(footprints)
+        split = config.doMerge and config.doSplitOpposite and config.compat != "reference"
+        if not (config.doDeblend or split):
+            return footprints, flags
+        footprints, flags, self.blends = resolveBlends(
+            self.difference, footprints, flags, psf=self.psf, sigma=self.sigma, doAll=config.doDeblend, doSplit=split,
+            threshold=config.detection.thresholdValue, maxFluxRatio=config.measurement.dipole.maxFluxRatio,
+            maxChi2=lambda snr: chi2Limit(snr, config.candidates),
+        )  # fmt: skip
+        self.metadata["nPartedDiaSources"] = len(footprints) - before
+        return footprints, flags
 
     def run(self, kernelStars, stars, ids, seed, sciencePsf):
         config = self.config
@@ -396,6 +413,8 @@ class _Job:
                 bad |= np.asarray(table[name], bool)
         self.metadata["nRemovedBadFlaggedSources"] = int(bad.sum())
         kept = np.flatnonzero(~bad)
+        if self.blends is not None:
+            self.blends = self.blends.subset(kept)
         return table[kept], footprints.subset(kept)
 
     # ------------------------------------------------------------- judgement
@@ -405,8 +424,9 @@ class _Job:
         epsilon = self._kernelUncertainty(kernelStars)
         self.metadata["kernelUncertainty"] = epsilon
         features = candidateFeatures(
-            table, self.difference, self.template, self.psf, footprints=footprints, stars=stars, epsilon=epsilon
-        )
+            table, self.difference, self.template, self.psf, footprints=footprints, stars=stars, epsilon=epsilon,
+            blends=self.blends,
+        )  # fmt: skip
         meta = dict(table.meta)
         for name in features.colnames:
             table[name] = features[name]

@@ -134,7 +134,18 @@ class DetectAndMeasureAlgorithmConfig(Config):
         dtype=bool, doc="Drop sources whose first peak is on a pixel with badMaskPlanes.", default=True
     )
     writeGlintInfo = Field(dtype=bool, doc="Look for sources in a row, and write their lines.", default=True)
-    doDeblend = Field(dtype=bool, doc="Split footprints of several peaks.", default=False)
+    doDeblend = Field(
+        dtype=bool,
+        doc="Split footprints of several peaks, and measure sources that overlap without the light of their neighbours: "
+        "positions and PSF fluxes of all together.",
+        default=False,
+    )
+    doSplitOpposite = Field(
+        dtype=bool,
+        doc="Of two peaks of opposite sign that lie together, those whose fluxes differ by more than a dipole's may, and by "
+        "more than noise, are two sources.",
+        default=True,
+    )
     doSkySources = Field(dtype=bool, doc="Add sources at empty positions.", default=False)
     subtractInitialBackground = ConfigField("Background of the first pass.", SubtractBackgroundConfig)
     subtractFinalBackground = ConfigField("Background that is subtracted.", SubtractBackgroundConfig)

@@ -3,7 +3,8 @@
 import numpy as np
 from astropy.table import Table, hstack
 
-from ..measure import applyApCorr, forcedPhotometry, measureSources
+from ..measure import applyApCorr, fitBlends, forcedPhotometry, measureSources, motionScore
+from ..measure.dipoles import lobePeaks
 from .source_schema import completed
 
 __all__ = ["DIPOLE_FIT", "measureAll", "slotPositions"]
@@ -17,7 +18,7 @@ def measureAll(job, footprints, flags, forcedPsf):
     Parameters
     ----------
     job : object
-        With ``difference, science, template, score, psf, config``, maybe ``covariance``.
+        With ``difference, science, template, score, psf, config``, maybe ``covariance`` and ``blends``.
     footprints : `FootprintSet`
     flags : structured array
         ``positive, negative, sky`` of each footprint.
@@ -32,18 +33,8 @@ def measureAll(job, footprints, flags, forcedPsf):
     config, difference = job.config, job.difference
     unit = _unitOf(difference)
     first = _firstIsNegative(footprints, flags)
-    table = measureSources(
-        difference,
-        footprints,
-        _plugins(config.measurement, difference.wcs is not None),
-        isNegative=first,
-        psf=job.psf,
-        extraPlanes=tuple(config.measurement.extraPlanes),
-        maxDistToPeak=config.measurement.maxDistToPeak,
-        science=job.science,
-        template=job.template,
-        dipoleConfig=config.measurement.dipole,
-    )
+    blends = getattr(job, "blends", None)
+    table = _measured(job, footprints, first, blends)
     for name in ("dipoleFitsTried", "dipoleFitsSkipped"):
         if name in table.meta:
             job.metadata[name] = int(table.meta.pop(name))
@@ -53,6 +44,7 @@ def measureAll(job, footprints, flags, forcedPsf):
     extra = Table()
     extra["merge_footprint_positive"], extra["merge_footprint_negative"] = flags["positive"], flags["negative"]
     extra["sky_source"] = flags["sky"]
+    _blendColumns(extra, table["nPeaks"], blends)
     for name in ("positive", "negative"):
         extra[f"significance_{name}"] = _largest(footprints, name)
     parts = [table, extra]
@@ -70,6 +62,7 @@ def measureAll(job, footprints, flags, forcedPsf):
                 prefix = f"ip_diffim_forced_{prefix}PsfFlux_"
                 parts.append(forcedPhotometry(exposure, x, y, flag=bad, psf=forcedPsf, prefix=prefix))
                 parts[-1].meta.clear()
+                _forceTogether(parts[-1], prefix, exposure, x, y, blends, forcedPsf)
     if job.score is not None:
         parts.append(_scores(job.score, x, y))
     if DIPOLE_FIT not in table.meta["plugins"]:
@@ -79,6 +72,86 @@ def measureAll(job, footprints, flags, forcedPsf):
     joined.meta.clear()
     joined.meta.update(meta)
     return completed(joined, unit)
+
+
+def _measured(job, footprints, isNegative, blends):
+    """The measurements, those of sources that overlap on the image without their neighbours."""
+    config, difference = job.config, job.difference
+    keywords = {
+        "psf": job.psf, "extraPlanes": tuple(config.measurement.extraPlanes), "science": job.science,
+        "template": job.template, "maxDistToPeak": config.measurement.maxDistToPeak,
+        "dipoleConfig": config.measurement.dipole,
+    }  # fmt: skip
+    plugins = _plugins(config.measurement, difference.wcs is not None)
+
+    def measure(some, negative, centroids=None):
+        table = measureSources(difference, some, plugins, isNegative=negative, centroids=centroids, **keywords)
+        table["motionScore"] = motionScore(difference, *_scorePlaces(table, some), psf=job.psf)
+        return table
+
+    if blends is None:
+        return measure(footprints, isNegative)
+    parts, places = [], []
+    for rows, alone in blends.passes(difference, job.psf):
+        with alone:
+            parts.append(measure(footprints.subset(rows), isNegative[rows], blends.centroids(rows)))
+        places.append(rows)
+    table = _together(parts, np.concatenate(places))
+    table["id"][:] = np.arange(1, len(table) + 1)
+    solved = blends.solved
+    for name, field in (("instFlux", "flux"), ("instFluxErr", "fluxErr")):
+        table[f"base_PsfFlux_{name}"][blends.row[solved]] = blends.found[field][solved]
+    return table
+
+
+def _together(parts, places):
+    """One table of the rows of several, each at its place."""
+    columns = []
+    for name in parts[0].colnames:
+        like = parts[0][name]
+        values = np.empty(len(places), like.dtype)
+        values[places] = np.concatenate([np.asarray(part[name]) for part in parts])
+        columns.append(Table.Column(values, name, unit=like.unit, description=like.description, copy=False))
+    meta = dict(parts[0].meta)
+    for name in ("dipoleFitsTried", "dipoleFitsSkipped"):
+        if name in meta:
+            meta[name] = sum(part.meta[name] for part in parts)
+    return Table(columns, meta=meta, copy=False)
+
+
+def _blendColumns(extra, nPeaks, blends):
+    """What the deblending did; parents are not kept."""
+    n, sky = len(nPeaks), np.asarray(extra["sky_source"])
+    size = np.ones(n, int) if blends is None else blends.size
+    extra["deblend_nChild"] = np.zeros(n, np.int32)
+    extra["deblend_parentNChild"] = np.where(size > 1, size, 0).astype(np.int32)
+    extra["detect_fromBlend"] = size > 1
+    extra["detect_isIsolated"] = (size == 1) & (np.asarray(nPeaks) <= 1) & ~sky
+    extra["detect_isPrimary"] = ~sky
+    extra["detect_isDeblendedSource"] = np.asarray(extra["detect_fromBlend"]) | extra["detect_isIsolated"]
+
+
+def _forceTogether(part, prefix, exposure, x, y, blends, psf):
+    """Forced fluxes of sources that overlap, all of a group at once, in place."""
+    if blends is None or not len(blends.solved):
+        return
+    rows = blends.row[blends.solved]
+    found = fitBlends(exposure, x[rows], y[rows], blends.group[blends.solved], psf=psf, maxShift=0.0)
+    good = (found["flagBits"] == 0) & ~np.asarray(part[prefix + "flag"])[rows]
+    for name, field in (("instFlux", "flux"), ("instFluxErr", "fluxErr")):
+        part[prefix + name][rows[good]] = found[field][good]
+
+
+def _scorePlaces(table, footprints):
+    """Between where a source would have moved from and to: the middle of peaks of both signs, else the position."""
+    x, y = slotPositions(table)
+    positions, has = lobePeaks(footprints)
+    dipole = np.zeros(len(table), bool)
+    if f"{DIPOLE_FIT}_classification" in table.colnames:
+        dipole = np.asarray(table[f"{DIPOLE_FIT}_classification"], bool)
+    between = has.all(axis=1) & ~dipole
+    middle = 0.5 * (positions[:, :2] + positions[:, 2:])
+    return np.where(between, middle[:, 0], x), np.where(between, middle[:, 1], y)
 
 
 def _plugins(config, hasWcs):

@@ -11,6 +11,7 @@ from .algorithms import (
     skyCoord,
 )
 from .apertures import circularApertureFlux, localBackground, naiveCentroid, peakLikelihoodFlux
+from .blends import fitBlends, motionScore, withoutNeighbours
 from .dipoles import DipoleOptions, fitDipoles
 from .forced import addForcedPhotometry, forcedPhotometry, transformedPositions
 from .legacy_dipoles import (
@@ -41,6 +42,7 @@ __all__ = [
     "applyApCorr",
     "circularApertureFlux",
     "classificationDipole",
+    "fitBlends",
     "fitDipoles",
     "forcedPhotometry",
     "gaussianFlux",
@@ -49,6 +51,7 @@ __all__ = [
     "localWcs",
     "measureSources",
     "measurementSchema",
+    "motionScore",
     "naiveCentroid",
     "naiveDipoleCentroid",
     "naiveDipoleFlux",
@@ -63,4 +66,5 @@ __all__ = [
     "trailGeometry",
     "trailedSources",
     "transformedPositions",
+    "withoutNeighbours",
 ]

@@ -68,6 +68,7 @@ def measureSources(
     science=None,
     template=None,
     dipoleConfig=None,
+    centroids=None,
     model="default",
 ):
     """Measure sources on an exposure.
@@ -98,6 +99,8 @@ def measureSources(
         Radii of CircularApertureFlux, pixels.
     science, template, dipoleConfig
         For ip_diffim_DipoleFit: see `fitDipoles`. Its positions become those of the followers.
+    centroids : array (n, 4), optional
+        x, y and their errors where they are known better than SdssCentroid would have them, NaN elsewhere.
 
     Returns
     -------
@@ -120,7 +123,7 @@ def measureSources(
     run = _Run(
         exposure=exposure, footprints=footprints, negative=np.asarray(base["is_negative"]), x=x, y=y, psf=psf, wcs=wcs,
         needWcs=plugins is not None, extraPlanes=extraPlanes, maxDistToPeak=maxDistToPeak,
-        apertureRadii=apertureRadii, dipole=(science, template, dipoleConfig), common={"badPlanes": badPlanes, "model": model},
+        apertureRadii=apertureRadii, known=centroids, dipole=(science, template, dipoleConfig), common={"badPlanes": badPlanes, "model": model},
     )  # fmt: skip
     parts = [base]
     for name in names:
@@ -150,6 +153,7 @@ class _Run:
     apertureRadii: tuple
     dipole: tuple
     common: dict
+    known: np.ndarray = None
     xErr: np.ndarray = None
     yErr: np.ndarray = None
     shapesOfPsf: object = None
@@ -180,6 +184,13 @@ class _Run:
             *self.at, footprints=self.footprints, isNegative=self.negative, psf=self.psf,
             maxDistToPeak=self.maxDistToPeak, **self.common,
         )  # fmt: skip
+        if self.known is not None:
+            better = np.isfinite(self.known).all(axis=1)
+            for name, values in zip(("x", "y", "xErr", "yErr"), np.asarray(self.known, float).T, strict=True):
+                part["base_SdssCentroid_" + name][better] = values[better]
+            for name in part.colnames:
+                if "_flag" in name:
+                    part[name][better] = False
         self.moveTo(part, "base_SdssCentroid_")
         return part
 
