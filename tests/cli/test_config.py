@@ -188,6 +188,12 @@ def test_preset_rubin_restores_the_reference():
     values = resolve("psfmatch", preset="rubin").values()
     assert values["psfmatch.compat"] is True and values["convolve"] == "template"
     assert (values["psfmatch.spatialKernelOrder"], values["psfmatch.spatialBgOrder"]) == (1, 2)
+    detect = {
+        k.removeprefix("detect."): v for k, v in resolve("subtract", preset="rubin").values().items() if "detect." in k
+    }
+    dipole = "measurement.dipole."
+    assert detect[dipole + "compat"] == "reference" and detect[dipole + "fitSeparateNegParams"] is False
+    assert not detect["doDeblend"] and not detect["doSplitOpposite"]
 
 
 def test_null_is_no_choice():

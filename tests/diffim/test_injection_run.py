@@ -159,6 +159,9 @@ def test_errorsOfSourcesFollowTheCovariance(pair, correlated, tmp_path):
         ratio = np.asarray(out.sources[name]) / np.asarray(plain[name])
         assert np.all(ratio[np.isfinite(ratio)] > 1.02), name
     np.testing.assert_array_equal(plain["base_PsfFlux_instFlux"], out.sources["base_PsfFlux_instFlux"])
+    # significances are divided by the inflation of the noise, with or without the covariance as a product (26 B12)
+    assert out.metadata["noiseInflation"] > 1.02
+    np.testing.assert_array_equal(plain["detectSignificance"], out.sources["detectSignificance"])
     out.write(tmp_path / "r", picture=False, report=False)
     argv = ["forced", f"{tmp_path}/r.diff.fits", f"{tmp_path}/r.sources.ecsv", "-qq", "-o", f"{tmp_path}/f.ecsv"]
     assert main(argv) == 0

@@ -6,8 +6,14 @@ import scipy.fft
 from astropy.io import fits
 from astropy.table import Table
 
+from stillsky.detection import detectSources
 from stillsky.diffim.decorrelation import decorrelate
-from stillsky.diffim.noise_covariance import NoiseCovariance, circleWeights, noiseCovariance
+from stillsky.diffim.noise_covariance import (
+    NoiseCovariance,
+    circleWeights,
+    noiseCovariance,
+    smoothedNoiseInflation,
+)
 from stillsky.diffim.resampling_noise import ResamplingNoise
 from stillsky.errors import DomainError, ShapeError
 from stillsky.geom import AffineTransform
@@ -91,6 +97,34 @@ def test_apertureSumsScatterAsPredicted(rng, templateMatched, decorrelated):
         assert covariance.reach == 2
     else:  # the plane alone is wrong by far: this is what the stencil is for
         assert np.all(np.abs(independent[1:] / measured.mean(axis=0)[1:] - 1) > 0.2)
+
+
+@pytest.mark.parametrize(("sigmaS", "sigmaT", "wanted"), [(3.3, 2.2, 1.273)])
+def test_significanceOfCorrelatedNoiseIsDividedByItsKnownInflation(sigmaS, sigmaT, wanted):
+    """26 B12 with the figures of 10.1: what seems 5 sigma is 3.93; divided by the inflation it is what it says."""
+    rng = np.random.default_rng(12)
+    size, kernel = 1400, _gaussian(np.sqrt(sigmaS**2 - sigmaT**2), half=12)
+    science, template = rng.normal(0, 1, (2, size, size))
+    made = [science - _convolved(template, kernel), science, template]
+    difference, science, template = (_pixels(i, v) for i, v in zip(made, (1 + np.sum(kernel**2), 1.0, 1.0)))
+    covariance = noiseCovariance(difference, science, template, kernel)
+    inflation = smoothedNoiseInflation(covariance, difference.bbox, sigmaS)
+    assert inflation == pytest.approx(wanted, abs=0.01)
+    settings = {"sigma": sigmaS, "threshold": 3.5, "polarity": "both", "doTempLocalBackground": False}
+    plain = detectSources(difference, **settings)
+    found = detectSources(difference, noiseInflation=inflation, **settings)
+    peaks = plain.numPosPeaks + plain.numNegPeaks, found.numPosPeaks + found.numNegPeaks
+    # pixels that pass: those of a normal deviate beyond 3.5/1.273 and 3.5; peaks go with them and with the level
+    assert peaks[0] > 5 * peaks[1] > 0
+    for one, other in ((found.positive, plain.positive), (found.negative, plain.negative)):
+        assert one.peaks["significance"].min() >= 3.5
+        largest = other.peaks["significance"].max() / inflation
+        assert one.peaks["significance"].max() == pytest.approx(largest, rel=1e-6)
+    # a level in image units knows nothing of it
+    same = [detectSources(difference, **settings | {"thresholdType": "stdev"}, noiseInflation=f) for f in (1.0, 2.0)]
+    assert np.array_equal(same[0].positive.peaks, same[1].positive.peaks)
+    with pytest.raises(DomainError, match="noiseInflation"):
+        detectSources(difference, noiseInflation=0.0, **settings)
 
 
 @pytest.mark.parametrize("decorrelated", [False, True])

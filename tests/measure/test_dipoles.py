@@ -233,6 +233,20 @@ def test_transientsAreNoDipoles(addStars, rng):
     assert not table[PREFIX + "classification"].any()
 
 
+def test_onlyThePlaneIsSubtractedInACrowdedBox(addStars):
+    """26 H8: a box full of the dipole's own light has a median of its own, which is not sky."""
+    rng = np.random.default_rng(21)
+    noise, flux = 1.0, 20000.0
+    images = pair(addStars, rng, [(50.3, 49.8)], [flux], [(1.2, 0.4)], noise=noise, gradient=(10, 3, 5))
+    footprints = bothSigns(images[0], threshold=10.0, grow=0)  # hardly more than the light
+    found = {}
+    for model in ("default", "reference"):
+        row = fitDipoles(images[0], footprints, *images[1:], model=model)[0]
+        found[model] = [row[PREFIX + name] for name in ("pos_instFlux", "neg_instFlux")]
+    np.testing.assert_allclose(found["default"], flux, rtol=0.003)
+    assert (np.array(found["reference"]) < 0.99 * flux).all()
+
+
 def test_maskedPixelsAreNotFitted(twoDipoles):
     """26 H5: bad pixels have weight 0, NaN too; nothing else changes."""
     (difference, science, template), positions, fluxes = twoDipoles

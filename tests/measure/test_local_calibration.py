@@ -20,6 +20,18 @@ def test_check27_7_7_localWcsDeterminantIsThePixelArea():
     area = np.abs(np.linalg.det(cd.transpose(2, 0, 1))) * np.degrees(3600) ** 2
     assert area[0] == pytest.approx(0.04, rel=1e-6)
     np.testing.assert_allclose(area, [(wcs.pixelScale(*p) * np.degrees(3600)) ** 2 for p in zip(x, y)], rtol=1e-5)
+    # Far from the reference pixel too: the solid angle of a pixel, by differences over 20 pixels of the directions.
+    far = np.array([[5000.0, -3000.0, 20.0], [4000.0, 100.0, -6000.0]])
+    cd2 = localWcs(exposure, *far)
+    cd2 = np.array([[cd2[f"base_LocalWcs_CDMatrix_{i}_{j}"] for j in (1, 2)] for i in (1, 2)])
+
+    def direction(px, py):
+        ra, dec = wcs.pixelToSky(px, py)
+        return np.array([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+
+    steps = [(direction(*(far + d)) - direction(*(far - d))) / 20 for d in ([[10.0], [0.0]], [[0.0], [10.0]])]
+    solid = np.linalg.norm(np.cross(*steps, axis=0), axis=0)
+    np.testing.assert_allclose(np.abs(np.linalg.det(cd2.transpose(2, 0, 1))), solid, rtol=1e-6)
     # At the reference pixel it is the CD matrix.
     np.testing.assert_allclose(cd[:, :, 0], np.radians(wcs.cdMatrix), rtol=1e-6)
     assert not table["base_LocalWcs_flag"].any()

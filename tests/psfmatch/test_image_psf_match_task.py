@@ -9,6 +9,7 @@ from stillsky.errors import DomainError, InvalidPsfError, MismatchError, NoDataE
 from stillsky.kernel import Chebyshev1Function2, LinearCombinationKernel
 from stillsky.measure import measureSources
 from stillsky.psfmatch import SpatialCellSet
+from stillsky.psfmatch.algorithm import affordableSources, withinBudget
 from stillsky.psfmatch.difference import evaluateOnBox, kernelSumFunction
 from stillsky.psfmatch.image_psf_match import ImagePsfMatchConfig, ImagePsfMatchTask, subtractAlgorithmRegistry
 from stillsky.psfmatch.snap_psf_match import SnapPsfMatchConfig, SnapPsfMatchTask
@@ -249,6 +250,24 @@ def testSourcesAreFoundWithoutPsfAndWcsWhenAWidthIsGiven(rng):
     np.testing.assert_allclose(found["base_SdssCentroid_x"], full["base_SdssCentroid_x"], atol=0.02)
     with pytest.raises(InvalidPsfError):
         makeTask().getSelectSources(science)
+
+
+def testFitsThatWouldTakeLongLeaveOutTheFaintest(rng):
+    """image-difference 26 I5: a budget of operations, the same on every machine."""
+    template, science, stars = starPair(rng)
+    usual = makeTask()
+    whole = usual.subtractExposures(template, science, candidateList=stars)
+    assert usual.metadata["kernelSourcesSkipped"] == 0
+    kernel = whole.psfMatchingKernel
+    perStar = 1.0 / affordableSources(kernel.width, len(kernel.kernelList), 1.0)
+    task = makeTask(maxKernelFitSeconds=6.5 * perStar)
+    result = task.subtractExposures(template, science, candidateList=stars)
+    every, kept = ([c.source["psfFlux"] for c in r.kernelCellSet.allCandidates()] for r in (whole, result))
+    assert 5 <= len(kept) <= 7 and task.metadata["kernelSourcesSkipped"] == len(every) - len(kept)
+    assert sorted(kept) == sorted(every)[-len(kept) :]
+    assert withinBudget([3.0, None, np.nan, 5.0, 4.0], 21, 30, 1e-9).tolist() == [3]
+    assert withinBudget([3.0, None], 21, 30, 0.0).tolist() == [0, 1]
+    assert affordableSources(35, 31, 120.0) > 1000
 
 
 def testASecondRunReplacesTheMetadata(rng):

@@ -97,6 +97,7 @@ def detectSources(
     factorNeg=None,
     edgePeaks=True,
     plateau="all",
+    noiseInflation=1.0,
 ):
     """Find sources on an exposure and paint them on its mask.
 
@@ -146,6 +147,9 @@ def detectSources(
         Multiply the thresholds of the two polarities; `factorNeg` None: the same.
     edgePeaks, plateau
         As in `FootprintSet.detect`.
+    noiseInflation : float
+        By how much the noise of the smoothed image exceeds what the variance plane says of independent pixels, where
+        neighbouring pixels are correlated: "pixel_stdev" thresholds are raised and significances lowered by it.
 
     Returns
     -------
@@ -160,6 +164,9 @@ def detectSources(
     """
     if polarity not in POLARITIES:
         raise errors.DomainError(f"polarity: wanted {', '.join(POLARITIES)}, got {polarity!r}")
+    if not 0 < noiseInflation < math.inf:
+        raise errors.DomainError(f"noiseInflation: wanted a positive number, got {noiseInflation}")
+    inflation = float(noiseInflation) if thresholdType == "pixel_stdev" else 1.0
     masked = getattr(exposure, "maskedImage", exposure)
     sigma = _psfSigma(exposure, psf, sigma)
     nGrow = int(nSigmaToGrow * sigma + 0.5)
@@ -167,13 +174,14 @@ def detectSources(
         _clear(masked.mask)
     missing = masked.mask.bitmask(list(missingMaskPlanes), ignoreMissing=True) if missingMaskPlanes else 0
     smooth = _Smoothed(masked, sigma if doSmooth else None, nSigmaForKernel, missing)
+    smooth.inflation = inflation
     try:
         smooth.zero(masked.mask, excludeMaskPlanes)
         control = makeControl(threshold, minPixels, True, includeThresholdMultiplier, edgePeaks, plateau)
         level, noise = _level(thresholdType, threshold, smooth, masked.mask, statsMask)
         factors = (factor, factor if factorNeg is None else factorNeg)
         found = _search(
-            smooth, control, level, thresholdType == "pixel_stdev", POLARITIES[polarity], factors, masked.bbox
+            smooth, control, level * inflation, thresholdType == "pixel_stdev", POLARITIES[polarity], factors, masked.bbox
         )
         background = None
         if doTempLocalBackground and any((f.nPeaks > nPeaksMaxSimple).any() for f in found):
@@ -218,6 +226,7 @@ class _Smoothed:
         self._kept = []  # spans and what the caller's image had there
         if sigma is None and missing:
             self._put(SpanSet.fromMask(asMaskArray(masked.mask, self.shape), missing, self.xy0), np.nan)
+        self.inflation = 1.0  # of the noise beyond the variance
 
     def _writable(self):
         """Without smoothing the image is the caller's: what changes is put back by `restore`, unless it is read only."""
@@ -274,7 +283,7 @@ class _Smoothed:
         """Absolute peak values over their standard deviations; `noise` is one number, or None for the plane's."""
         if noise is None:
             y, x = peaks["i_y"] - self.origin[1], peaks["i_x"] - self.origin[0]
-            noise = np.sqrt(self.variance[y, x].astype(float))
+            noise = self.inflation * np.sqrt(self.variance[y, x].astype(float))
         return sign * peaks["peakValue"] / noise if np.all(np.isfinite(noise)) else np.zeros(len(peaks))
 
     def setEdge(self, mask):

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..errors import NoDataError
+from ..psfmatch.algorithm import affordableSources
 from ..psfmatch.candidates_selection import sourcePosition, stampsOnBothImages
 
 __all__ = [
@@ -18,7 +19,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger("stillsky.diffim")
-_OPERATIONS_PER_SECOND = 2e9
 _ENOUGH = 30  # isolated stars that make crowded ones dispensable
 _FLUXES = ("slot_PsfFlux_instFlux", "base_PsfFlux_instFlux")
 
@@ -91,22 +91,6 @@ def brightestSources(sources, n):
             ratio = np.asarray(sources[name], float) / np.asarray(sources[name + "Err"], float)
     rating = np.where(np.isnan(ratio), -np.inf, ratio)
     return sources[np.sort(np.argsort(-rating, kind="stable")[:n])]
-
-
-def affordableSources(kernelSize, nBasis, seconds):
-    """How many kernel stars a fit takes within a time, from its number of operations: the same on every machine.
-
-    Parameters
-    ----------
-    kernelSize : `int`
-        Pixels; stamps have the side ``2 kernelSize + 1``.
-    nBasis : `int`
-        Basis functions of the kernel.
-    seconds : `float`
-        Of a slow core.
-    """
-    operations = (2 * kernelSize + 1) ** 2 * nBasis * (4 * kernelSize + nBasis)  # convolutions, normal equations
-    return max(1, int(seconds * _OPERATIONS_PER_SECOND / operations))
 
 
 def isolatedSources(sources, selected, kernelSize, wcs=None):

@@ -182,7 +182,7 @@ class _Job:
         self.warnings = []
         self.timings = {}
         self.wantsScore = False  # of the Alard-Lupton way
-        self._covariance = None
+        self._covariance = self._inflation = None
         self._resampled = None  # how the noise of the template is correlated; None: not at all
         stages = range(nStages + (name == "subtract" and config.inject.n > 0))
         self._stages = iter(progress(stages, desc=name, total=nStages) if progress else stages)
@@ -216,14 +216,10 @@ class _Job:
         with self.stage("decorrelate"):
             if self.config.doDecorrelation:
                 difference = self._decorrelate(difference, science, template, fit, scienceConvolved)
-            elif self.config.doDetection:
-                self.warn(
-                    "W-CORRNOISE",
-                    "sources are searched in correlated noise, which passes the threshold far more often than white noise "
-                    "does: leave doDecorrelation on, or raise detect.detection.thresholdValue",
-                )
             if self.config.doCovariance:
                 self._covariance = self._noiseCovariance(difference, science, template, fit, scienceConvolved)
+            if self.config.doDetection and "decorrelation" not in self.metadata:
+                self._inflation = self._noiseInflation(difference, science, template, fit, scienceConvolved)
         with self.stage("assess"):
             _describe(difference.metadata, fit, scienceConvolved, "decorrelation" in self.metadata)
             self._assess(difference)
@@ -645,11 +641,11 @@ class _Job:
         out.psf = found.psf
         return out
 
-    def _noiseCovariance(self, difference, science, template, fit, scienceConvolved):
+    def _covarianceOf(self, difference, science, template, fit, scienceConvolved):
         """How the noise of neighbouring pixels of the finished difference is correlated."""
         from .noise_covariance import noiseCovariance
 
-        found = noiseCovariance(
+        return noiseCovariance(
             difference,
             science,
             template,
@@ -659,6 +655,24 @@ class _Job:
             decorrelated="decorrelation" in self.metadata,
             templateCorrelation=self._resampled,
         )
+
+    def _noiseInflation(self, difference, *images):
+        """By how much the noise of the smoothed difference exceeds that of independent pixels."""
+        from .noise_covariance import smoothedNoiseInflation
+
+        found = self._covariance or self._covarianceOf(difference, *images)
+        sigma = difference.psf.determinantRadius(difference.psf.averagePosition)
+        inflation = smoothedNoiseInflation(found, difference.bbox, sigma)
+        self.warn(
+            "W-CORRNOISE",
+            f"sources are searched in correlated noise: significances are divided by {inflation:.3f}, by which it exceeds that "
+            "of independent pixels; doDecorrelation finds more",
+        )
+        return inflation
+
+    def _noiseCovariance(self, difference, *images):
+        """The covariance that goes with the difference."""
+        found = self._covarianceOf(difference, *images)
         side = found.stencils.shape[-1]
         center = found.at(*difference.bbox.center)
         self.metadata["covarianceSum"] = float(center.sum())
@@ -704,6 +718,7 @@ class _Job:
             found = findSources(
                 science, matchedTemplate, difference, config=self.config.detect, candidates=fit.candidates,
                 stars=objects, score=score, psfMode=psfMode, sciencePsf=sciencePsf, covariance=self._covariance,
+                noiseInflation=self._inflation,
             )  # fmt: skip
         except InvalidPsfError as error:  # an image without sources is better than none
             self.warn("W-NOSOURCES", f"no sources were searched: {error}")

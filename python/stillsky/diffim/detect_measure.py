@@ -96,6 +96,7 @@ def detectAndMeasure(
     sciencePsf=None,
     psfMode="science",
     covariance=None,
+    noiseInflation=None,
 ):
     """Find and measure the sources of a difference image.
 
@@ -122,6 +123,9 @@ def detectAndMeasure(
         What the difference's PSF is, for the table's meta.
     covariance : `NoiseCovariance`, optional
         Of the difference: errors of apertures and PSF fluxes follow it. Default: pixels are independent.
+    noiseInflation : float, optional
+        By how much the noise of the smoothed difference exceeds that of independent pixels (`smoothedNoiseInflation`):
+        significances are divided by it. Default: what the covariance says, else 1; always 1 for a score image.
 
     Returns
     -------
@@ -141,7 +145,7 @@ def detectAndMeasure(
     TooManyCosmicRays
         More pixels than ``cosmicray.nCrPixelMax`` look like cosmic rays.
     """
-    job = _Job(science, matchedTemplate, difference, config, score, psfMode, covariance)
+    job = _Job(science, matchedTemplate, difference, config, score, psfMode, covariance, noiseInflation)
     stars = _positions(kernelSources) if stars is None else np.asarray(stars, float).reshape(-1, 2)
     seed = int(seed if seed is not None else getattr(difference, "id", None) or 0)
     return job.run(_positions(kernelSources), stars, ids, seed, sciencePsf)
@@ -189,7 +193,9 @@ def checkResult(result, config):
 class _Job:
     """State of one detection."""
 
-    def __init__(self, science, matchedTemplate, difference, config, score, psfMode, covariance=None):
+    def __init__(
+        self, science, matchedTemplate, difference, config, score, psfMode, covariance=None, noiseInflation=None
+    ):
         if config is None:
             from .detect_measure_config import DetectAndMeasureAlgorithmConfig
 
@@ -202,7 +208,14 @@ class _Job:
         self.config, self.psfMode, self.covariance = config, psfMode, covariance
         self.psf = difference.psf
         self.sigma = _sigmaOf(self.psf)
-        self.metadata, self.timings = {}, {}
+        self.inflation = 1.0
+        if score is None and config.compat != "reference":
+            if noiseInflation is None and covariance is not None:
+                from .noise_covariance import smoothedNoiseInflation
+
+                noiseInflation = smoothedNoiseInflation(covariance, difference.bbox, self.sigma)
+            self.inflation = noiseInflation or 1.0
+        self.metadata, self.timings = {"noiseInflation": float(self.inflation)}, {}
         self.background = self.blends = None
 
     @contextmanager
@@ -325,6 +338,8 @@ class _Job:
         keywords = {**detectionKeywords(self.config.detection), "polarity": "both", **other}
         if self.config.compat != "reference":
             keywords["missingMaskPlanes"] = tuple(self.config.missingMaskPlanes)
+        if self.inflation != 1:
+            keywords["noiseInflation"] = self.inflation
         return detectSources(searched, doSmooth=self.score is None, sigma=self.sigma, clearMask=clear, **keywords)
 
     def _detect(self):

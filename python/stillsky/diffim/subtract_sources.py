@@ -8,7 +8,18 @@ __all__ = ["findSources", "sourceCounts", "sourceSentence"]
 
 
 def findSources(
-    science, matchedTemplate, difference, *, config, candidates, stars, score=None, psfMode, sciencePsf, covariance=None
+    science,
+    matchedTemplate,
+    difference,
+    *,
+    config,
+    candidates,
+    stars,
+    score=None,
+    psfMode,
+    sciencePsf,
+    covariance=None,
+    noiseInflation=None,
 ):
     """Find and measure the sources of the difference.
 
@@ -26,7 +37,7 @@ def findSources(
     psfMode : {"science", "decorrelated", "zogy"}
     sciencePsf : Psf
         For the forced fluxes.
-    covariance : `NoiseCovariance`, optional
+    covariance, noiseInflation : optional
         As for `detectAndMeasure`.
 
     Returns
@@ -46,6 +57,7 @@ def findSources(
         sciencePsf=sciencePsf,
         psfMode=psfMode,
         covariance=covariance,
+        noiseInflation=noiseInflation,
     )
 
 

@@ -11,7 +11,17 @@ from ..geom import Box2I, positionToIndex
 from . import NoKernelCandidatesError, SpatialCellSet, fitSpatialKernel, makeRegularizationMatrix
 from .settings import makeSettings
 
-__all__ = ["MatchingKernel", "buildCellSet", "fitMatchingKernel", "stampBox", "stampHalfSize"]
+__all__ = [
+    "MatchingKernel",
+    "affordableSources",
+    "buildCellSet",
+    "fitMatchingKernel",
+    "stampBox",
+    "stampHalfSize",
+    "withinBudget",
+]
+
+_OPERATIONS_PER_SECOND = 2e9  # of a slow core
 
 
 @dataclass
@@ -64,6 +74,34 @@ def stampHalfSize(config, kernelSize):
             remedy=f"stampHalfSize of at least {(kernelSize + 4) // 2}, or a smaller kernel",
         )
     return half
+
+
+def affordableSources(kernelSize, nBasis, seconds):
+    """How many kernel stars a fit takes within a time, from its number of operations: the same on every machine.
+
+    Parameters
+    ----------
+    kernelSize : `int`
+        Pixels; stamps have the side ``2 kernelSize + 1``.
+    nBasis : `int`
+        Basis functions of the kernel.
+    seconds : `float`
+        Of a slow core.
+    """
+    operations = (2 * kernelSize + 1) ** 2 * nBasis * (4 * kernelSize + nBasis)  # convolutions, normal equations
+    return max(1, int(seconds * _OPERATIONS_PER_SECOND / operations))
+
+
+def withinBudget(ratings, kernelSize, nBasis, seconds):
+    """Indices, in their order, of the candidates of highest rating whose fit keeps within a time; 0 seconds: of all.
+
+    A rating that is not a number counts as the lowest.
+    """
+    ratings = np.array([np.nan if r is None else r for r in ratings], float)
+    n = affordableSources(kernelSize, nBasis, seconds) if seconds > 0 else len(ratings)
+    if len(ratings) <= n:
+        return np.arange(len(ratings))
+    return np.sort(np.argsort(-np.where(np.isnan(ratings), -np.inf, ratings), kind="stable")[:n])
 
 
 def buildCellSet(convolved, reference, x, y, ratings, kernelSize, config, settings):
@@ -120,6 +158,10 @@ def fitMatchingKernel(convolved, reference, x, y, ratings, basisList, config):
     """
     settings = makeSettings(config, convolved.mask)
     size = basisList[0].width
+    kept = withinBudget(ratings, size, len(basisList), getattr(config, "maxKernelFitSeconds", 0.0))
+    nSkipped = len(x) - len(kept)
+    if nSkipped:
+        x, y, ratings = (np.asarray(values)[kept] for values in (x, y, ratings))
     cellSet, nOutside = buildCellSet(convolved, reference, x, y, ratings, size, config, settings)
     if nOutside == len(x):
         raise NoDataError(
@@ -140,9 +182,12 @@ def fitMatchingKernel(convolved, reference, x, y, ratings, basisList, config):
             "other kernel stars with --stars FILE, or a larger -c psfmatch.candidateResidualStdMax"
         )
         raise
-    return MatchingKernel(
-        fit.kernel, fit.background, fit.kernelSum, list(fit.candidates), fitMetadata(fit), list(fit.warnings), fit
-    )
+    metadata, warnings = fitMetadata(fit) | {"kernelSourcesSkipped": nSkipped}, list(fit.warnings)
+    if nSkipped:
+        warnings.append(
+            f"{nSkipped} kernel stars are left out to keep the fit within {config.maxKernelFitSeconds:g} seconds"
+        )
+    return MatchingKernel(fit.kernel, fit.background, fit.kernelSum, list(fit.candidates), metadata, warnings, fit)
 
 
 def fitMetadata(fit):

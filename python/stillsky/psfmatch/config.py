@@ -105,6 +105,12 @@ class KernelFields(Config):
     )
     sizeCellX = RangeField(dtype=int, doc="Width of a spatial cell in pixels.", default=128, min=32)
     sizeCellY = RangeField(dtype=int, doc="Height of a spatial cell in pixels.", default=128, min=32)
+    maxKernelFitSeconds = RangeField(
+        dtype=float,
+        doc="Kernel stars whose fit would take longer on a slow core are left out, the faintest first; 0: no limit.",
+        default=120.0,
+        min=0.0,
+    )
     nStarPerCell = Field(dtype=int, doc="Active candidates per cell; 0 or less: all.", default=5)
     maxSpatialIterations = RangeField(
         dtype=int, doc="Rounds of fitting and rejecting.", default=3, min=1, max=5, inclusiveMax=True

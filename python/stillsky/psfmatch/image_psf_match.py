@@ -12,6 +12,7 @@ from ..kernel import ConvolutionControl, convolve
 from ..task_base import assignMetadata
 from ..warp import Warper
 from . import SpatialCellSet
+from .algorithm import withinBudget
 from .basis_selection import NbasisEvaluator
 from .candidates_selection import asSources, requireStamps, stampsOnSky
 from .config import ImagePsfMatchConfig
@@ -252,6 +253,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         basisList = self.makeKernelBasisList(
             templateFwhmPix, scienceFwhmPix, basisDegGauss=degrees, metadata=self.metadata
         )
+        kernelCellSet = self._withinBudget(kernelCellSet, basisList)
         _, kernel, background = self._solve(kernelCellSet, basisList)
         matched = templateMaskedImage.emptyLike()
         convolve(matched, templateMaskedImage, kernel, ConvolutionControl(doNormalize=False))
@@ -360,6 +362,20 @@ class ImagePsfMatchTask(PsfMatchTask):
         for stamp in candidateList:
             cellSet.insertCandidate(makeStampCandidate(stamp, templateMaskedImage, scienceMaskedImage, settings))
         return cellSet
+
+    def _withinBudget(self, cellSet, basisList):
+        """The cells without the candidates whose fit would take too long, those of lowest rating."""
+        candidates, seconds = list(cellSet.allCandidates()), self.kConfig.maxKernelFitSeconds
+        kept = withinBudget([c.rating for c in candidates], basisList[0].width, len(basisList), seconds)
+        nSkipped = len(candidates) - len(kept)
+        assignMetadata(self.metadata, {"kernelSourcesSkipped": nSkipped})
+        if not nSkipped:
+            return cellSet
+        self.log.warning("%d kernel stars are left out to keep the fit within %g seconds", nSkipped, seconds)
+        fewer = SpatialCellSet(cellSet.bbox, self.kConfig.sizeCellX, self.kConfig.sizeCellY)
+        for k in kept:
+            fewer.insertCandidate(candidates[k])
+        return fewer
 
     def _validateWcs(self, templateExposure, scienceExposure):
         """Whether the exposures lie on one pixel grid."""
