@@ -12,7 +12,6 @@ from stillsky.coadd import (
     CoaddInputRecorderConfig,
     CoaddInputRecorderTask,
     copyValidPolygons,
-    inputsOfExposure,
     makeCoaddPsf,
     shrinkValidPolygons,
 )
@@ -136,16 +135,6 @@ def testTaskIsTheRecorder():
     warp = _warp(recorder=task)
     inputs = task.makeCoaddInputs()
     assert task.addVisitToCoadd(inputs, warp, 3.0)["weight"] == 3.0 and len(inputs.ccds) == 2
-
-
-def testAPlainImageIsItsOwnInput():
-    exposure = _exposure(psf=GaussianPsf(21, 21, 2.0), wcs=_wcs(), filter=FilterLabel(band="r"))
-    exposure.mask.array[:2] = exposure.mask.bitmask("SAT")
-    exposure.image.array[5, 5] = np.nan
-    inputs = inputsOfExposure(exposure, 12)
-    assert exposure.info.coaddInputs is None
-    assert inputs.ccds["goodpix"][0] == inputs.visits["goodpix"][0] == 60 * 48 - 1
-    assert inputs.visits["id"][0] == 12 and inputs.visits["filter"][0] == "r" and inputs.ccds["psf"][0] == exposure.psf
 
 
 def testPolygonsShrinkByHalfTheKernelRoundedUp():

@@ -237,3 +237,12 @@ def testShiftsSayWhatWasAssumed():
     assert shifts.pointing.source == "azalt" and len(shifts) == 3 and np.shape(shifts) == (3, 2, 2)
     assert [note.split(" ")[1] for note in shifts.notes] == ["airPressure", "humidity"]
     assert shifts.maxShift == pytest.approx(np.abs(np.array(shifts)).max())
+
+
+def testRememberedShiftsAreTheCallersOwn():
+    first = calculateDcr(_visit(30, 65), _wcs(), 476.31, 147.0, 3, bbox=BOX)
+    kept = list(first)
+    first.clear()
+    assert list(calculateDcr(_visit(30, 65), _wcs(), 476.31, 147.0, 3, bbox=BOX)) == kept and len(kept) == 3
+    with pytest.raises(stillsky.DomainError, match="wanted a VisitInfo"):
+        calculateDcr(None, _wcs(), 476.31, 147.0, 3, bbox=BOX)

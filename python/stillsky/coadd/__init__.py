@@ -74,7 +74,6 @@ _LAZY = {
     "WarpInputRecorder": ".input_recorder",
     "computeImageScaler": ".scaling",
     "copyValidPolygons": ".input_recorder",
-    "inputsOfExposure": ".input_recorder",
     "interpImage": ".interp_image",
     "makeCoaddApCorrMap": ".aperture_corrections",
     "makeCoaddPsf": ".input_recorder",

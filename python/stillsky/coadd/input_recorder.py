@@ -11,7 +11,6 @@ __all__ = [
     "CoaddInputRecorder",
     "WarpInputRecorder",
     "copyValidPolygons",
-    "inputsOfExposure",
     "makeCoaddPsf",
     "shrinkValidPolygons",
 ]
@@ -130,41 +129,6 @@ class WarpInputRecorder:
             **_objects(coaddTempExp),
         )  # fmt: skip
         coaddTempExp.info.coaddInputs = self.coaddInputs
-
-
-def inputsOfExposure(exposure, visitId=None, badPlanes=("BAD", "SAT", "NO_DATA", "EDGE"), recorder=None):
-    """`CoaddInputs` of an exposure that serves as its own warp: one visit, one detector.
-
-    Parameters
-    ----------
-    exposure : `stillsky.image.Exposure`
-        Not changed.
-    visitId : `int`, optional
-        Default: the id of its VisitInfo, of the exposure, or 0.
-    badPlanes : iterable of `str`
-        Pixels that do not count as good; absent planes are ignored.
-    recorder : `CoaddInputRecorder`, optional
-
-    Returns
-    -------
-    inputs : `CoaddInputs`
-    """
-    import numpy as np
-
-    recorder = recorder or CoaddInputRecorder()
-    info = exposure.info
-    if visitId is None:
-        named = None if info.visitInfo is None else info.visitInfo.id
-        visitId = named if named is not None else info.id if info.id is not None else 0
-    bad = exposure.mask.bitmask(list(badPlanes), ignoreMissing=True)
-    good = int(np.count_nonzero(((exposure.mask.array & bad) == 0) & np.isfinite(exposure.image.array)))
-    one = recorder.makeWarpRecorder(visitId)
-    inputs, name, objects = one.coaddInputs, _filterName(exposure), _objects(exposure)
-    inputs.addVisit(visitId, exposure.bbox, goodpix=good, filter=name, **objects)
-    detector = getattr(info.detector, "id", None)
-    detector = -1 if detector is None else int(detector)
-    inputs.addCcd(visitId, exposure.bbox, ccd=detector, visit=visitId, goodpix=good, filter=name, **objects)
-    return inputs
 
 
 def _objects(exposure):

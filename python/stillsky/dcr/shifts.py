@@ -3,6 +3,7 @@
 DMTN-037 (doi 10.5281/zenodo.1492936); the direction is that of the zenith through the local Jacobian of the WCS.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -266,7 +267,17 @@ def calculateDcr(
         (a ValueError) Below 10 degrees elevation, wavelengths outside 230.2 to 2058.6 nm, an impossible band, or
         nothing that tells where the zenith is.
     """
-    position = _centre(wcs, bbox)
+    position = tuple(float(v) for v in _centre(wcs, bbox))
+    limits = None if bandLimits is None else tuple(float(v) for v in bandLimits)
+    band = effectiveWavelength, bandwidth, int(dcrNumSubfilters), bool(splitSubfilters), limits
+    calculate = _shifts if throughput is None else _shifts.__wrapped__
+    return DcrShifts(*calculate(visitInfo, wcs, position, band, throughput, model))
+
+
+@functools.lru_cache(maxsize=4096)
+def _shifts(visitInfo, wcs, position, band, throughput, model):
+    """What `DcrShifts` is made of, remembered: every iteration asks again for the same visits and tiles."""
+    effectiveWavelength, bandwidth, count, split, limits = band
     pointing = _pointingAt(visitInfo, wcs, position, model)
     notes, observatory = [*pointing.notes], visitInfo.observatory
     weather, assumed = completeWeather(visitInfo.weather, observatory)
@@ -274,9 +285,9 @@ def calculateDcr(
     if not math.isfinite(observatory.latitude):
         notes.append("site: latitude 45 degrees assumed for the gravity")
     amplitudes = dcrAmplitudes(
-        pointing.elevation, observatory, weather, effectiveWavelength, bandwidth, dcrNumSubfilters, splitSubfilters,
-        bandLimits=bandLimits, throughput=throughput, model=model,
+        pointing.elevation, observatory, weather, effectiveWavelength, bandwidth, count, split,
+        bandLimits=limits, throughput=throughput, model=model,
     )  # fmt: skip
     vector = zenithVector(wcs, pointing.parallacticAngle, position)
-    items = [tuple(map(tuple, a)) if splitSubfilters else tuple(a) for a in (amplitudes[..., None] * vector).tolist()]
-    return DcrShifts(items, pointing, position, notes)
+    items = [tuple(map(tuple, a)) if split else tuple(a) for a in (amplitudes[..., None] * vector).tolist()]
+    return tuple(items), pointing, position, tuple(notes)
