@@ -103,6 +103,30 @@ def test_A8_insideOneSourceOfTheTemplateNothingIsMasked(rng, addStars):
     assert without.templateSources is None
 
 
+def test_skyThatWasNeverSubtractedIsNoSource(rng, addStars):
+    """At 300 sigma of the smoothed static sky a bright sky would be one source, inside which nothing is an artifact."""
+    images = noise(rng, 8, (128, 140))
+    x = np.linspace(-1, 1, 140)
+    images += (5000 + 300 * x + 200 * x**2).astype(np.float32)
+    for image in images:
+        addStars(image, 60.0, 40.0, 4e5, 2.0)
+    images[2, 70:76, 90:96] += 60
+    images[5, 39:42, 59:62] += 5e3  # on the star
+    found = search(images, config())
+    assert clippedPixels(found, 2, images)[70:76, 90:96].all() and not found[5]["CLIPPED"]
+    assert [len(alt["CLIPPED"]) for alt in found] == [0, 0, 1, 0, 0, 0, 0, 0]
+    # Without the fit of a background the threshold grows until sources cover less.
+    plain = config(detectTemplate__reEstimateBackground=False, maxDetectTemplateIter=40)
+    again = search(images, plain)
+    assert 0 < again.templateSources.areas.sum() < 0.7 * 128 * 140 and not again[5]["CLIPPED"]
+
+
+def test_sourcesOverAllAreSaid(rng, caplog):
+    images = noise(rng, 4) + 1e7
+    found = search(images, config(detectTemplate__reEstimateBackground=False))
+    assert "cover" in caplog.text and found.templateSources.areas.sum() > 0.7 * 64 * 72
+
+
 def test_maximumOfEpochsOfTheSpecification():
     n = [1, 2, 3, 4, *range(5, 34), *range(34, 67), *range(67, 100), 100, 200, 300]
     wanted = [0, 0, 1, 1] + [2] * 29 + [3] * 33 + [4] * 33 + [5, 8, 11]

@@ -11,18 +11,20 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import errors
-from ..background import ExceedsMaxVarianceScaleError, scaleVariance
+from ..background import ExceedsMaxVarianceScaleError, makeBackground, scaleVariance
 from ..detection import FootprintSet, SpanSet, detectSources
 from ..detection.config import detectionKeywords
 from ..detection.streaks import findStreaks
 from ..geom import Box2I
 from ..image import Image, Mask, MaskedImage
+from ..stats import StatisticsControl
 from .artifact_rules import fewEpochs, isTrail, joined, keepTrails, mostlyGood
 from .warps import asWarp
 
 __all__ = ["ArtifactSearch", "VisitArtifacts", "applyAltEdgeMask", "findArtifacts", "reorderAndPadList"]
 
 _log = logging.getLogger(__name__)
+_SKY_CELL, _SKY_CELLS = (32, 256), 6  # smallest and largest cell of the sky, pixels; cells along a small image
 
 
 @dataclass
@@ -127,6 +129,9 @@ def findArtifacts(
 
     Notes
     -----
+    A positive and a negative outlier that touch are one candidate. The PSF of a clipped stack is not that of its inputs: the
+    template serves to compare, the coadd is a mean of what is left.
+
     Peak memory: image, variance and mask of one difference, their like while its variance is scaled, two uint16 planes
     and the ids of the template's sources, besides the template. Cost: mostly that of scaling the variance.
     """
@@ -363,25 +368,45 @@ def _outliers(difference, config, sigma):
 
 
 def _templateSources(template, config, sigma):
-    """Sources of the static sky; thresholds grow while its bright parts leave no pixel for a background.
+    """Sources of the static sky, less its background where ``detectTemplate.reEstimateBackground`` says so.
 
-    Negative thresholds grow from the first repetition on, positive ones when two fifths of them have passed.
+    Inside a source nothing is an artifact: while sources cover nearly everything, as sky that was never subtracted does,
+    the threshold grows.
     """
     static = getattr(template, "maskedImage", template)
     work = MaskedImage(static.image, static.mask.copy(), static.variance)
     keywords = detectionKeywords(config.detectTemplate) | {"sigma": sigma, "psf": getattr(template, "psf", None)}
     keywords["polarity"] = "positive"
-    factor = factorNeg = 1.0
+    if config.detectTemplate.reEstimateBackground:
+        work = _withoutSky(work)
+    size = max(1, int(np.isfinite(static.image.array).sum()))
+    factor = 1.0
     for attempt in range(config.maxDetectTemplateIter):
-        try:
-            return detectSources(work, factor=factor, factorNeg=factorNeg, **keywords).positive
-        except errors.NoDataError:
-            if attempt + 1 == config.maxDetectTemplateIter:
-                raise
-            factorNeg *= config.detectTemplateIterMultiplier
-            if attempt > int(0.4 * config.maxDetectTemplateIter):
-                factor *= config.detectTemplateIterMultiplier
-    return None
+        found = detectSources(work, factor=factor, **keywords).positive
+        covered = int(found.areas.sum()) / size
+        if covered <= config.maxSourceCoverage:
+            return found
+        if attempt + 1 < config.maxDetectTemplateIter:
+            factor *= config.detectTemplateIterMultiplier
+    _log.warning("Sources cover %.0f %% of the static sky even at %.3g times the threshold", 100 * covered, factor)
+    return found
+
+
+def _withoutSky(masked):
+    """A copy less its smooth background; as it is where none can be fitted."""
+    cells = [-(-n // int(np.clip(n / _SKY_CELLS, *_SKY_CELL))) for n in masked.bbox.dimensions]
+    control = StatisticsControl(
+        andMask=masked.mask.bitmask(["NO_DATA", "BAD", "SAT"], ignoreMissing=True), nanSafe=True
+    )
+    image = masked.image.array.astype(np.float32)
+    try:
+        sky = makeBackground(
+            masked, nx=cells[0], ny=cells[1], rowStep=8, undersample="REDUCE_INTERP_ORDER", statControl=control
+        )
+        image -= sky.imageArray(dtype=np.float32)
+    except errors.NoDataError:
+        return masked
+    return MaskedImage(Image(image, masked.xy0), masked.mask, masked.variance)
 
 
 def _insideOne(spanSet, ids, box):

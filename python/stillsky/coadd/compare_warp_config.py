@@ -71,10 +71,11 @@ class ArtifactFields(Config):
     """What tells an artifact from a source that varies; the rule itself is `stillsky.coadd.filterArtifacts`."""
 
     detectTemplateIterMultiplier = RangeField(
-        dtype=float, doc="Growth of the thresholds after a search of the template without a usable background.",
+        dtype=float, doc="Growth of the threshold after a search of the template whose sources cover nearly all of it.",
         default=1.25, min=1.0, inclusiveMin=False,
     )  # fmt: skip
     maxDetectTemplateIter = RangeField(dtype=int, doc="Most searches of the template.", default=10, min=1)
+    maxSourceCoverage = _fraction("Sources that cover more than this part of the template are sought once more.", 0.7)
     streakMaskName = Field(dtype=str, doc="Mask plane of streaks.", default="STREAK")
     maxNumEpochs = RangeField(
         dtype=int, doc="Epochs in which an artifact may be seen at one place, of few.", default=2, min=0
