@@ -236,6 +236,20 @@ def testRoundTrip(tmp_path):
     assert readPart(tmp_path / "c.fits", "psf") is None
 
 
+def testTablesAlone(tmp_path):
+    inputs = _coadd().info.coaddInputs
+    inputs.writeFits(tmp_path / "inputs.fits")
+    assert CoaddInputs.readFits(tmp_path / "inputs.fits") == inputs
+    with pytest.raises(OSError, match="inputs.fits"):
+        inputs.writeFits(tmp_path / "inputs.fits")
+    inputs.writeFits(tmp_path / "inputs.fits", overwrite=True)
+    stillsky.writeExposure(_coadd(), tmp_path / "coadd.fits")
+    assert CoaddInputs.readFits(tmp_path / "coadd.fits") == inputs
+    stillsky.writeExposure(_exposure(), tmp_path / "plain.fits")
+    with pytest.raises(stillsky.FitsLayoutError, match="no tables of coadd inputs"):
+        CoaddInputs.readFits(tmp_path / "plain.fits")
+
+
 def testEmptyTablesRoundTrip(tmp_path):
     coadd = _exposure(coaddInputs=CoaddInputs())
     stillsky.writeExposure(coadd, tmp_path / "c.fits")

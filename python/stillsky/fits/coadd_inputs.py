@@ -14,9 +14,10 @@ from ..psf import Psf
 from ..psf.coadd_record import Once, packRecords, unpackRecord
 from ..wcs import SkyWcs
 from .components import apCorrFields, apCorrMapOf, photoCalibFields, photoCalibOf, sampledPsf
+from .files import openFits, readingErrors, writeHdus
 from .records import fromRecord, toRecord
 
-__all__ = ["COADD_INPUT_TABLES", "coaddInputsHdus", "readCoaddInputs"]
+__all__ = ["COADD_INPUT_TABLES", "coaddInputsHdus", "readCoaddInputs", "readCoaddInputsFile", "writeCoaddInputs"]
 
 _LOG = logging.getLogger("stillsky.fits")
 
@@ -157,6 +158,22 @@ def readCoaddInputs(hdus):
     stores = {"f": fields["floats"], "b": fields["bytes"]}
     made = [_object(*unpackRecord(entry, stores)) for entry in json.loads(fields["catalog"])]
     return CoaddInputs(_table(visits, CoaddInputs.visitTable(), made), _table(ccds, CoaddInputs.ccdTable(), made))
+
+
+def writeCoaddInputs(inputs, path, *, overwrite=False):
+    """Write a `CoaddInputs` alone; FileExistsError when the file exists and ``overwrite`` is not given."""
+    from astropy.io import fits
+
+    writeHdus([fits.PrimaryHDU(), *coaddInputsHdus(inputs)], path, overwrite)
+
+
+def readCoaddInputsFile(path):
+    """`CoaddInputs` of a file; FitsLayoutError if it has none."""
+    with openFits(path) as hdus, readingErrors(path):
+        inputs = readCoaddInputs(hdus)
+        if inputs is None:
+            raise FitsLayoutError(f"{path}: no tables of coadd inputs ({', '.join(COADD_INPUT_TABLES)})")
+        return inputs
 
 
 def _table(hdu, template, made):

@@ -127,6 +127,31 @@ class CoaddInputs:
         """Tables of its own that share the objects."""
         return CoaddInputs(self.visits.copy(), self.ccds.copy())
 
+    def writeFits(self, path, *, overwrite=False):
+        """Write the tables alone to a file, in the form they have in that of an exposure.
+
+        Parameters
+        ----------
+        path : path-like
+        overwrite : `bool`
+        """
+        from ..fits.coadd_inputs import writeCoaddInputs
+
+        writeCoaddInputs(self, path, overwrite=overwrite)
+
+    @classmethod
+    def readFits(cls, path):
+        """Read the tables of a file: of `writeFits`, or of an exposure.
+
+        Raises
+        ------
+        FitsLayoutError
+            The file has no such tables.
+        """
+        from ..fits.coadd_inputs import readCoaddInputsFile
+
+        return readCoaddInputsFile(path)
+
     def __eq__(self, other):
         if not isinstance(other, CoaddInputs):
             return NotImplemented

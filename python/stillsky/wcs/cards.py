@@ -65,7 +65,7 @@ def cardsOf(wcs, relax=True):
             header[f"CD{i + 1}_{j + 1}"] = _fitting(matrix[i, j])
     header["LONPOLE"], header["LATPOLE"] = _fitting(w.lonpole), _fitting(w.latpole)
     if relax:
-        header.update({key: _fitting(value) for key, value in written.items() if key.startswith("PV")})
+        header.update({key: _fitting(written[key]) for key in written if key.startswith("PV")})
     header["RADESYS"] = "ICRS"
     if sip:
         _addSip(header, wcs.sip)
