@@ -7,7 +7,7 @@ pixels: neither the height of bands nor the width of blocks shows in the result.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,7 @@ class BandInput:
     box: Box2I
     change: Any = None
     extents: Any = None
+    buffers: list = field(default_factory=lambda: [None, None])  # of bands of even and odd number
 
     def columns(self, band):
         """First and one-beyond-last column (parent) of consequence in a band; equal when there is none."""
@@ -113,7 +114,7 @@ def planBands(bbox, inputs, memory, largestHeight=None):
     -------
     bands : `list` [`stillsky.geom.Box2I`]
     """
-    rowBytes = sum(i.box.width * _BYTES * (1 if i.change is None else 2) for i in inputs)
+    rowBytes = sum(i.warp.rowBytes + (0 if i.change is None else i.box.width * _BYTES) for i in inputs)
     left = max(memory - _RESULT * bbox.area, memory // 4)
     height = min(left // 2, _LARGEST) // max(rowBytes, 1)
     height = int(min(max(height, 1), largestHeight or bbox.height, bbox.height))
@@ -142,15 +143,13 @@ def runBands(bands, inputs, work, *, blockWidth=None, progress=None):
         A warp could not be read.
     """
     with ThreadPoolExecutor(1) as reader:  # the rows of the next band come in while this one is worked on
-        coming = reader.submit(_load, bands[0], inputs) if bands else None
+        coming = reader.submit(_load, bands[0], inputs, 0) if bands else None
         try:
             for k, band in enumerate(bands):
                 loaded = coming.result()
-                coming = reader.submit(_load, bands[k + 1], inputs) if k + 1 < len(bands) else None
+                coming = reader.submit(_load, bands[k + 1], inputs, k + 1) if k + 1 < len(bands) else None
                 for block, indices in _blocks(band, inputs, blockWidth):
                     work(block, indices, [_cut(loaded[i], block) for i in indices])
-                for i in loaded:
-                    inputs[i].warp.release(loaded[i][0])
                 if progress is not None:
                     progress(k + 1, len(bands))
         except BaseException:
@@ -159,7 +158,7 @@ def runBands(bands, inputs, work, *, blockWidth=None, progress=None):
             raise
 
 
-def _load(band, inputs):
+def _load(band, inputs, number):
     """{number of input: (box, (image, mask, variance))} of those with pixels of consequence in a band."""
     loaded = {}
     for i, item in enumerate(inputs):
@@ -169,14 +168,25 @@ def _load(band, inputs):
         part = item.box.clipped(band)
         box = Box2I((first, part.minY), (stop - first, part.height))
         try:
-            item.warp.prefetch(box)
-            planes = tuple(item.warp.block(box))
+            planes = tuple(item.warp.read(box, _buffer(item, number % 2, part.height)))
+            if planes[0].dtype.itemsize != 4:
+                planes = (planes[0].astype(np.float32), *planes[1:])
             if item.change is not None:
                 planes = item.change(*planes, box)
         except Exception as error:
             raise InputFailure(i, f"{type(error).__name__}: {error}") from error
         loaded[i] = (box, planes)
     return loaded
+
+
+def _buffer(item, which, height):
+    """Memory for the rows of a band, that of the band before last: new memory costs more than reading."""
+    size = height * item.warp.rowBytes
+    if not item.warp.isRead:
+        return None
+    if item.buffers[which] is None or item.buffers[which].size < size:
+        item.buffers[which] = np.empty(size, np.uint8)
+    return item.buffers[which]
 
 
 def _blocks(band, inputs, blockWidth):

@@ -7,7 +7,6 @@ looked at in place: nothing is copied, and what was used can be given back to th
 import contextlib
 import mmap
 import os
-import sys
 import threading
 import weakref
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ import numpy as np
 
 __all__ = ["FilePlane", "MappedPlanes"]
 
-_POPULATE_READ = 22  # MADV_POPULATE_READ of Linux 5.14: map pages at once instead of one fault each
 _RESERVE = 64  # descriptors left to everybody else
 _lock = threading.Lock()
 _nMapped = 0
@@ -77,7 +75,8 @@ class MappedPlanes:
     Notes
     -----
     A mapping is kept while the object lives. Where the system's limit of open files does not leave room for one, rows are
-    read into memory with the file open for the moment only.
+    read into memory with the file open for the moment only. Bands of many files are better read: where the system keeps
+    files in large pages, a mapping of a few rows holds megabytes of others.
     """
 
     def __init__(self, path, shape, planes):
@@ -101,7 +100,7 @@ class MappedPlanes:
     def rows(self, start, stop):
         """The planes' rows, arrays (stop - start, width) in the file's byte order, not to be written to."""
         if self._map is None:
-            return self._readRows(start, stop)
+            return self.readRows(start, stop)
         height, width = self._shape
         return [
             np.ndarray(
@@ -110,25 +109,41 @@ class MappedPlanes:
             for p in self._planes
         ]  # fmt: skip
 
-    def _readRows(self, start, stop):
-        width, out = self._shape[1], []
+    def readRows(self, start, stop, buffer=None):
+        """The planes' rows, copied: memory is what they take, whatever pages the system maps around them.
+
+        Parameters
+        ----------
+        start, stop : `int`
+        buffer : `numpy.ndarray` of uint8, optional
+            Where to; at least `rowBytes` for each row.
+
+        Returns
+        -------
+        planes : `list` of arrays (stop - start, width), in the file's byte order
+        """
+        width, out, used = self._shape[1], [], 0
+        if buffer is None:
+            buffer = np.empty((stop - start) * self.rowBytes, np.uint8)
         with open(self._path, "rb", buffering=0) as stream:
             for plane in self._planes:
-                array = np.empty((stop - start, width), plane.dtype)
+                nBytes = (stop - start) * width * plane.dtype.itemsize
+                view = memoryview(buffer)[used : used + nBytes]
                 stream.seek(plane.offset + start * width * plane.dtype.itemsize)
-                view, got = memoryview(array).cast("B"), 0
-                while got < len(view):
+                got = 0
+                while got < nBytes:
                     n = stream.readinto(view[got:])
                     if not n:
                         raise OSError(5, "the file ends before its pixels", os.fspath(self._path))
                     got += n
-                out.append(array)
+                out.append(np.ndarray((stop - start, width), plane.dtype, buffer, used))
+                used += nBytes
         return out
 
-    def prefetch(self, start, stop):
-        """Bring rows into memory, before they are used."""
-        self._advise(start, stop, getattr(mmap, "MADV_WILLNEED", None))
-        self._advise(start, stop, _POPULATE_READ if sys.platform == "linux" else None)
+    @property
+    def rowBytes(self):
+        """Bytes of one row of all planes."""
+        return self._shape[1] * sum(plane.dtype.itemsize for plane in self._planes)
 
     def release(self, start, stop):
         """Rows are not needed for now: their memory is the system's."""

@@ -42,6 +42,8 @@ def noiseCorrelation(image, variance, bad=None):
             return np.nan
         _takeOffSky(z, good)
         sigma = 0.7413 * np.subtract(*np.percentile(z[good], (75, 25)))
+        if not sigma > 1e-3:
+            return np.nan  # no noise, but that of rounding
         good &= np.abs(z) <= _CLIP * sigma
         z[~good] = 0.0
     shape = [scipy.fft.next_fast_len(n + _SKY_LAGS[1], real=True) for n in z.shape]

@@ -1,7 +1,7 @@
 """Warps: images on the pixel grid of a coadd, of which rows are read when they are needed.
 
 A warp has ``dataId``, ``bbox``, ``schema`` (names of its mask bits), ``get(component=None, parameters=None)`` as the
-handles of a butler have it, ``block(box)`` for the pixels of a box, ``prefetch(box)`` and ``release(box)``. Warps may lie
+handles of a butler have it, ``block(box)`` and ``read(box)`` for the pixels of a box, and ``release(box)``. Warps may lie
 in memory, in plain FITS files (mapped), in compressed or foreign FITS files (decoded once to a scratch file), or behind a
 handle of a butler.
 """
@@ -30,6 +30,8 @@ _SCRATCH_ROWS = 256
 
 class Warp:
     """What all kinds of warps share. Subclasses give ``shell`` (an exposure of some pixels with all components), ``bbox``, ``schema`` and ``block``."""
+
+    isRead = False  # whether `read` copies rows to the memory that it is given
 
     def __init__(self, dataId):
         self.dataId = dict(dataId or {}) if isinstance(dataId, dict) or dataId is None else dataId
@@ -88,8 +90,14 @@ class Warp:
             raise ShapeError(f"warp {self.name}: {box} is not inside {self.bbox}")
         return box.slices(self.bbox.min)
 
-    def prefetch(self, box):
-        """Bring the pixels of a box into memory, before they are used."""
+    def read(self, box, buffer=None):
+        """As `block`, in memory that is not that of a file: ``buffer`` (uint8, ``rowBytes`` for each row) if it serves."""
+        return self.block(box)
+
+    @property
+    def rowBytes(self):
+        """Bytes of memory that `read` needs for one row."""
+        return 12 * self.bbox.width
 
     def release(self, box):
         """The pixels of a box are not needed for now."""
@@ -207,6 +215,8 @@ class WarpHandle(Warp):
     one the whole image.
     """
 
+    isRead = True
+
     def __init__(self, path, dataId=None, *, scratch=None, **options):
         super().__init__({"file": os.path.basename(os.fspath(path))} if dataId is None else dataId)
         self.path = path
@@ -309,9 +319,9 @@ class WarpHandle(Warp):
         rows, columns = self._slices(box)
         return [plane[:, columns] for plane in self._mapped().rows(rows.start, rows.stop)]
 
-    def prefetch(self, box):
-        rows = self._slices(box)[0]
-        self._mapped().prefetch(rows.start, rows.stop)
+    def read(self, box, buffer=None):
+        rows, columns = self._slices(box)
+        return [plane[:, columns] for plane in self._mapped().readRows(rows.start, rows.stop, buffer)]
 
     def release(self, box):
         if self._planes is not None:
@@ -349,6 +359,23 @@ def _remove(path):
         pass
 
 
+def _localFile(handle):
+    """Path of the file behind a deferred handle of a butler, where it is one of ours on this machine; else None.
+
+    Its rows can then be mapped; through the handle each box would open the file anew.
+    """
+    butler, ref = getattr(handle, "butler", None), getattr(handle, "ref", None)
+    if butler is None or ref is None or getattr(handle, "parameters", None) or getattr(handle, "storageClass", None):
+        return None
+    if ref.datasetType.storageClass_name != "StillskyExposure":
+        return None
+    try:
+        uri = butler.getURI(ref)
+    except (LookupError, RuntimeError, AttributeError, TypeError, ValueError):
+        return None  # no file, or several
+    return uri.ospath if uri.isLocal and not uri.fragment and uri.exists() else None
+
+
 def asWarp(thing, dataId=None, **options):
     """A warp of whatever stands for one.
 
@@ -367,5 +394,6 @@ def asWarp(thing, dataId=None, **options):
     if hasattr(thing, "maskedImage"):
         return InMemoryWarp(thing, dataId)
     if hasattr(thing, "get"):
-        return DeferredWarp(thing)
+        path = _localFile(thing)
+        return DeferredWarp(thing) if path is None else WarpHandle(path, thing.dataId, **options)
     raise TypeError(f"warps: wanted files, exposures or handles, got {type(thing).__name__}")

@@ -1,0 +1,75 @@
+"""Coadd of 100 warps of 4096 pixels width in files: time beside reading their bytes, peak memory; MEAN and MEANCLIP."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from stillsky.coadd import AssembleCoaddAlgorithmConfig, assembleCoadd, prepareInputs
+from stillsky.image import Exposure, Image, Mask, MaskedImage
+
+WIDTH, HEIGHT, N_WARPS = 4096, 256, 100
+
+_PEAK = """
+import sys
+from stillsky.coadd import AssembleCoaddAlgorithmConfig, assembleCoadd
+config = AssembleCoaddAlgorithmConfig()
+config.statistic, config.doInterp, config.memory = sys.argv[1], False, 1 << 30
+assembleCoadd(sys.argv[2:], config=config)
+print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 2**20)
+"""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("warps"), np.random.default_rng(1)
+    names = []
+    for k in range(N_WARPS):
+        shape = (HEIGHT, WIDTH)
+        mask = np.where(rng.random(shape, np.float32) < 0.01, np.int32(2), np.int32(0))
+        image = rng.standard_normal(shape, np.float32) * 5 + 100
+        names.append(folder / f"{k}.fits")
+        Exposure(MaskedImage(Image(image), Mask(mask), Image(np.full(shape, 25, np.float32)))).writeFits(names[-1])
+    return names
+
+
+def best(function, rounds=3):
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def readAll(names):
+    """All bytes of the files, by the largest reads that stay in the cache."""
+    buffer = bytearray(1 << 20)
+    for name in names:
+        with open(name, "rb", buffering=0) as stream:
+            while stream.readinto(buffer):
+                pass
+
+
+@pytest.mark.parametrize("statistic", ["MEAN", "MEANCLIP"])
+def testBandsOfAHundredWarps(files, statistic, machine, capsys, benchmark):
+    config = AssembleCoaddAlgorithmConfig()
+    config.statistic, config.doInterp, config.memory = statistic, False, 1 << 30
+    prepared = prepareInputs(files, config=config)
+    reading = best(lambda: readAll(files))
+    preparing = best(lambda: prepareInputs(files, config=config), 1)
+    stacking = best(lambda: assembleCoadd(prepared, config=config))
+    benchmark.pedantic(assembleCoadd, (prepared,), {"config": config}, rounds=1)
+    peak = subprocess.run([sys.executable, "-c", _PEAK, statistic, *map(os.fspath, files)], capture_output=True, text=True,
+                          check=True).stdout  # fmt: skip
+    samples = WIDTH * HEIGHT * N_WARPS
+    with capsys.disabled():
+        print(
+            f"\n{statistic} of {N_WARPS} warps {WIDTH}x{HEIGHT}: {stacking:.2f} s, {stacking / reading:.2f} times the reading"
+            f" of {samples * 12 / 1e9:.2f} GB ({reading:.2f} s; bar 1.3), {stacking / samples * 1e9:.1f} ns a sample;"
+            f" weights and headers {preparing:.2f} s; peak {float(peak):.2f} GiB (bar 1.3); machine {machine:.2f}"
+        )
+    assert len(prepared.inputs) == N_WARPS
