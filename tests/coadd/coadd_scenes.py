@@ -3,7 +3,7 @@
 import numpy as np
 
 from stillsky.geom import Box2I
-from stillsky.image import Exposure, Image, Mask, MaskedImage
+from stillsky.image import CoaddInputs, Exposure, Image, Mask, MaskedImage
 from stillsky.meta import FilterLabel, Header, VisitInfo
 from stillsky.photom import PhotoCalib
 from stillsky.psf import GaussianPsf
@@ -58,3 +58,12 @@ def skyWarp(seed, box=BOX, *, noise=5.0, sigma=2.0, visit=None, nStars=12, backg
 
 def skyWarps(n=7, **options):
     return [skyWarp(seed, **options) for seed in range(n)]
+
+
+def inputsOf(warp):
+    """Record of a warp that is made of one detector, itself."""
+    inputs, visit, filterName = CoaddInputs(), warp.visitInfo.id, warp.filter.physical
+    objects = {name: getattr(warp.info, name) for name in ("psf", "wcs", "photoCalib", "apCorrMap", "visitInfo")}
+    inputs.addVisit(visit, warp.bbox, goodpix=warp.bbox.area, filter=filterName, **objects)
+    inputs.addCcd(visit, warp.bbox, ccd=7, visit=visit, goodpix=warp.bbox.area, filter=filterName, **objects)
+    return inputs

@@ -3,11 +3,11 @@
 import lsst.pipe.base as pipeBase
 import numpy as np
 import pytest
-from coadd_scenes import BOX, WCS, constantWarp, skyWarp, skyWarps
+from coadd_scenes import BOX, WCS, constantWarp, inputsOf, skyWarp, skyWarps
 from lsst.pex.config import FieldValidationError
 
 from stillsky import AssembleCoaddConfig, AssembleCoaddTask
-from stillsky.coadd import WarpHandle, asWarp, coaddSchema, inputsOfExposure
+from stillsky.coadd import WarpHandle, asWarp, coaddSchema
 from stillsky.detection import SpanSet
 from stillsky.errors import DomainError, MismatchError
 from stillsky.geom import Box2I, Polygon
@@ -300,7 +300,7 @@ def testInputsPsfAndApertureCorrectionsOfTheCoadd(warps):
         warp.psf = GaussianPsf(31, 31, width)
         warp.info.apCorrMap = ApCorrMap({"f": ChebyshevBoundedField(BOX, np.array([[value]]))})
         if k == 0:  # this one knows its detector
-            warp.info.coaddInputs = inputsOfExposure(warp)
+            warp.info.coaddInputs = inputsOf(warp)
             warp.info.coaddInputs.ccds["id"] = 4321
         given.append(warp)
     coadd = taskOf().run(SKY_INFO, given, [None, None], weights).coaddExposure
@@ -324,9 +324,9 @@ def testPsfOfAPsfMatchedCoaddIsThatOfTheWidestWarp():
 
 def testPolygonsOfPsfMatchedWarps():
     direct = constantWarp(1.0, 1.0)
-    direct.info.coaddInputs = inputsOfExposure(direct)
+    direct.info.coaddInputs = inputsOf(direct)
     matched = direct.copy()
-    matched.info.coaddInputs = inputsOfExposure(direct)
+    matched.info.coaddInputs = inputsOf(direct)
     polygon = Polygon(BOX.dilated(-3))
     matched.info.coaddInputs.ccds["validPolygon"][0] = polygon
     task = taskOf(doUsePsfMatchedPolygons=True)
@@ -336,7 +336,7 @@ def testPolygonsOfPsfMatchedWarps():
     none = task.run(SKY_INFO, [direct], **options).coaddExposure
     assert none.info.coaddInputs.ccds["validPolygon"][0] == Polygon(BOX.dilated(-11))
     extra = matched.copy()
-    extra.info.coaddInputs = inputsOfExposure(direct)
+    extra.info.coaddInputs = inputsOf(direct)
     extra.info.coaddInputs.ccds["id"] = 77
     with pytest.raises(ValueError, match="77"):
         task.run(SKY_INFO, [direct], psfMatchedWarpRefList=[extra], **options)
@@ -392,7 +392,7 @@ def testPlanesOnTheWayCanBeChangedAlone(warps):
     copy = warps[0].copy()
     task.removeMaskPlanes(copy.maskedImage)
     assert not copy.mask.isSet("CR").any() and copy.mask.isSet("SAT").any()
-    inputs = inputsOfExposure(constantWarp(1.0, 1.0))
+    inputs = inputsOf(constantWarp(1.0, 1.0))
     task.shrinkValidPolygons(inputs)
     assert inputs.ccds["validPolygon"][0] == Polygon(BOX.dilated(-11))
 
