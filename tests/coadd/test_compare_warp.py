@@ -1,5 +1,7 @@
 """Artifacts of single epochs on plain exposures: coadd-and-dcr 4.5, 10.4, 11.4, and the truths of stacks."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -300,6 +302,25 @@ def test_badWarpsAreReportedAndTheRestGoesOn(rng, caplog):
         findArtifacts(template, warps, config(), strict=True)
 
 
+def test_memoryIsThatOfOneWarpHoweverManyThereAre(rng):
+    images = noise(rng, 4, (512, 512))
+    images[1, 100:110, 100:110] += 60
+    template, kept = templateOf(images)
+    warps = warpsOf(images)
+
+    def peak(n):
+        tracemalloc.start()
+        findArtifacts(template, (warps * 4)[:n], config(doScaleWarpVariance=True), weights=[1.0] * n, kept=kept)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak / (512 * 512 * 4)
+
+    peak(1)  # modules
+    few, many = peak(4), peak(16)
+    assert many < few + 0.2  # planes of float32
+    assert many < 15  # a third of them float64 values of the scatter, of which large images give a sample only
+
+
 def test_badArguments(rng):
     images = noise(rng, 3)
     template, _ = templateOf(images)
@@ -395,6 +416,7 @@ def test_injectedTrailsAreRemoved(rng, addStars, doFilterMorphological):
         trails[2 * i] = trail(shape, *rng.uniform(100, 200, 2), rng.uniform(0, np.pi), amplitude)
         images[2 * i] += trails[2 * i]
     found = search(images, config(doFilterMorphological=doFilterMorphological))
+    assert [("STREAK" in alt) for alt in found] == [doFilterMorphological and i in trails for i in range(n)]
     lifted = removed = 0
     for i in range(n):
         masked = clippedPixels(found, i, images)

@@ -38,6 +38,7 @@ class VisitArtifacts:
     streaks: int = 0  #: lines of the streak finder, masked besides
     maskedPixels: int = 0  #: pixels of all of them
     varianceFactor: float = 1.0  #: the variance plane was multiplied by this
+    isUsable: bool = True  #: whether it has data at all
     note: str = ""  #: why the epoch gives no data, or which step failed
 
 
@@ -49,7 +50,8 @@ class ArtifactSearch:
     ----------
     altMasks : `list` of `dict`
         For each epoch mask plane to list of `stillsky.detection.SpanSet`: CLIPPED (artifacts), NO_DATA (pixels without
-        a value), EDGE (EDGE of the PSF-matched warp; absent where there is no warp). Parent coordinates.
+        a value), EDGE (EDGE of the PSF-matched warp; absent where there is no warp), and with doFilterMorphological where
+        there are any ``streakMaskName`` (streaks, which are CLIPPED too). Parent coordinates.
     epochCount, nImage : `stillsky.image.Image`, uint16
         Epochs with a candidate at each pixel, and epochs with good data.
     visits : `list` of `VisitArtifacts`
@@ -187,6 +189,7 @@ class _Search:
         self.found.append(found)
         read = self._read(warp, visit, strict)
         if read is None:
+            visit.isUsable = False
             self.altMasks.append({"CLIPPED": [], "NO_DATA": [SpanSet.fromBox(self.box)]})
             return
         difference, sigma = self._difference(i, *read, scaler, visit)
@@ -285,6 +288,8 @@ class _Search:
                 masked += trails
             visit.masked = len(masked)
             altMask["CLIPPED"] = masked + found.streaks
+            if found.streaks:
+                altMask[config.streakMaskName] = found.streaks
             visit.maskedPixels = joined(altMask["CLIPPED"]).area
         epochs, number = (Image(plane, self.box.min) for plane in (self.epochs, self.number))
         return ArtifactSearch(self.altMasks, epochs, number, self.visits, self.sources)

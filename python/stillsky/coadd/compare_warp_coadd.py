@@ -99,8 +99,6 @@ def compareWarpCoadd(
     position = {id(warp): k for k, warp in enumerate(warps)}
     chosen = [position.get(id(item.warp)) for item in prepared.inputs]
     static, kept, shares = _staticSky(template, matched, matchedScalers, bbox, wcs, config, strict, scratch)
-    for item, k in zip(prepared.inputs, chosen, strict=True):
-        item.psfMatched = matched[k]
     search = findArtifacts(
         static,
         [matched[k] for k in chosen],
@@ -110,8 +108,8 @@ def compareWarpCoadd(
         scalers=[matchedScalers[k] for k in chosen],
         strict=strict,
     )
-    for item, altMask in zip(prepared.inputs, search, strict=True):
-        item.altMask = altMask
+    for item, k, altMask, visit in zip(prepared.inputs, chosen, search, search.visits, strict=True):
+        item.altMask, item.psfMatched = altMask, matched[k] if visit.isUsable else None
     candidates = list(prepared.warps)
     result = assembleCoadd(
         prepared, bbox, wcs, config, badMaskPlanes=[*config.badMaskPlanes, "CLIPPED"], process=False, strict=strict,

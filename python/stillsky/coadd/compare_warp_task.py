@@ -241,7 +241,7 @@ class CompareWarpAssembleCoaddTask(AssembleCoaddTask):
             weightList=weightList,
             altMaskList=spans,
             mask=bad,
-            psfMatchedWarpRefList=[w for w in matched if w is not None],
+            psfMatchedWarpRefList=[w for w, v in zip(matched, self.artifacts.visits, strict=True) if v.isUsable],
         )
         self.applyAltEdgeMask(result.coaddExposure.mask, result.altMaskList)
         result.templateCoadd = static.templateCoadd
