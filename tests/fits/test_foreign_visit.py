@@ -73,7 +73,15 @@ def testZtf():
 
 def testRubin():
     info, notes = foreignVisit(_header(RUBIN))
-    assert info.weather.airPressure == 74300.0 and _about(notes, "74300 is in Pa (convention of Rubin)")
+    assert info.weather.airPressure == 74300.0 and _about(notes, "74300 is in Pa (convention of Rubin")
+    # both units have been written
+    info, more = foreignVisit(_header({**RUBIN, "PRESSURE": 743.0}))
+    assert info.weather.airPressure == 74300.0 and _about(
+        more, "743 is in hPa (convention of Rubin, which has written Pa"
+    )
+    info, more = foreignVisit(_header({**RUBIN, "PRESSURE": 560.0}))
+    assert math.isnan(info.weather.airPressure) and _about(more, "560 Pa or hPa")
+    info, notes = foreignVisit(_header(RUBIN))
     # the middle of the exposure, through north
     azimuth, altitude = (math.degrees(v) for v in info.boresightAzAlt)
     assert math.remainder(azimuth, 360) == pytest.approx(0, abs=1e-9) and altitude == pytest.approx(60.25)

@@ -48,8 +48,9 @@ class Convention:
         Key of `stillsky.meta.KNOWN_SITES`.
     westLongitude : `bool`
         OBS-LONG is positive to the West.
-    pressureUnit : `str` or None
-        Of PRESSURE, whatever its comment says.
+    pressureUnit : `str`, `tuple` [`str`] or None
+        Of PRESSURE, whatever its comment says. Of several that the camera has written, the first with which the value
+        is a pressure of the site; the sentence about it says so.
     azimuthFromNorth : `bool`
         False where the zero of AZ is not sure: it is not used.
     degrees : `bool`
@@ -60,7 +61,7 @@ class Convention:
     words: tuple
     site: str
     westLongitude: bool = False
-    pressureUnit: str | None = None
+    pressureUnit: str | tuple | None = None
     azimuthFromNorth: bool = True
     degrees: bool = True
 
@@ -69,7 +70,7 @@ CONVENTIONS = (
     # The comment of DECam's PRESSURE says Torr; 780 Torr are more than at sea level, the site has 780 hPa.
     Convention("DECam", ("DECAM",), "CTIO Blanco", westLongitude=True, pressureUnit="hPa"),
     Convention("ZTF", ("ZTF", "PTF"), "Palomar", pressureUnit="hPa"),
-    Convention("Rubin", ("LSSTCAM", "LSSTCOMCAM", "LATISS", "SIMONYI"), "Rubin", pressureUnit="Pa"),
+    Convention("Rubin", ("LSSTCAM", "LSSTCOMCAM", "LATISS", "SIMONYI"), "Rubin", pressureUnit=("Pa", "hPa")),
     # Comment of AZ in SDSS frames: "(0=N?)".
     Convention("SDSS", ("SDSS",), "Apache Point", pressureUnit="inHg", azimuthFromNorth=False),
 )
@@ -206,21 +207,24 @@ def _pressure(header, convention, site, notes):
     if unit is None:
         notes.append(f"weather: {key} {value:g} has no unit, not used")
         return None
-    pressure = value * _PRESSURES[unit.lower()]
     low, high = 3e4, 1.1e5
     if site is not None and math.isfinite(site.elevation):
         typical = defaultWeather(site.elevation).airPressure
         low, high = 0.85 * typical, 1.15 * typical
-    if not low <= pressure <= high:
-        notes.append(f"weather: {key} {value:g} {unit} ({why}) is not the pressure of the site, not used")
-        return None
-    notes.append(f"weather: {key} {value:g} is in {unit} ({why})")
-    return pressure
+    units = (unit,) if isinstance(unit, str) else unit
+    for unit in units:
+        pressure = value * _PRESSURES[unit.lower()]
+        if low <= pressure <= high:
+            both = f", which has written {' and '.join(units)}" if len(units) > 1 else ""
+            notes.append(f"weather: {key} {value:g} is in {unit} ({why}{both})")
+            return pressure
+    notes.append(f"weather: {key} {value:g} {' or '.join(units)} ({why}) is not the pressure of the site, not used")
+    return None
 
 
 def _pressureUnit(header, key, convention):
     """(unit, where it is from)."""
-    if key == "AIRPRESS" and (convention is None or convention.pressureUnit == "Pa"):
+    if key == "AIRPRESS" and (convention is None or convention.name == "Rubin"):
         return "Pa", "keyword of Rubin"
     if key.startswith("ESO "):
         return "hPa", "keyword of ESO"

@@ -42,7 +42,8 @@ class ExposureInfo:
     visitInfo : `stillsky.meta.VisitInfo`
     detector : detector record
     validPolygon : `stillsky.geom.Polygon`
-    apCorrMap, coaddInputs, transmissionCurve, summaryStats : carried
+    coaddInputs : `stillsky.image.CoaddInputs`
+    apCorrMap, transmissionCurve, summaryStats : carried
     metadata : `stillsky.meta.Header`
     provenance : `list` [`str`]
         Where the planes came from and what was assumed, in sentences.
