@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "diffim"))
 
 import astropy.units as u
 from astropy.time import Time
-from image_difference_scenes import found, imagePair
+from image_difference_scenes import found, pair
 
 from stillsky import ImageDifferenceTask, SkyMap, TractInfo
 from stillsky.butler.instruments import InstrumentDefinition
@@ -24,7 +24,7 @@ IDS = ["--id", "visit=1", "detector=0"]
 @pytest.fixture
 def repo(butler, tmp_path):
     """A repository with the science image as visit 1 and the template as visit 2 and as the only patch of a coadd."""
-    images = imagePair()
+    images = pair()
     paths = []
     for visit, image in enumerate(images, 1):
         image.info.visitInfo = VisitInfo(id=visit, exposureTime=30.0, date=Time("2026-01-02T03:04:05") + visit * u.min)

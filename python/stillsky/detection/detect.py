@@ -181,7 +181,13 @@ def detectSources(
         level, noise = _level(thresholdType, threshold, smooth, masked.mask, statsMask)
         factors = (factor, factor if factorNeg is None else factorNeg)
         found = _search(
-            smooth, control, level * inflation, thresholdType == "pixel_stdev", POLARITIES[polarity], factors, masked.bbox
+            smooth,
+            control,
+            level * inflation,
+            thresholdType == "pixel_stdev",
+            POLARITIES[polarity],
+            factors,
+            masked.bbox,
         )
         background = None
         if doTempLocalBackground and any((f.nPeaks > nPeaksMaxSimple).any() for f in found):

@@ -109,6 +109,13 @@ class _ExtractBase(CommandLineVerbs, pipeBase.PipelineTask):
             },
         )
 
+    def _coverWholeFrame(self, extractor, handle):
+        """Flats that no detector describes, as plain files in a repository are, have one amplifier: all of the frame."""
+        handle = asHandle(handle)
+        if extractor.amplifiers is None and handle.get(component="detector") is None:
+            extractor.amplifiers = {"all": handle.get(component="bbox")}
+            self.log.warning("The flats have no detector: the whole frame is taken as one amplifier.")
+
     def measureMeanVarCov(self, exposure1, exposure2, region=None, covAstierRealSpace=False):
         """Mean level of two flats, and variance and covariances of their difference.
 
@@ -284,12 +291,14 @@ class PhotonTransferCurveExtractTask(_ExtractBase):
         Raises
         ------
         DomainError
-            The first exposure has no detector with amplifiers.
+            The first exposure has a detector without amplifiers.
         """
         if not hasattr(inputExp, "items"):
             inputExp = groupExposures(inputExp, inputDims, self.config, self.log)
         handles = {i: asHandle(h) for members in inputExp.values() for h, i in members}
         extractor = self._extractor(self._charges(inputPhotodiodeData, handles))
+        if handles:
+            self._coverWholeFrame(extractor, next(iter(inputExp.values()))[0][0])
         self.extraction = extractor.extract(inputExp, inputDims)
         self._noteMetadata()
         return pipeBase.Struct(outputCovariances=self.extraction.datasets)
@@ -349,6 +358,7 @@ class PhotonTransferCurveExtractPairTask(_ExtractBase):
         members = sorted(zip(inputDims, map(asHandle, inputExp)), key=lambda member: member[0])
         (id1, handle1), (id2, handle2) = self._selectPair(members, members[0][0] if outputDim is None else outputDim)
         extractor = self._extractor(self._charges(inputPhotodiodeData, {id1: handle1, id2: handle2}))
+        self._coverWholeFrame(extractor, handle1)
         detector = handle1.get(component="detector")
         pair = extractor.measurePair(handle1, handle2, (id1, id2), detector, exposureTime(handle1))
         self.extraction = ExtractResult([pair.dataset], [pair])
@@ -358,7 +368,7 @@ class PhotonTransferCurveExtractPairTask(_ExtractBase):
             result.outputBinnedImages = binExposures(
                 handle1.get(),
                 handle2.get(),
-                amplifierBoxes(detector),
+                extractor.amplifiers or amplifierBoxes(detector),
                 self.config.outputBinnedImagesBinFactor,
                 self.config.numEdgeSuspect,
             )
