@@ -103,3 +103,10 @@ def testWrittenAsAPolynomialWhereItIsKnown(tmp_path):
     back = stillsky.read(tmp_path / "c.fits").info.apCorrMap[NAME]
     x, y = np.array([3.0, 30.0, 55.0]), np.array([2.0, 20.0, 37.0])
     np.testing.assert_allclose(back.evaluate(x, y), field.evaluate(x, y), atol=1e-4)
+
+
+def testFieldsThatHoldNowhereAreNotWritten(tmp_path, caplog):
+    coadd = stillsky.exposure(np.zeros((40, 100), np.float32), xy0=(5000, 5000))
+    coadd.info.apCorrMap = makeCoaddApCorrMap(_inputs(), coadd.bbox, _wcs())
+    stillsky.writeExposure(coadd, tmp_path / "c.fits")
+    assert stillsky.read(tmp_path / "c.fits").info.apCorrMap is None and f"{NAME} is not written" in caplog.text

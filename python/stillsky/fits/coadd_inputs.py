@@ -107,15 +107,11 @@ def _record(item, box, name):
     if name == "validPolygon":
         return "validPolygon", {}, {"vertices": np.array(item.vertices, float)}
     if name in ("photoCalib", "apCorrMap"):
-        fields = photoCalibFields(item, box) if name == "photoCalib" else _apCorr(item, box)
+        fields = photoCalibFields(item, box) if name == "photoCalib" else apCorrFields(item, box)
         arrays = {k: v for k, v in fields.items() if isinstance(v, np.ndarray)}
         return name, {k: v for k, v in fields.items() if k not in arrays}, arrays
     _LOG.warning("%s of a coadd input has no file form and is not written", name)
     return None
-
-
-def _apCorr(item, box):
-    return apCorrFields(item, box) if item else {}
 
 
 def _object(kind, scalars, arrays):

@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 
-from ..errors import FitsLayoutError, StillskyError
+from ..errors import DomainError, FitsLayoutError, StillskyError
 from ..image import CoaddInputs
 from ..meta import Detector, FilterLabel
 from ..photom import ApCorrMap, ChebyshevBoundedField, PhotoCalib
@@ -44,7 +44,8 @@ def componentHdus(exposure):
     else:
         formless.add("coaddInputs")
     if exposure.info.apCorrMap and all(hasattr(field, "evaluate") for field in exposure.info.apCorrMap.values()):
-        hdus.append(toRecord("SKY_APCORR", "ApCorrMap", apCorrFields(exposure.info.apCorrMap, exposure.bbox)))
+        fields = apCorrFields(exposure.info.apCorrMap, exposure.bbox)
+        hdus += [toRecord("SKY_APCORR", "ApCorrMap", fields)] if fields else []
     elif exposure.info.apCorrMap:
         formless.add("apCorrMap")
     if exposure.filter is not None:
@@ -80,10 +81,21 @@ def photoCalibFields(calib, bbox):
 
 
 def apCorrFields(apCorrMap, bbox):
-    """All fields in one row: boxes (n, 4) and coefficients one after the other, with their shapes (n, 2)."""
-    fields = [_asChebyshev(field, bbox).persist() for field in apCorrMap.values()]
+    """All fields in one row: boxes (n, 4) and coefficients one after the other, with their shapes (n, 2).
+
+    Fields that hold nowhere in the image are left out, with a warning; empty if none is left.
+    """
+    found = {}
+    for name, field in apCorrMap.items():
+        try:
+            found[name] = _asChebyshev(field, bbox).persist()
+        except DomainError as error:
+            _LOG.warning("aperture correction %s is not written: %s", name, error)
+    if not found:
+        return {}
+    fields = found.values()
     return {
-        "names": "\n".join(apCorrMap),
+        "names": "\n".join(found),
         "boxes": np.array([field["box"] for field in fields]),
         "shapes": np.array([field["coefficients"].shape for field in fields]),
         "coefficients": np.concatenate([field["coefficients"].ravel() for field in fields]),
