@@ -85,9 +85,10 @@ def ingest(**options):
 
 def _ingest(run):
     from stillsky.butler.repository import ingestExposures, openRepository
+    from stillsky.fits.file_lists import findFiles
 
     options = run.options
-    paths = _listed(options["images"])
+    paths = [path for path, _ in findFiles(options["images"], missing="keep")]  # to fail alone
     butler = openRepository(options["path"], writeable=True)
     definition = _definition(options["instrument"], butler, paths)
     with run.timed("ingest"):
@@ -111,21 +112,6 @@ def _ingest(run):
     counts = f"{len(report.ingested)} ingested, {len(report.skipped)} there already, {len(report.failed)} failed"
     run.say(f"result: {definition.name}: {counts}; {run.seconds:.1f} s")
     return 3 if report.failed else 0
-
-
-def _listed(names):
-    """Files of names, folders, patterns and lists; a name that nothing has stays, to fail alone."""
-    from stillsky.ptc.flat_files import findFiles
-
-    paths = []
-    for name in names:
-        try:
-            paths += [path for path, _ in findFiles([name])]
-        except FileNotFoundError:
-            if name.startswith("@"):
-                raise
-            paths.append(name)
-    return paths
 
 
 def _definition(given, butler, paths):
