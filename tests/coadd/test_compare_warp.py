@@ -260,6 +260,10 @@ def test_warpsOfOtherShapesCoverWhatTheyCover(rng):
     warps[2] = larger
     warps[3] = makeExposure(np.zeros((20, 20), np.float32), variance=1.0, psf=PSF, xy0=(5000, 5000))
     found = findArtifacts(template, warps, config())
+    whole, _ = templateOf(images)
+    whole.variance.array[:5] = np.inf
+    again = findArtifacts(whole, warps, config(), weights=[1, 1, 5, 1, 1])  # infinite variances, shares above a half
+    assert [alt["NO_DATA"] for alt in again] == [alt["NO_DATA"] for alt in found]
     seen = SpanSet.fromBox(part.clipped(template.bbox))
     assert found[2]["NO_DATA"] == [SpanSet.fromBox(template.bbox).difference(seen)]
     assert found[3]["NO_DATA"] == [SpanSet.fromBox(template.bbox)]
