@@ -93,6 +93,8 @@ def test_theStackIsAsDeepAsItsInputsAllow(frames, there, run):
     assert coadd.psf.fwhm((80, 80)) == pytest.approx(1.8 * 2.3548, rel=0.01)
     assert readImage("night.nimage.fits").array.max() == 6
     text = (there / "night.html").read_text(encoding="utf-8")
+    code, _, err = run("report", "night.json", "-o", "again.html")
+    assert code == 0 and "Noise of the sky times root N" in (there / "again.html").read_text(encoding="utf-8"), err
     assert "Input minus coadd" in text and "http" not in text.replace("http-equiv", "")
 
 

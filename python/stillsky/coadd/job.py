@@ -18,7 +18,7 @@ from ..fits import writeExposure
 from ..fits.file_lists import findFiles
 from ..fits.files import splitExtension
 from ..image import Exposure
-from ..meta.pointing import pointingOf
+from ..meta.pointing import completeVisitInfo, pointingOf
 from ..psf import DoubleGaussianPsf, WarpedPsf
 from ..psfmatch.model_algorithm import matchToModel
 from ..warp import Warper
@@ -188,7 +188,8 @@ class CoaddJob:
         good &= np.isfinite(exposure.image.array)
         if not good.any():
             raise NoDataError(f"{item.name}: no usable pixel: every one is NaN, masked, or without a positive variance")
-        item.measure = measureInput(exposure, self.config.stars, self.config.backgroundBinSize)
+        stars = self.config.scale != "none" or (self.config.doEstimatePsf and exposure.psf is None)
+        item.measure = measureInput(exposure, self.config.stars, self.config.backgroundBinSize, stars)
         if exposure.psf is not None:
             item.psf, item.psfSource = exposure.psf, "file"
         elif self.config.doEstimatePsf and item.measure.objects is not None:
@@ -240,11 +241,12 @@ class CoaddJob:
             try:
                 if item.visitInfo is None:
                     raise DomainError("nothing tells when and where it was taken")
+                item.visitInfo, assumed = completeVisitInfo(item.visitInfo, *place)
                 item.pointing = pointingOf(item.visitInfo, *place)
             except DomainError as error:
                 self._withoutPointing(item, error)
                 continue
-            for note in item.pointing.notes:
+            for note in (*assumed, *item.pointing.notes):
                 notes.setdefault(note, []).append(item.name)
         for note, names in notes.items():
             self.say(f"{note}" + (f" ({len(names)} inputs)" if len(names) > 1 else f" ({names[0]})"))
@@ -392,8 +394,9 @@ class CoaddJob:
         if target is None and not inMemory and not self._unit and item.path is not None and onSameGrid(self.grid, item):
             # rows are read from the file itself when they are needed
             handle = WarpHandle(item.source, {"file": item.name}, scratch=self.folder(), **item.options)
-            if item.psf is not None and handle.get("psf") is None:
-                handle._shell.psf = item.psf
+            handle.shell.visitInfo = item.visitInfo
+            if item.psf is not None and handle.shell.psf is None:
+                handle.shell.psf = item.psf
             self._noteWarp(item, handle, item.psf)
             return handle, None, InputScaler(item.match.scale, item.match.offset)
         names = [self._warpName(item, kind, target) for kind in ("direct", "matched")]
@@ -406,8 +409,9 @@ class CoaddJob:
         with self._quietly():
             exposure = item.load()
         warp, item.how = toGrid(exposure, self.grid, self._warper)
+        warp = Exposure(warp.maskedImage, warp.info, visitInfo=item.visitInfo)
         if self._unit and item.unit != self._unit:
-            warp = Exposure(warp.maskedImage, warp.info, metadata=warp.metadata.copy())
+            warp.metadata = warp.metadata.copy()
             warp.metadata["BUNIT"] = self._unit
         warp = self._scaled(warp, item.match, copy=warp is exposure or warp.image is exposure.image)
         self._noteWarp(item, warp, warp.psf)

@@ -65,6 +65,8 @@ class CoaddJobConfig(Config):
         for stack in (self.assemble, self.staticSky):
             stack.requireUnit = False
             stack.doInterp = False  # where nothing was measured the coadd has no value
+        # Three sigma cost 4 % of the depth of twenty images: their quartiles do not know their scatter well enough.
+        self.assemble.sigmaClip = 4.0
         # foreign masks know cosmic rays
         self.assemble.badMaskPlanes = ["NO_DATA", "BAD", "SAT", "CR", "EDGE"]
         self.staticSky.badMaskPlanes = ["NO_DATA"]

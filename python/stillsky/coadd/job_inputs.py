@@ -10,6 +10,7 @@ from ..diffim.inputs import asExposure
 from ..errors import FitsLayoutError
 from ..fits.files import splitExtension
 from ..geom import Box2I
+from ..image import Exposure
 from .match_inputs import InputMatch, InputMeasure
 
 __all__ = ["CoaddInput", "inputTable"]
@@ -107,7 +108,7 @@ class CoaddInput:
                 raise FitsLayoutError(f"a folder, not an image: {self.source}")
             exposure, self.provenance = readExposure(self.source, **self.options)
         if exposure.psf is None and self.psf is not None:
-            exposure.psf = self.psf
+            exposure = Exposure(exposure.maskedImage, exposure.info, psf=self.psf)
         return exposure
 
     def describe(self, exposure):

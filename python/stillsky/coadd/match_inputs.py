@@ -1,8 +1,8 @@
 """Flux scale and sky level of plain inputs, brought to those of the first by stars and by clipped sky.
 
-Every input is measured once, in its own pixels: its sky, the width of its stars, and their fluxes weighted with
-Gaussians as wide as each, so that two images of different seeing are compared alike (of a profile of one shape such a
-flux is the same fraction of the whole, whatever its width) and an error of the sky hardly counts. Ratios to a catalogue that starts with
+Every input is measured once, in its own pixels: its sky, the width of its stars, and their fluxes in apertures
+that scale with the seeing, so that two images of different seeing are compared alike, on a sky that is taken far from
+objects. Ratios to a catalogue that starts with
 the reference and grows by what every matched input adds then give the scales: inputs that do not touch the reference
 are reached through others.
 """
@@ -15,11 +15,15 @@ from scipy.spatial import cKDTree
 
 from ..diffim.stars import classifyStars, findObjects
 from ..errors import NoDataError
+from ..image import Image, MaskedImage
+from ..measure import circularApertureFlux
+from ..measure.schema import aperturePrefix
 from ..stats import clippedStats
 from ..wcs import pairTransform
 
 __all__ = ["InputMatch", "InputMeasure", "InputScaler", "matchInputs", "measureInput"]
 
+_APERTURE = 2.0  # radius in FWHM: a Moffat star of exponent 3.5 leaves 3 % outside, whatever the seeing
 _MATCH_RADIUS = 2.0  # pixels of the reference
 _FLOOR = 0.01  # relative scatter of fluxes that has nothing to do with photons: flat field, PSF
 _MAX_STARS = 2000
@@ -38,7 +42,7 @@ class InputMeasure:
     x, y : `numpy.ndarray` (n,)
         Positions of bright isolated objects, parent pixels.
     flux, fluxErr : `numpy.ndarray` (n,)
-        Gaussian-weighted, without sky.
+        In apertures of a radius of 2 FWHM, without sky.
     wcs : `stillsky.wcs.SkyWcs` or None
     exposureTime : `float`
         Seconds, NaN when unknown.
@@ -102,7 +106,7 @@ class InputScaler:
             maskedImage.image.array += np.float32(self.offset)
 
 
-def measureInput(exposure, config, binSize=128):
+def measureInput(exposure, config, binSize=128, stars=True):
     """Sky, seeing and star fluxes of an exposure.
 
     Parameters
@@ -113,6 +117,8 @@ def measureInput(exposure, config, binSize=128):
         Which objects count as stars.
     binSize : `int`
         Cell of the sky background, pixels.
+    stars : `bool`
+        Look for stars; without, only level and scatter of all pixels are measured.
 
     Returns
     -------
@@ -131,7 +137,7 @@ def measureInput(exposure, config, binSize=128):
     visit = exposure.visitInfo
     time = visit.exposureTime if visit is not None else math.nan
     empty = InputMeasure(float(level), float(sigma), math.nan, none, none, none, none, exposure.wcs, time)
-    if not n:
+    if not n or not stars:
         return empty
     try:
         objects = findObjects(masked, config, binSize)
@@ -143,12 +149,16 @@ def measureInput(exposure, config, binSize=128):
     level = clippedStats(taken, masked.mask.array[::step, ::step], bad)[0]
     left = _emptySky(objects, masked, bad)
     use = _worthMatching(objects)
-    area = 4 * math.pi * np.sqrt(np.maximum(objects.ixx * objects.iyy - objects.ixy**2, 0.0))  # sum w / sum w^2
-    flux, error = objects.flux - left * area, objects.fluxErr
-    use = use[np.isfinite(flux[use]) & (flux[use] > 0) & np.isfinite(error[use])]
+    flat = MaskedImage(Image(objects.flat, masked.xy0), masked.mask, masked.variance)
+    radius = _APERTURE * objects.fwhm
+    found = circularApertureFlux(flat, objects.x[use], objects.y[use], (radius,), badPlanes=())
+    prefix = aperturePrefix(radius)
+    flux = np.asarray(found[prefix + "instFlux"]) - left * math.pi * radius**2
+    error = np.asarray(found[prefix + "instFluxErr"])
+    good = np.isfinite(flux) & (flux > 0) & np.isfinite(error)
     return InputMeasure(
-        float(level + left), float(objects.skySigma), float(objects.fwhm), objects.x[use], objects.y[use],
-        flux[use], error[use], exposure.wcs, time, objects,
+        float(level + left), float(objects.skySigma), float(objects.fwhm), objects.x[use][good], objects.y[use][good],
+        flux[good], error[good], exposure.wcs, time, objects,
     )  # fmt: skip
 
 

@@ -234,7 +234,7 @@ class PlainCoadd(CoaddJob):
             out.metadata["NCOMBINE"] = len(self.used)
             out.metadata["COMBINET"] = self.config.method
         thumbnails = self._compareInputs(out)
-        depth = depthCurve(out, stacked.nKept, self.used)
+        depth = depthCurve(out, stacked.nImage, self.used)
         self.metadata |= self._figures(stacked, depth)
         return PlainCoaddResult(
             out, stacked.nImage, stacked.nKept, self.table(), search.epochCount if search is not None else None,
@@ -271,6 +271,8 @@ class PlainCoadd(CoaddJob):
             pictured = len(thumbnails) < _MAX_THUMBS
             chi = _againstCoadd(out, warp, scaler, self.config.assemble.badMaskPlanes, step if pictured else 4 * step,
                                 len(self.used) > 1 and item.weight or 0.0)  # fmt: skip
+            warp.release(warp.bbox)
+            warp.close()
             finite = chi[np.isfinite(chi)]
             if finite.size > 100:
                 item.chi = float(robustSigma(finite[None, :]))
@@ -340,14 +342,14 @@ def _onSources(flat, good, fwhm):
     return near if np.mean(near[good]) < 0.98 else np.zeros_like(near)
 
 
-def depthCurve(out, nKept, inputs):
+def depthCurve(out, nImage, inputs):
     """Noise of the sky of a coadd by the number of its inputs.
 
     Parameters
     ----------
     out : `stillsky.image.Exposure`
-    nKept : `stillsky.image.Image`
-        Samples of each pixel.
+    nImage : `stillsky.image.Image`
+        Good samples of each pixel.
     inputs : sequence of `CoaddInput`
         The used ones.
 
@@ -365,13 +367,13 @@ def depthCurve(out, nKept, inputs):
     noise = [i.measure.skySigma * i.match.scale * math.sqrt(i.area) for i in inputs if i.measure is not None]
     rms = math.sqrt(len(noise) / sum(n**-2.0 for n in noise)) if noise and min(noise) > 0 else math.nan
     good = np.isfinite(flat) & np.isfinite(pixels.variance.array) & (pixels.variance.array > 0)
-    good &= nKept.array > 0
+    good &= nImage.array > 0
     good &= ~_onSources(flat, good, _fwhmOf(out))
-    levels, counts = np.unique(nKept.array[good], return_counts=True)
+    levels, counts = np.unique(nImage.array[good], return_counts=True)
     enough = np.flatnonzero(counts >= max(200, 1e-3 * good.sum()))
     if len(enough) > _MAX_LEVELS:
         enough = enough[np.unique(np.linspace(0, len(enough) - 1, _MAX_LEVELS).astype(int))]
-    sigmas = np.array([float(robustSigma(flat[good & (nKept.array == levels[k])][None, :])) for k in enough])
+    sigmas = np.array([float(robustSigma(flat[good & (nImage.array == levels[k])][None, :])) for k in enough])
     n = levels[enough].astype(float)
     chi = flat[good] / np.sqrt(pixels.variance.array[good])
     return {

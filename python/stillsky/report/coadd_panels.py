@@ -84,7 +84,8 @@ def widthPanel(columns):
     axes.set_xlabel("input, in the order of the table", fontsize=9)
     axes.set_ylabel("share of the weight [%]", fontsize=9)
     title(axes, "weights")
-    legend(axes, loc="lower left", frameon=True, framealpha=0.8, edgecolor="none")
+    axes.set_ylim(0, 1.25 * max(100.0 * np.nanmax(np.asarray(columns["weight"], float)), 1e-6))
+    legend(axes, loc="upper right")
     return figure
 
 

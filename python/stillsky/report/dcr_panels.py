@@ -23,8 +23,8 @@ def convergencePanel(columns):
     return figure
 
 
-def gainPanel(columns):
-    """Weight of the new solution against that of the old one, per iteration."""
+def gainPanel(columns, solver="published"):
+    """Weight of the new solution against that of the old one, per iteration; of conjugate gradients the step lengths."""
     figure, axes = panel()
     gains = np.asarray(columns["gain"], float)
     axes.plot(np.arange(1, len(gains) + 1), gains, "-s", color=ORANGE, markersize=4, linewidth=1.2)
@@ -32,8 +32,9 @@ def gainPanel(columns):
     high = np.nanmax(gains) if np.isfinite(gains).any() else 1.0
     axes.set_ylim(0.0, 1.15 * high)
     axes.set_xlabel("iteration", fontsize=9)
-    axes.set_ylabel("gain", fontsize=9)
-    title(axes, "gain: weight of the new model over that of the old")
+    published = solver == "published"
+    axes.set_ylabel("gain" if published else "step length", fontsize=9)
+    title(axes, "gain: weight of the new model over that of the old" if published else "steps of conjugate gradients")
     return figure
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-__all__ = ["savedCoaddReport"]
+__all__ = ["savedCoaddReport", "savedDcrReport"]
 
 
 def savedCoaddReport(prefix, text, summary):
@@ -13,9 +13,26 @@ def savedCoaddReport(prefix, text, summary):
     Pictures of single inputs are not read back.
     """
     from .coadd_report import coaddReport
+
+    return _finished(coaddReport(readCoadd(prefix, summary), summary), text, summary)
+
+
+def savedDcrReport(prefix, text, summary):
+    """The same of a DCR coadd, with ``prefix.dcr0.fits`` and the others."""
+    from ..dcr.files import findDcrFiles
+    from ..fits import readExposure
+    from .dcr_report import dcrReport
+
+    result = readCoadd(prefix, summary)
+    result.dcrCoadds = [readExposure(name)[0] for name in findDcrFiles(prefix)]
+    for name in ("convergence", "gains"):
+        setattr(result, name, [np.nan if v is None else v for v in summary.get(name, [])])
+    return _finished(dcrReport(result, summary), text, summary)
+
+
+def _finished(page, text, summary):
     from .run_section import runSection
 
-    page = coaddReport(readCoadd(prefix, summary), summary)
     runSection(page.section("Run"), summary)
     page.document = text
     return page

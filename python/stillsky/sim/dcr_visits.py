@@ -60,11 +60,11 @@ class DcrVisit:
             "AIRMASS": round(info.boresightAirmass, 5),
             "RA": math.degrees(info.boresightRaDec[0]),
             "DEC": math.degrees(info.boresightRaDec[1]),
-            "SITELAT": math.degrees(site.latitude),
-            "SITELONG": math.degrees(site.longitude),
-            "SITEELEV": site.elevation,
+            "OBS-LAT": math.degrees(site.latitude),
+            "OBS-LONG": math.degrees(site.longitude),
+            "OBS-ELEV": site.elevation,
             "AIRTEMP": weather.airTemperature,
-            "PRESSURE": weather.airPressure / 100.0,
+            "AIRPRESS": weather.airPressure,
             "HUMIDITY": weather.humidity,
         })  # fmt: skip
         return header
@@ -150,6 +150,7 @@ def simulateDcrVisits(
     numTransients=8,
     sky=200.0,
     psfVariation=0.0,
+    fluxRange=(40.0, 4000.0),
 ):
     """Simulate visits of one field at several airmasses.
 
@@ -174,6 +175,8 @@ def simulateDcrVisits(
         Counts per pixel; the noise is that of its photons and 6 electrons of reading.
     psfVariation : `float`
         Relative change of width and shape over the field.
+    fluxRange : (`float`, `float`)
+        Faintest and brightest star, in units of the square root of the sky.
 
     Returns
     -------
@@ -199,7 +202,7 @@ def simulateDcrVisits(
             f" got size {width}x{height}, {numVisits} visits, {len(hours)} hour angles, fwhm {fwhm}, band {low}-{high}"
         )
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4 + numVisits)]
-    stars = _drawStars(streams[0], width, height, numStars, sky)
+    stars = _drawStars(streams[0], width, height, numStars, [f * math.sqrt(sky) for f in fluxRange])
     science = scienceHourAngle is not None
     transients = _drawTransients(streams[1], width, height, numTransients * science, sky, fwhm)
     psf = MoffatField.random(streams[2], width, height, fwhm, variation=psfVariation)
@@ -212,10 +215,10 @@ def simulateDcrVisits(
     return DcrField(visits, extra, stars, transients, (low, high), parameters)
 
 
-def _drawStars(rng, width, height, n, sky):
+def _drawStars(rng, width, height, n, fluxes):
     n = max(12, round(600 * width * height / 1024**2)) if n is None else int(n)
     u = rng.uniform(size=n)
-    faint, bright, index = 40.0 * math.sqrt(sky), 4000.0 * math.sqrt(sky), 0.7
+    (faint, bright), index = fluxes, 0.7
     flux = (faint**-index + u * (bright**-index - faint**-index)) ** (-1.0 / index)
     place = {"x": rng.uniform(4, width - 5, n), "y": rng.uniform(4, height - 5, n)}
     return {**place, "flux": flux, "slope": rng.uniform(-0.8, 0.8, n)}

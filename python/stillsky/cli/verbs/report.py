@@ -21,7 +21,7 @@ __all__ = ["refuseTarget", "report"]
 @click.option("--overwrite", is_flag=True, help="Replace an existing report.")
 @runOptions()
 def report(**options):
-    """Make the HTML report of a subtraction, a photon transfer or a coadd from its files.
+    """Make the HTML report of a subtraction, a photon transfer, a coadd or a DCR coadd from its files.
 
     P.json is the summary that the run wrote; its other products must lie beside it. Of several summaries the report is
     one page with a row for each run, which links to their reports.
@@ -89,7 +89,13 @@ def _page(name, text, summary, target):
         from ...report.saved_coadd import savedCoaddReport
 
         return savedCoaddReport(prefix, text, summary)
-    raise ReadError(f"no report exists for the verb {verb!r}", found=name, remedy="a summary of subtract, ptc or coadd")
+    if verb == "dcr":
+        from ...report.saved_coadd import savedDcrReport
+
+        return savedDcrReport(prefix, text, summary)
+    raise ReadError(
+        f"no report exists for the verb {verb!r}", found=name, remedy="a summary of subtract, ptc, coadd or dcr"
+    )
 
 
 def _index(names, summaries, target):
