@@ -10,6 +10,7 @@ void bindErrors(py::module_& m);
 void bindCore(py::module_& m);
 void bindMath(py::module_& m);
 void bindImage(py::module_& m);
+void bindStitch(py::module_& m);
 void bindSpans(py::module_& m);
 void bindStats(py::module_& m);
 void bindKernel(py::module_& m);

@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, m) {
     stillsky::bindCore(m);
     stillsky::bindMath(m);
     stillsky::bindImage(m);
+    stillsky::bindStitch(m);
     stillsky::bindSpans(m);
     stillsky::bindStats(m);
     stillsky::bindKernel(m);

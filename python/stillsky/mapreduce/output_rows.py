@@ -8,7 +8,7 @@ from ..image import Exposure, Image, Mask, MaskedImage
 
 __all__ = ["OutputRows", "ReusedRows", "chunks"]
 
-_CHUNK = 64  # rows handled at once where temporaries of their size are made
+_CHUNK = 256  # rows of the input read at once
 
 
 def chunks(start, stop, size=_CHUNK):
@@ -27,15 +27,18 @@ class OutputRows:
         Valid contributions (``copy``: 1 + index of the writer).
     """
 
-    def __init__(self, exposure, sample, dtype, schema, countType, finalize, fill):
+    def __init__(self, exposure, sample, dtype, schema, countType, finalize, blank):
         self._bbox, self._finalize = exposure.bbox, finalize
         shape = self._bbox.shape
         self.top, self._done = 0, 0
-        self.image = np.full(shape, fill, dtype)
-        self.variance = np.full(shape, fill, sample.variance.dtype)
-        self.count = np.zeros(shape, countType)
+        self.image = np.empty(shape, dtype)  # what stays without a value is blanked at the end
+        self.variance = np.empty(shape, sample.variance.dtype)
+        self.count = np.empty(shape, countType)  # filled by hand: NumPy asks for large pages for empty arrays only
+        self.count[...] = 0
+        if not blank:
+            self.image[...], self.variance[...] = 0, 0
         self.mask = np.empty(shape, np.int32)
-        for a, b in chunks(0, shape[0], 256):
+        for a, b in chunks(0, shape[0]):
             self.mask[a:b] = _inputMask(exposure, a, b)
         self.schema = schema
         self._info = sample.info
@@ -48,8 +51,7 @@ class OutputRows:
 
     def finish(self):
         """Finalise all rows; the output exposure."""
-        for a, b in chunks(0, self._bbox.height):
-            self._finalize(self, slice(a, b))
+        self._finalize(self, slice(0, self._bbox.height))
         xy0 = self._bbox.min
         planes = MaskedImage(Image(self.image, xy0), Mask(self.mask, xy0, self.schema), Image(self.variance, xy0))
         return Exposure(planes, Exposure(np.zeros((1, 1), np.float32), self._info)._copiedInfo())
@@ -61,8 +63,8 @@ class ReusedRows:
     Rows wait in a strip as high as the cells that are open.
     """
 
-    def __init__(self, exposure, sample, dtype, schema, countType, finalize, fill):
-        self._exposure, self._finalize, self._fill = exposure, finalize, fill
+    def __init__(self, exposure, sample, dtype, schema, countType, finalize, _):
+        self._exposure, self._finalize = exposure, finalize
         self._countType, self.schema = countType, schema
         self.top = 0
         planes = exposure.maskedImage.planes
@@ -75,8 +77,8 @@ class ReusedRows:
             return
         shape = (end - start, self._exposure.width)
         mask = self._exposure.mask.array[start:end]
-        self.image = np.concatenate([self.image, np.full(shape, self._fill, self.image.dtype)])
-        self.variance = np.concatenate([self.variance, np.full(shape, self._fill, self.variance.dtype)])
+        self.image = np.concatenate([self.image, np.zeros(shape, self.image.dtype)])
+        self.variance = np.concatenate([self.variance, np.zeros(shape, self.variance.dtype)])
         self.mask = np.concatenate([self.mask, mask])
         self.count = np.concatenate([self.count, np.zeros(shape, self._countType)])
 
@@ -93,8 +95,7 @@ class ReusedRows:
         if n <= 0:
             return
         self._append(end)
-        for a, b in chunks(0, n):
-            self._finalize(self, slice(a, b))
+        self._finalize(self, slice(0, n))
         rows = slice(self.top, end)
         self._exposure.image.array[rows] = self.image[:n]
         self._exposure.mask.array[rows] = self.mask[:n]

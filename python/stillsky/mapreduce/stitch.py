@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from .. import _core
 from ..errors import DomainError, ShapeError
 from ..image import Exposure
 from .executors import sampleOf
@@ -17,38 +18,42 @@ _PROMOTED = {np.dtype(np.uint16): np.float32, np.dtype(np.int32): np.float64}
 
 
 class _Band:
-    """Float64 sums of the rows [top, top + n) of the image."""
+    """Float64 sums of the rows [top, end) of the image, in a store that is moved up only when it is full."""
 
     def __init__(self, width, names):
         self._width, self._names = width, names
-        self.top = 0
-        for name in names:
-            setattr(self, name, np.zeros((0, width)))
+        self.top = self.end = 0
+        self._first = 0  # row of the image that the store begins with
+        self._stores = {name: np.empty((0, width)) for name in names}
 
-    @property
-    def end(self):
-        return self.top + len(getattr(self, self._names[0]))
+    def rows(self, name, first, end):
+        """The sums of some of the rows, to be changed in place."""
+        return self._stores[name][first - self._first : end - self._first]
 
     def cover(self, first, end, load):
-        """Extend to rows; ``load(name, first, end)`` gives the sums of new ones."""
+        """Extend to rows; ``load(name, first, end, out)`` writes the sums of new ones."""
         if self.top == self.end:
-            self.top = first
-            for name in self._names:
-                setattr(self, name, np.zeros((0, self._width)))
-        before, after = (first, self.top), (self.end, end)
+            self.top = self.end = self._first = first
+        low, high = min(self.top, first), max(self.end, end)
+        if low < self._first or high - self._first > len(self._stores[self._names[0]]):
+            self._move(low, high)
+        for a, b in ((low, self.top), (self.end, high)):
+            if a < b:
+                for name in self._names:
+                    load(name, a, b, self.rows(name, a, b))
+        self.top, self.end = low, high
+
+    def _move(self, low, high):
         for name in self._names:
-            parts = [load(name, *before)] if before[0] < before[1] else []
-            parts.append(getattr(self, name))
-            if after[0] < after[1]:
-                parts.append(load(name, *after))
-            if len(parts) > 1:
-                setattr(self, name, np.concatenate(parts))
-        self.top = min(self.top, first)
+            old = self.rows(name, self.top, self.end)
+            store = self._stores[name]
+            if low < self.top or 2 * (high - low) > len(store):
+                store = np.empty((2 * (high - low), self._width))
+            store[self.top - low : self.end - low] = old  # may overlap: numpy sees to that
+            self._stores[name] = store
+        self._first = low
 
     def drop(self, end):
-        n = end - self.top
-        for name in self._names:
-            setattr(self, name, getattr(self, name)[n:].copy())
         self.top = end
 
 
@@ -82,6 +87,7 @@ class Stitcher:
         self._independent = config.overlapVariance == "independent" and not compat
         self._badPlanes = list(config.badMaskPlanes)
         self._copying = self._op == "copy"
+        self._blanks = not (compat and self._op == "sum")  # pixels without a value are NaN
         sample = sampleOf(exposure)
         schema = sample.mask.schema
         if not compat:
@@ -92,9 +98,8 @@ class Stitcher:
             raise DomainError(f"inPlace: wanted an exposure of floating-point pixels in memory, got {dtype}")
         count = np.uint32 if self._copying and len(cells) >= 65535 else np.uint16
         rows = ReusedRows if inPlace else OutputRows
-        fill = np.nan if self._copying else 0
-        self._rows = rows(exposure, sample, _PROMOTED.get(dtype, dtype), schema, count, self._finalize, fill)
-        self._translations = {}
+        self._rows = rows(exposure, sample, _PROMOTED.get(dtype, dtype), schema, count, self._finalize, self._blanks)
+        self._translations, self._schema, self._moves = {}, None, []
         self._band = _Band(
             self._bbox.width, ("image", "variance", "weight") if self._weighted else ("image", "variance")
         )
@@ -156,94 +161,60 @@ class Stitcher:
             )
         if not self._bbox.contains(patch.bbox):
             raise ShapeError(f"cell {index}: its patch {patch.bbox} is not inside the image {self._bbox}")
-        image, variance = patch.image.array, patch.variance.array
-        with np.errstate(invalid="ignore", over="ignore"):
-            valid = np.isnan(image * variance) if self._compat else np.isnan(image) | np.isnan(variance)
-        np.logical_not(valid, out=valid)
-        self.validPixels[index] = self.validPixels.get(index, 0) + int(np.count_nonzero(valid))
         if not patch.bbox.isEmpty:
             ys, xs = patch.bbox.slices(self._bbox.min)
             self._rows.need(ys.start, ys.stop)
-            mask = self._translated(patch.mask)
+            image = patch.image.array
+            image = image.astype(_PROMOTED[image.dtype]) if image.dtype in _PROMOTED else image
+            planes = [_contiguous(p) for p in (image, self._translated(patch.mask), patch.variance.array)]
             where = (slice(ys.start - self._rows.top, ys.stop - self._rows.top), xs)
             if self._copying:
-                self._copy(index, where, image, variance, mask, valid)
+                found = self._copy(index, where, planes)
             else:
-                self._accumulate(index, patch.bbox, where, (ys, xs), image, variance, mask, valid)
+                found = self._accumulate(index, patch.bbox, where, (ys, xs), planes)
+            if found[1]:
+                raise OverflowError(f"cell {index}: more than 65535 patches overlap at one pixel")
+            self.validPixels[index] = self.validPixels.get(index, 0) + found[0]
         self._done(index)
 
     def _translated(self, mask):
         """Mask pixels with the output's bits."""
         out, schema = self._rows, mask.schema
-        if self._compat or schema == out.schema:
+        if self._compat or schema is out.schema:
             return mask.array
-        moves = self._translations.get(schema)
-        if moves is None:
-            for name in schema:
-                out.schema = out.schema.add(name, schema.doc(name))
-            moves = [(bit, out.schema.bit(name)) for name, bit in schema.items()]
-            self._translations[schema] = moves
-        result = np.zeros_like(mask.array)
+        if schema is not self._schema:  # patches share theirs, as a rule
+            if schema not in self._translations:
+                for name in schema:
+                    out.schema = out.schema.add(name, schema.doc(name))
+                self._translations[schema] = [(bit, out.schema.bit(name)) for name, bit in schema.items()]
+            self._schema, self._moves = schema, self._translations[schema]
         present = int(np.bitwise_or.reduce(mask.array, axis=None)) if mask.array.size else 0
+        moves = [(old, new) for old, new in self._moves if present >> old & 1]
+        if all(old == new for old, new in moves) and present == sum(1 << old for old, _ in moves):
+            return mask.array
+        result = np.zeros_like(mask.array)
         for old, new in moves:
-            if present >> old & 1:
-                result |= ((mask.array >> old) & 1) << new
+            result |= ((mask.array >> old) & 1) << new
         return result
 
-    def _mergeMask(self, where, mask, valid, first, take):
-        """Bits of the patches whose values are used; where none is, of all patches and the input."""
-        out = self._rows.mask[where]
-        if self._compat:
-            out |= mask
-            return
-        np.copyto(out, mask, where=take)
-        np.bitwise_or(out, mask, out=out, where=~valid & first)
+    def _copy(self, index, where, planes):
+        rows = self._rows
+        out = (plane[where] for plane in (rows.image, rows.mask, rows.variance, rows.count))
+        return _core.stitchCopy(*out, *planes, index + 1, self._compat)
 
-    def _copy(self, index, where, image, variance, mask, valid):
-        rows, writer = self._rows, self._rows.count[where]
-        take = valid & (writer <= index)
-        np.copyto(rows.image[where], image, where=take, casting="same_kind" if image.dtype.kind == "f" else "unsafe")
-        np.copyto(rows.variance[where], variance, where=take, casting="same_kind")
-        self._mergeMask(where, mask, valid, writer == 0, take)
-        writer[take] = index + 1
-
-    def _accumulate(self, index, box, where, place, image, variance, mask, valid):
-        rows, (ys, xs) = self._rows, place
-        count = rows.count[where]
-        full = bool(valid.all())
-        bandClosed = ys.stop <= self._band.top or ys.start >= self._band.end
+    def _accumulate(self, index, box, where, place, planes):
+        rows, band, (ys, xs) = self._rows, self._band, place
+        mask, count = rows.mask[where], rows.count[where]
+        bandClosed = ys.stop <= band.top or ys.start >= band.end
         if self._disjoint and bandClosed and box == self._cores.get(index):
             # Nothing else touches these pixels: no sums are needed. A patch that does so after all reopens the rows.
-            select = True if full else valid
-            np.copyto(rows.image[where], image, where=select, casting="unsafe")
-            np.copyto(rows.variance[where], variance, where=select, casting="unsafe")
-        else:
-            self._band.cover(ys.start, ys.stop, self._load)
-            inBand = (slice(ys.start - self._band.top, ys.stop - self._band.top), xs)
-            self._sum(index, box, inBand, image, variance, True if full else valid)
-        first = count == 0
-        if not first.all() and count.max() == np.iinfo(count.dtype).max:
-            raise OverflowError(f"cell {index}: more than 65535 patches overlap at one pixel")
-        if self._compat:
-            rows.mask[where] |= mask
-        else:
-            out = rows.mask[where]
-            np.copyto(out, 0, where=valid & first)
-            np.bitwise_or(out, mask, out=out, where=valid | first)
-        count += valid
-
-    def _sum(self, index, box, where, image, variance, valid):
-        band = self._band
-        if not self._weighted:
-            np.add(band.image[where], image, out=band.image[where], where=valid)
-            np.add(band.variance[where], variance, out=band.variance[where], where=valid)
-            return
-        weight = self._weightOf(index, box, variance)
-        power = weight * weight if self._independent else weight
-        with np.errstate(invalid="ignore"):
-            np.add(band.image[where], weight * image, out=band.image[where], where=valid)
-            np.add(band.variance[where], power * variance, out=band.variance[where], where=valid)
-        np.add(band.weight[where], weight, out=band.weight[where], where=valid)
+            return _core.stitchWrite(rows.image[where], mask, rows.variance[where], count, *planes, self._compat)
+        band.cover(ys.start, ys.stop, self._load)
+        names = ("image", "variance", "weight") if self._weighted else ("image", "variance")
+        sums = [band.rows(name, ys.start, ys.stop)[:, xs] for name in names]
+        weight = np.ascontiguousarray(self._weightOf(index, box, planes[2])) if self._weighted else None
+        total = sums[2] if self._weighted else None
+        return _core.stitchAdd(sums[0], sums[1], total, mask, count, *planes, weight, self._independent, self._compat)
 
     def _weightOf(self, index, box, variance):
         if self._weight == "taper":
@@ -252,22 +223,21 @@ class Stitcher:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.clip(np.where(variance > 0, 1.0 / variance.astype(np.float64), 1e30), 1e-30, 1e30)
 
-    def _load(self, name, first, end):
+    def _load(self, name, first, end, out):
         """Sums of rows that enter the band: zero, or of what was written before."""
         if first < self._rows.top:
             raise ShapeError("inPlace: a patch reaches rows that are written already")
         self._rows.need(first, end)
         rows = slice(first - self._rows.top, end - self._rows.top)
-        sums = np.zeros((end - first, self._bbox.width))
+        out[...] = 0
         count = self._rows.count[rows]
         if count.any():
             if self._weighted:
                 raise ShapeError("with overlapWeight patches must stay within their expanded cell")
-            np.copyto(sums, getattr(self._rows, name)[rows], where=count > 0)
+            np.copyto(out, getattr(self._rows, name)[rows], where=count > 0)
             if self._op == "average":
                 power = 2 if name == "variance" and self._independent else 1
-                sums *= count.astype(np.float64) ** power
-        return sums
+                out *= count.astype(np.float64) ** power
 
     # ------------------------------------------------------------------ closing
 
@@ -276,41 +246,28 @@ class Stitcher:
         band, rows = self._band, self._rows
         if end <= band.top:
             return
-        inBand = slice(0, end - band.top)
         out = slice(band.top - rows.top, end - rows.top)
-        count = rows.count[out]
-        some = count > 0
-        image, variance = band.image[inBand], band.variance[inBand]
-        if self._op == "average":
-            norm = band.weight[inBand] if self._weighted else count.astype(np.float64)
-            power = norm * norm if self._independent else norm
-            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-                np.divide(image, norm, out=image, where=some)
-                np.divide(variance, power, out=variance, where=some)
-        with np.errstate(over="ignore"):
-            np.copyto(rows.image[out], image, where=some, casting="unsafe")
-            np.copyto(rows.variance[out], variance, where=some, casting="unsafe")
+        image, variance = (band.rows(name, band.top, end) for name in ("image", "variance"))
+        weight = band.rows("weight", band.top, end) if self._weighted else None
+        _core.stitchSettle(
+            rows.image[out], rows.variance[out], image, variance, weight, rows.count[out],
+            self._op == "average", self._independent,
+        )  # fmt: skip
         band.drop(end)
 
     def _finalize(self, rows, part):
         """Flag the pixels of some rows that have no value, and count."""
-        count = rows.count[part]
-        none = count == 0
-        if not self._copying:
-            self.overlap["max"] = max(self.overlap["max"], int(count.max(initial=0)))
-            self.overlap["min"] = min(self.overlap["min"], int(count.min(initial=65535)))
-            self.overlap["sum"] += int(count.sum(dtype=np.int64))
-        self.overlap["zero"] += int(np.count_nonzero(none))
-        if self._op == "sum" and self._compat:
-            return
         if self._compat:
             for name in self._badPlanes:
                 rows.schema = rows.schema.add(name)
-            none |= np.isnan(rows.image[part]) | np.isnan(rows.variance[part])
-        if none.any():
-            rows.image[part][none] = np.nan
-            rows.variance[part][none] = np.nan
-            rows.mask[part][none] |= np.int32(rows.schema.bitmask(self._badPlanes))
+        planes = (plane[part] for plane in (rows.image, rows.mask, rows.variance, rows.count))
+        bits = rows.schema.bitmask(self._badPlanes)
+        largest, smallest, total, zero = _core.stitchFinish(*planes, bits, self._blanks, self._compat)
+        if not self._copying:
+            self.overlap["max"] = max(self.overlap["max"], largest)
+            self.overlap["min"] = min(self.overlap["min"], smallest)
+            self.overlap["sum"] += total
+        self.overlap["zero"] += zero
 
     def finish(self):
         """The stitched exposure. Closes all rows."""
@@ -330,6 +287,11 @@ class Stitcher:
             out["maxOverlap"], out["minOverlap"] = self.overlap["max"], self.overlap["min"]
             out["meanOverlap"] = self.overlap["sum"] / area
         return out
+
+
+def _contiguous(plane):
+    """Pixels as the compiled loops read them: rows without gaps."""
+    return plane if plane.strides[-1] == plane.itemsize else np.ascontiguousarray(plane)
 
 
 def schedule(cells):
