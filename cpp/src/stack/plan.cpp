@@ -76,6 +76,8 @@ Plan Plan::of(std::vector<StackInput<T>> const& inputs, int flags, StatisticsCon
     else if (given) plan.weighting = Weighting::GIVEN;
     plan.product = given && plan.weighting == Weighting::INVERSE_VARIANCE;
 
+    if (plan.product && control.compat()) throw DomainError("inverseVariance: not together with weights in compat");
+
     bool haveVariance = true;
     for (auto const& input : inputs) haveVariance = haveVariance && input.variance.data != nullptr;
     // One sample has no scatter: the only image comes back with the variance it had.
@@ -106,6 +108,17 @@ MaskPixel addMappedBits(MaskPixel mask, MaskPixel orAll, bool someMasked, bool s
         }
     }
     return mask;
+}
+
+ErrorSource errorSourceOf(Plan const& plan) {
+    if (plan.control.compat() && plan.property == MEDIAN) return ErrorSource::SCATTER;
+    if (plan.control.calcErrorFromInputVariance()) return ErrorSource::INPUT_VARIANCE;
+    return plan.control.calcErrorMosaicMode() ? ErrorSource::MOSAIC : ErrorSource::SCATTER;
+}
+
+int powerOfWeight(Plan const& plan) {
+    if (plan.property == MEDIAN) return 0;
+    return errorSourceOf(plan) == ErrorSource::INPUT_VARIANCE ? 2 : 1;
 }
 
 #define STILLSKY_INSTANTIATE(T)                                                                                     \

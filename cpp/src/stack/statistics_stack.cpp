@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "network.hpp"
 #include "stack_detail.hpp"
 #include "stillsky/core/parallel.hpp"
 
@@ -45,10 +46,19 @@ template <typename T>
 void stackStrips(std::vector<StackInput<T>> const& inputs, int flags, StatisticsControl const& control,
                  StackOptions const& options, StackOutput<T> const& out) {
     const auto plan = stack_detail::Plan::of(inputs, flags, control, options, out);
-    const int height = inputs[0].image.height;
+    const int height = inputs[0].image.height, property = plan.property;
+    const bool isRare = !control.nanSafe() || property == ORMASK;
+    const bool isSorted = plan.clips || property == MEDIAN || property == IQRANGE;
+    stack_detail::NetworkCache networks;
     parallelFor((height + BLOCK_ROWS - 1) / BLOCK_ROWS, [&](int block) {
-        const int end = std::min(height, (block + 1) * BLOCK_ROWS);
-        for (int y = block * BLOCK_ROWS; y < end; ++y) stack_detail::stackRowByColumns(inputs, plan, y, out);
+        const int begin = block * BLOCK_ROWS, end = std::min(height, begin + BLOCK_ROWS);
+        if (isRare) {
+            for (int y = begin; y < end; ++y) stack_detail::stackRowByColumns(inputs, plan, y, out);
+        } else if (isSorted) {
+            stack_detail::stackRowsSorted(inputs, plan, networks, begin, end, out);
+        } else {
+            stack_detail::stackRowsOfMoments(inputs, plan, begin, end, out);
+        }
     });
 }
 

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "brackets.hpp"
+#include "moments.hpp"
 #include "stillsky/core/config.hpp"
 #include "stillsky/core/errors.hpp"
 #include "stillsky/core/parallel.hpp"
@@ -183,7 +184,7 @@ std::vector<double> quantilesFromRanks(std::size_t n, std::vector<double> const&
         const std::size_t rank = static_cast<std::size_t>(f * static_cast<double>(n - 1));
         const double h = f * static_cast<double>(n - 1) - static_cast<double>(rank);
         const double a = valueAtRank(ranks, values, rank), b = valueAtRank(ranks, values, std::min(rank + 1, n - 1));
-        out.push_back(h == 0 ? a : (1 - h) * a + h * b);  // h = 0: 0 * inf would be NaN
+        out.push_back(between(a, b, h));
     }
     return out;
 }

@@ -6,6 +6,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "moments.hpp"
 #include "samples.hpp"
 #include "stillsky/stats/select.hpp"
 #include "stream.hpp"
@@ -15,7 +16,6 @@ namespace {
 
 constexpr double NaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double INF = std::numeric_limits<double>::infinity();
-constexpr double PI = 3.14159265358979323846;
 constexpr int CLIPPED = MEANCLIP | STDEVCLIP | VARIANCECLIP | NCLIPPED;
 constexpr int MOMENTS = MEAN | STDEV | VARIANCE | MIN | MAX | SUM | MEANSQUARE;
 
@@ -110,6 +110,7 @@ std::pair<double, double> Statistics::getResult(StatisticsProperty property) con
     return {value_[bit], error_[bit]};
 }
 
+using stats_detail::ErrorSource;
 using stats_detail::Gathered;
 using stats_detail::GatherOptions;
 using stats_detail::PixelStream;
@@ -217,9 +218,7 @@ private:
     Sums sumAll(Samples const& g, double median) const {
         const double start = std::isfinite(median) ? median : crudeCentre(g);
         const Sums sum = sumOver(g, std::isfinite(start) ? start : 0.0, INF);
-        const double shift = sum.x / sum.w;
-        if (std::isfinite(shift) && shift * shift > 4 * (sum.x2 / sum.w - shift * shift)) return sumOver(g, sum.mean(), INF);
-        return sum;
+        return stats_detail::isFarFromCentre(sum.w, sum.x, sum.x2) ? sumOver(g, sum.mean(), INF) : sum;
     }
 
     static Sums poisoned(Sums sum) {
@@ -266,23 +265,20 @@ private:
         out_.nUsed_ = static_cast<long long>(clip ? nKept : n);
     }
 
-    // Squared error of the mean.
-    double varianceOfMean(Sums const& s) const {
-        if (control_.calcErrorFromInputVariance()) return s.v2 / (s.w * s.w);
-        if (control_.calcErrorMosaicMode()) return s.v1 / s.w;
-        return s.variance() * s.w2 / (s.w * s.w);
+    ErrorSource errorSource() const {
+        if (control_.calcErrorFromInputVariance()) return ErrorSource::INPUT_VARIANCE;
+        return control_.calcErrorMosaicMode() ? ErrorSource::MOSAIC : ErrorSource::SCATTER;
     }
 
     void setMoments(Sums const& s, double n, StatisticsProperty meanFlag, StatisticsProperty stdevFlag,
                     StatisticsProperty varianceFlag, bool noVarianceError) {
         const bool some = s.n > 0;
-        const double variance = some ? s.variance() : NaN, stdev = std::sqrt(variance);
-        const double varianceError = std::sqrt(2 * (n - 1)) * variance / n;
-        // d sigma = d var / (2 sigma); 0 for equal samples, where the reference divides 0 by 0.
-        const double stdevError = stdev > 0 || control_.compat() ? 0.5 * varianceError / stdev : 0.5 * varianceError;
-        set(meanFlag, some ? s.mean() : NaN, some ? std::sqrt(varianceOfMean(s)) : NaN);
-        set(varianceFlag, variance, noVarianceError ? NaN : varianceError);
-        set(stdevFlag, stdev, stdevError);
+        const double variance = some ? s.variance() : NaN;
+        const double v = control_.calcErrorMosaicMode() ? s.v1 : s.v2;
+        const double squared = stats_detail::squaredErrorOfMean(errorSource(), variance, s.w, s.w2, v);
+        set(meanFlag, some ? s.mean() : NaN, some ? std::sqrt(squared) : NaN);
+        set(varianceFlag, variance, noVarianceError ? NaN : stats_detail::errorOfVariance(variance, n));
+        set(stdevFlag, std::sqrt(variance), stats_detail::errorOfStdev(variance, n, control_.compat()));
     }
 
     void setPlain(Sums const& s, double n) {
@@ -292,24 +288,15 @@ private:
         set(MIN, some ? s.min : NaN, 0);
         set(MAX, some ? s.max : NaN, 0);
         const double mean = some ? s.mean() : NaN, variance = some ? s.variance() : NaN;
-        if (control_.compat()) {
-            const double value = (n - 1) / n * variance + mean * mean;
-            set(MEANSQUARE, value, std::sqrt(2.0) * value / n);
-        } else {
-            const double value = (n == 1 ? 0 : (n - 1) / n * variance) + mean * mean;
-            set(MEANSQUARE, value, std::sqrt((2 * variance * variance + 4 * mean * mean * variance) / n));
-        }
+        set(MEANSQUARE, stats_detail::meanSquareOf(mean, variance, n, control_.compat()),
+            stats_detail::errorOfMeanSquare(mean, variance, n, control_.compat()));
     }
 
     void setQuantiles(Sums const& s, double n, double median, double iqr) {
-        // Large-sample errors for Gaussian samples (Stuart & Ord, Kendall's Advanced Theory of Statistics I, 10.10-11).
-        double squared = s.n > 0 ? PI / 2 * s.variance() / n : NaN;
-        if (!control_.compat() && s.n > 0) {
-            if (control_.calcErrorFromInputVariance()) squared = PI / 2 * s.v / (n * n);
-            if (control_.calcErrorMosaicMode()) squared = PI / 2 * s.v / n;
-        }
+        const ErrorSource source = control_.compat() ? ErrorSource::SCATTER : errorSource();
+        const double squared = s.n > 0 ? stats_detail::squaredErrorOfMedian(source, s.variance(), n, s.v) : NaN;
         set(MEDIAN, median, std::sqrt(squared));
-        set(IQRANGE, iqr, control_.compat() ? NaN : 1.573 * IQ_TO_STDEV * iqr / std::sqrt(n));
+        set(IQRANGE, iqr, control_.compat() ? NaN : stats_detail::errorOfIqRange(iqr, n));
     }
 
     template <typename Samples>

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "moments.hpp"
 #include "stillsky/core/config.hpp"
 
 namespace stillsky {
@@ -80,13 +81,7 @@ STILLSKY_SIMD void extremes(const std::uint16_t* x, std::size_t n, std::uint16_t
 
 Sums::Sums() : min(std::numeric_limits<double>::quiet_NaN()), max(min) {}
 
-double Sums::variance() const {
-    // Reliability weights: W1^2 - W2 vanishes when one sample has all the weight.
-    const double square = w * w, difference = square - w2;
-    if (!(n > 1) || !(difference > 1e-14 * square)) return std::numeric_limits<double>::quiet_NaN();
-    const double shift = x / w, biased = x2 / w - shift * shift;
-    return (biased < 0 ? 0.0 : biased) * (square / difference);  // NaN stays NaN
-}
+double Sums::variance() const { return varianceOf(n, w, w2, x, x2); }
 
 template <typename T>
 void addPlain(const T* x, std::size_t n, double centre, double half, Sums& sums) {

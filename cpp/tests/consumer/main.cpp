@@ -1,7 +1,7 @@
 // A C++ program without Python. It makes two images of the same stars with different seeing, fits the matching kernel,
 // convolves, subtracts and prints the residual; then two flat fields, and prints variance and covariance of their
-// difference. Exits with 0 when the difference of stars is as quiet as its variance says and the flats give what was
-// put in.
+// difference; then it stacks twenty masked images with cosmic rays. Exits with 0 when the difference of stars is as quiet
+// as its variance says, the flats give what was put in and the stack is clean and as deep as twenty images are.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -19,6 +19,7 @@
 #include <stillsky/psfmatch/spatial_cell.hpp>
 #include <stillsky/ptc/covariance.hpp>
 #include <stillsky/ptc/moments.hpp>
+#include <stillsky/stack/statistics_stack.hpp>
 
 namespace {
 
@@ -99,6 +100,45 @@ bool measureFlats() {
     return std::fabs(variance / noise - 0.82 * 1.01) < 0.02 && std::fabs(c01 / noise - 0.09 * 1.01) < 0.01;
 }
 
+// Clipped mean of twenty masked images, each with cosmic rays and a bad column of its own.
+bool stackImages() {
+    constexpr int nImages = 20, width = 256, height = 128;
+    std::vector<stillsky::MaskedImage<float>> images;
+    std::mt19937_64 generator(11);
+    std::normal_distribution<float> noise(100.0f, 6.0f);
+    for (int i = 0; i < nImages; ++i) {
+        images.emplace_back(width, height);
+        for (int y = 0; y < height; ++y) {
+            for (int x = 0; x < width; ++x) {
+                images[i].image()(x, y) = noise(generator) + (generator() % 100 == 0 ? 500.0f : 0.0f);
+                images[i].variance()(x, y) = 36.0f;
+                if (x == 10 * i) images[i].mask()(x, y) = stillsky::mask_planes::BAD;
+            }
+        }
+    }
+    std::vector<stillsky::MaskedView<const float>> views;
+    for (stillsky::MaskedImage<float> const& image : images) views.push_back(image.view());
+    stillsky::StatisticsControl control;
+    control.setAndMask(stillsky::mask_planes::BAD);
+    control.setCalcErrorFromInputVariance(true);
+    constexpr stillsky::MaskPixel clipped = 1 << 11;
+    const auto coadd = stillsky::statisticsStack(views, stillsky::MEANCLIP, control, std::vector<double>(nImages, 1.0), clipped,
+                                                 stillsky::mask_planes::BAD);
+    double sum2 = 0.0, variance = 0.0;
+    int nClipped = 0;
+    for (int y = 0; y < height; ++y) {
+        for (int x = 0; x < width; ++x) {
+            sum2 += (coadd.image()(x, y) - 100.0) * (coadd.image()(x, y) - 100.0);
+            variance += coadd.variance()(x, y);
+            nClipped += (coadd.mask()(x, y) & clipped) != 0;
+        }
+    }
+    const double n = width * height;
+    std::printf("stack of %d: rms %.3f, claimed %.3f, %.1f %% of pixels clipped\n", nImages, std::sqrt(sum2 / n),
+                std::sqrt(variance / n), 100.0 * nClipped / n);
+    return std::fabs(std::sqrt(sum2 / variance) - 1.0) < 0.05 && std::fabs(variance / n - 36.0 / nImages) < 0.1 && nClipped > 0.1 * n;
+}
+
 }  // namespace
 
 int main() {
@@ -152,7 +192,8 @@ int main() {
     const double mean = sum / n, rms = std::sqrt(sum2 / n - mean * mean);
     std::printf("residual of %d pixels: mean %.4f sigma, rms %.4f sigma\n", n, mean, rms);
     const bool goodFlats = measureFlats();
-    const bool good = goodFlats && std::fabs(fit.kernelSum - 1.0) < 0.01 && std::fabs(mean) < 0.05 && std::fabs(rms - 1.0) < 0.03;
+    const bool goodStack = stackImages();
+    const bool good = goodFlats && goodStack && std::fabs(fit.kernelSum - 1.0) < 0.01 && std::fabs(mean) < 0.05 && std::fabs(rms - 1.0) < 0.03;
     std::printf("%s\n", good ? "good" : "BAD");
     return good ? 0 : 1;
 }

@@ -373,7 +373,7 @@ class AccumulatorMeanStack:
 
     Notes
     -----
-    NaN and infinite samples are not used. Memory: 40 bytes a pixel, 8 less with input variances, 8 more for each
+    NaN and infinite samples are not used. Memory: 40 bytes a pixel, 16 more with errors from the scatter, 8 more for each
     threshold.
     """
 

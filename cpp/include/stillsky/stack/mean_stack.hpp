@@ -10,9 +10,9 @@
 namespace stillsky {
 
 // The MEAN stack of images that are given one after the other and need not stay in memory: the same value, variance, mask
-// and counts as stackStrips with MEAN, the same weights and images in the same order (to rounding of double precision in
-// the variance from the scatter, which is taken about the first sample of each pixel). T: float, double.
-// Memory: 28 bytes a pixel, 8 more without calcErrorFromInputVariance, 8 per propagated mask bit, 2 for nImage.
+// and counts as stackStrips with MEAN, the same weights and images in the same order, bit for bit (but for a variance from the
+// scatter where the first sample lies far from the mean: it is taken about that sample here). T: float, double.
+// Memory: 40 bytes a pixel, 16 more with errors from the scatter, 8 per propagated mask bit.
 template <typename T>
 class MeanStack {
 public:
@@ -34,12 +34,12 @@ private:
     int width_, height_, nImages_ = 0;
     StatisticsControl control_;
     StackOptions options_;
-    bool weighted_ = false;
-    // Per pixel: number of usable samples, sums of w, w (x - c), and of what the error needs; c is the first usable sample.
-    AlignedVector<double> n_, w_, x_, first_, w2_, x2_, v_;
-    std::vector<AlignedVector<double>> rejected_;  // per threshold
+    // Per pixel: numbers of usable samples and of those clear of andMask, sums of w, w (x - c), and of what the error needs;
+    // c is the first usable sample where the error is made from the scatter, else 0.
+    AlignedVector<std::int32_t> n_, nImage_;
+    AlignedVector<double> w_, x_, first_, w2_, x2_, v_;
+    std::vector<AlignedVector<double>> rejected_;  // per threshold that can be exceeded
     AlignedVector<MaskPixel> orUsable_, orAll_;
-    AlignedVector<std::uint16_t> nImage_;
 };
 
 }  // namespace stillsky

@@ -56,8 +56,8 @@ struct StackOptions {
 //
 // Errors: ShapeError without images or when sizes differ (index and both sizes are named), DomainError when the number of
 // weights is wrong, a weight is negative, flags hold more than one property, or a variance is wanted and not given.
-// Cost per pixel and image on one core: mean about the memory's bandwidth; quantiles and clipping 2 to 6 ns with 16 to 256
-// images. Memory: one strip of 64 pixels of all images per thread. Every pixel is computed from its own samples in their
+// Cost per pixel and image on one 2.5 GHz core with AVX-512: mean 1 to 2 ns, quantiles and clipping 2 to 6 ns for tens of
+// images, growing with the squared logarithm of their number. Memory: one strip of 64 pixels of all images per thread. Every pixel is computed from its own samples in their
 // order: the result does not depend on threads, bands or strips.
 template <typename T>
 void stackStrips(std::vector<StackInput<T>> const& inputs, int flags, StatisticsControl const& control,
