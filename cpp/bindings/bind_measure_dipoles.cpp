@@ -53,7 +53,7 @@ void bindMeasureDipoles(py::module_& m) {
                           Array<double> const& psfDifference, Array<double> const& psfScience,
                           Array<double> const& psfReference, Array<double> const& starts, py::object const& footprints,
                           double relWeight, double tolerance, int maxEvaluations, int fitBackground, int backgroundOrder,
-                          bool separateFluxes, bool asReference) {
+                          bool separateFluxes, bool asReference, double referenceNoise) {
         DipoleFitControl control;
         control.relWeight = relWeight;
         control.tolerance = tolerance;
@@ -62,6 +62,7 @@ void bindMeasureDipoles(py::module_& m) {
         control.backgroundOrder = backgroundOrder;
         control.separateFluxes = separateFluxes;
         control.reference = asReference;
+        control.referenceNoise = referenceNoise;
         const DipolePsfs psfs{stackOf(psfDifference), stackOf(psfScience), stackOf(psfReference)};
         const auto first = startsOf(starts);
         const auto regions = footprintsOf(footprints);

@@ -135,6 +135,49 @@ def test_scienceImageWithoutPsf(here, run):
     np.testing.assert_allclose(made[bright], true[bright], rtol=0.03)
 
 
+def test_planesOfTheScienceImageFromOtherFiles(here, run):
+    """The options of subtract: a PSF and a mask of their own."""
+    science = stillsky.read(here / "sci.fits")
+    fits.writeto("psf.fits", science.psf.computeKernelImage(science.bbox.center).array)
+    bad = np.zeros(science.image.array.shape, np.int32)
+    truth = Table.read(here / "truth.ecsv")
+    bad[int(truth["y"][0]) - 40 : int(truth["y"][0]) + 40, int(truth["x"][0]) - 40 : int(truth["x"][0]) + 40] = 1
+    fits.writeto("mask.fits", bad)
+    science.psf = None
+    writeExposure(science, "bare.fits")
+    shutil.copy(here / "r.diff.fits", "a.diff.fits")
+    tables = []
+    argv = ("forced", "a.diff.fits", here / "truth.ecsv", "--overwrite", "-q", "-o", "t.ecsv", "--science")
+    for more in ([here / "sci.fits"], ["bare.fits", "--sci-psf", "psf.fits", "--sci-mask", "mask.fits"]):
+        assert run(*argv, *more)[0] == 0
+        tables.append(readSources("t.ecsv"))
+    true, made = (t["ip_diffim_forced_PsfFlux_instFlux"] for t in tables)
+    assert tables[1]["ip_diffim_forced_PsfFlux_flag"][0] and not tables[0]["ip_diffim_forced_PsfFlux_flag"][0]
+    good = np.hypot(truth["x"] - truth["x"][0], truth["y"] - truth["y"][0]) > 80  # a PSF away from the mask
+    assert good.any()
+    np.testing.assert_allclose(
+        made[good], true[good], rtol=0.05, atol=5 * tables[0]["ip_diffim_forced_PsfFlux_instFluxErr"].max()
+    )
+    code, _, err = run(
+        "forced", "a.diff.fits", "a.diff.fits", here / "truth.ecsv", "--sci-mask", "mask.fits", "-o", "u.ecsv"
+    )
+    assert code == 2 and "--sci-mask is of one difference" in err
+
+
+def test_baselineOfALightCurve(here, run, tmp_path):
+    for name in ("a", "b"):
+        shutil.copy(here / "r.diff.fits", tmp_path / f"{name}.diff.fits")
+    argv = ("forced", "a.diff.fits", "b.diff.fits", here / "truth.ecsv", "-q", "-o", "t.ecsv", "--overwrite")
+    assert run(*argv, "--baseline", ":")[0] == 0
+    table = readSources("t.ecsv")
+    assert (table["baseline_n"] == 2).all() and np.abs(table[FLUX] / table[ERROR]).max() < 1e-6  # the same image twice
+    code, _, err = run(*argv, "--baseline", "60000:60001")
+    assert code == 0 and "W-BASELINE" in err and np.isnan(readSources("t.ecsv")["baseline_instFlux"]).all()
+    for text in ("60000", "a:b", "5:4"):
+        code, _, err = run(*argv, "--baseline", text)
+        assert code == 2 and "MJD0:MJD1" in err
+
+
 def _withoutPsf(here):
     with fits.open(here / "r.diff.fits") as hdus:
         fits.HDUList([fits.PrimaryHDU(), *(hdus[n].copy() for n in ("IMAGE", "MASK", "VARIANCE"))]).writeto("bare.fits")

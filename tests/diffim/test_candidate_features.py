@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stillsky.diffim.candidate_columns import FEATURES
-from stillsky.diffim.candidate_features import candidateFeatures, flagCandidates, kernelUncertainty
+from stillsky.diffim.candidate_features import candidateFeatures, flagCandidates, kernelUncertainty, modelError
 from stillsky.diffim.detect_measure import detectAndMeasure
 from stillsky.diffim.detect_measure_config import DetectAndMeasureAlgorithmConfig
 from stillsky.image import makeExposure
@@ -204,3 +204,23 @@ def test_theHaloIsThatOfTheSaturatedCoreAndABleedColumnSwallowsNothing():
         assert other["candidate_flag_halo"][near] and not other["candidate_flag_halo"][beside]
     flux, error = (table[f"base_PsfFlux_{name}"][beside] for name in ("instFlux", "instFluxErr"))
     assert abs(flux - 1200) < 5 * error
+
+
+def test_fewFaintStarsDoNotMakeAKernelCertain():
+    """The mean leverage of a linear fit: a constant from n stars of S/N s is known to 1/(s sqrt(n))."""
+    rng = np.random.default_rng(4)
+    flux = np.full(40, 50.0)
+    assert modelError(np.ones(40), flux, 1, 0.0) == pytest.approx(1 / (50 * np.sqrt(40)))
+    x = rng.uniform(-1, 1, 40)
+    design = np.vander(x, 3)
+    # planted: ratios of stars with their noise, the fit of three terms, its error at the stars
+    noises = rng.normal(0, 0.02, (40, 400))
+    errors = design @ np.linalg.lstsq(design, noises, rcond=None)[0]
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(modelError(np.ones(40), flux, 3, 0.0), rel=0.05)
+    assert modelError([], [], 6) == 0 and modelError([1.0], [np.nan], 6) == 0
+    assert modelError([1e-9], [1.0], 1) == pytest.approx(0.01)  # no star is perfect
+    few = np.full(6, 30.0)
+    predicted = modelError(np.ones(6), few, 6)
+    assert kernelUncertainty(np.zeros(6), np.ones(6), few) == 0.001
+    assert kernelUncertainty(np.zeros(6), np.ones(6), few, predicted=predicted) == predicted > 0.03
+    assert kernelUncertainty(np.zeros(9), np.ones(9), np.full(9, 500.0), predicted=0.5) == 0.001

@@ -9,6 +9,7 @@ from stillsky.diffim.forced_series import (
     errorScale,
     forcedEpoch,
     forcedSeries,
+    subtractBaseline,
     withoutSky,
 )
 from stillsky.errors import DomainError, InvalidPsfError, NoDataError, ShapeError
@@ -51,6 +52,48 @@ def test_lightCurveHasARowForEachPositionAndImage(rng):
     assert np.all(np.abs(pulls) < 4) and np.all(table["base_PsfFlux_instFluxErr"] < 30)
     assert [note["label"] for note in table.meta["images"]] == ["night0", "night1", "night2"]
     assert all(note["nMeasured"] == 3 for note in table.meta["images"])
+
+
+def test_baselineIsTheWeightedMeanOfQuietEpochs(rng):
+    nights = [(1, 1.0, 2.0), (2, 1.0, 4.0), (3, 1.0, 2.0), (4, 3.0, 2.0)]  # day, share of the flux, noise
+
+    def series(positions=None):
+        images = [
+            ForcedImage(f"n{d}", _exposure(rng, f * FLUX, s, visitInfo=VisitInfo(date=f"2026-01-0{d}T00:00:00")))
+            for d, f, s in nights
+        ]
+        images[2].difference.image.array[int(Y[1]) - 1 : int(Y[1]) + 2, int(X[1]) - 1 : int(X[1]) + 2] = np.nan
+        return forcedSeries(images, positions or _positions())
+
+    table = series()
+    mjd = np.array(table["midpointMjdTai"][:4])
+    before = table.copy()
+    assert subtractBaseline(table, [(-np.inf, mjd[0] + 0.1), (mjd[1] - 0.1, mjd[2] + 0.1)]) == 0
+    flux, error = "base_PsfFlux_instFlux", "base_PsfFlux_instFluxErr"
+    for k in range(3):
+        rows = slice(4 * k, 4 * k + 4)
+        f, e = (np.array(before[c][rows], float) for c in (flux, error))
+        good = np.array([True, True, k != 1 or np.isfinite(f[2]) and not before["noCoverage"][rows][2], False])
+        wanted = np.average(f[good], weights=e[good] ** -2.0)
+        np.testing.assert_allclose(table["baseline_instFlux"][rows], wanted, rtol=1e-12)
+        np.testing.assert_allclose(table["baseline_instFluxErr"][rows], np.sum(e[good] ** -2.0) ** -0.5, rtol=1e-12)
+        assert table["baseline_n"][rows].tolist() == [good.sum()] * 4
+        np.testing.assert_allclose(table[flux][rows] + wanted, f, rtol=1e-9)
+        assert np.array_equal(table[error][rows], before[error][rows])
+        assert abs(table[flux][rows][3] - 2 * FLUX[k]) < 5 * e[3]
+        ratio = table[flux][rows] / table[error][rows]
+        np.testing.assert_allclose(table["detectSignificance"][rows], ratio, rtol=1e-9)
+    assert table["baselineFlux"].unit == "nJy" and np.isnan(table["baselineFlux"]).all()  # no calibration
+    assert table.meta["baseline"][0][0] is None
+    # epochs that are not there; positions with one number
+    same = series(Positions(np.array([7, 7, 7]), x=X, y=Y))
+    kept = same.copy()
+    assert subtractBaseline(same, [(mjd[3] + 5, np.inf)]) == 3
+    np.testing.assert_array_equal(same[flux], kept[flux])
+    assert np.isnan(same["baseline_instFlux"]).all() and not same["baseline_n"].any()
+    assert subtractBaseline(same, [(-np.inf, np.inf)]) == 0
+    means = np.array(same["baseline_instFlux"]).reshape(3, 4)
+    assert np.all(np.ptp(means, axis=1) == 0) and len(np.unique(means)) == 3
 
 
 def test_scienceAndTemplateAreMeasuredAndAddUp(rng):

@@ -11,6 +11,7 @@ from stillsky.diffim.decorrelation import decorrelate
 from stillsky.diffim.noise_covariance import (
     NoiseCovariance,
     circleWeights,
+    convolvedNoiseFactor,
     noiseCovariance,
     smoothedNoiseInflation,
 )
@@ -97,6 +98,18 @@ def test_apertureSumsScatterAsPredicted(rng, templateMatched, decorrelated):
         assert covariance.reach == 2
     else:  # the plane alone is wrong by far: this is what the stencil is for
         assert np.all(np.abs(independent[1:] / measured.mean(axis=0)[1:] - 1) > 0.2)
+
+
+def test_psfFluxesOfAConvolvedImageScatterAsPredicted(rng):
+    noise, psf = rng.normal(0, 1, (SIZE, SIZE)), _gaussian(2.5, half=12)
+    for kernel in (KERNEL, _gaussian(0.7)):
+        image = _convolved(noise, kernel)
+        scatter = _sumVariance(image, psf) / (np.sum(kernel**2) * np.sum(psf**2))
+        assert convolvedNoiseFactor(kernel, psf) ** 2 == pytest.approx(scatter, rel=0.04)
+    assert convolvedNoiseFactor(np.ones((1, 1)), psf) == pytest.approx(1)
+    # Gaussians of widths k and p: 4 pi k^2 p^2/(k^2 + p^2)
+    wanted = np.sqrt(4 * np.pi * 2.0**2 * 2.5**2 / (2.0**2 + 2.5**2))
+    assert convolvedNoiseFactor(KERNEL, psf) == pytest.approx(wanted, rel=0.01)
 
 
 @pytest.mark.parametrize(("sigmaS", "sigmaT", "wanted"), [(3.3, 2.2, 1.273)])

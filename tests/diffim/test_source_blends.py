@@ -92,6 +92,32 @@ def test_dipolesStayOneRow():
         assert (table["motionScore"] > 100).all()
 
 
+def test_dipoleBesideAChangeIsARowOfItsOwn():
+    """A stronger change within the same footprint took one lobe for its own, and the dipole was lost."""
+    rng = np.random.default_rng(31)
+    x, y = positionsOn(np.arange(40, 280, 55), rng)
+    turn = rng.uniform(0, 2 * np.pi, len(x))
+    near = x + 5.2 * SIGMA * np.cos(turn), y + 5.2 * SIGMA * np.sin(turn)
+    truth = (x, y, np.full(len(x), 40.0 * UNIT))
+    made = [image.image.array.astype(float) for image in pairOf(*[v[:0] for v in truth], seed=31)]
+    turn = rng.uniform(0, 2 * np.pi, len(x))
+    shift = np.stack([np.cos(turn), np.sin(turn)]) * 0.3 * SIGMA
+    flux = np.full(len(x), 150.0 * UNIT)
+    lobes = [gaussians(near[0] + s * shift[0], near[1] + s * shift[1], flux) for s in (1, -1)]
+    change = gaussians(*truth)
+    made[0] += lobes[0] + change
+    made[1] += lobes[1]
+    made[2] += lobes[0] + change - lobes[1]
+    images = [exposureOf(i, n) for i, n in zip(made, (np.sqrt(0.9), np.sqrt(0.1), 1.0), strict=True)]
+    table = detectAndMeasure(*images, config=plainConfig(doDeblend=True)).sources
+    middle = np.asarray(table["ip_diffim_DipoleFit_x"]), np.asarray(table["ip_diffim_DipoleFit_y"])
+    dipoles = np.asarray(table["ip_diffim_DipoleFit_classification"])
+    found = [(np.hypot(middle[0][dipoles] - a, middle[1][dipoles] - b) < 1).any() for a, b in zip(*near, strict=True)]
+    assert np.mean(found) >= 0.95
+    alone = [(np.hypot(middle[0][~dipoles] - a, middle[1][~dipoles] - b) < 1).any() for a, b in zip(x, y, strict=True)]
+    assert np.mean(alone) >= 0.95
+
+
 def test_oppositesStayTogetherWhenToldTo():
     truth = blends(1.5, 5, -0.35)
     for values in ({"doSplitOpposite": False}, {"compat": "reference", "growFootprint": 4}):

@@ -222,6 +222,32 @@ def test_misregisteredStarsAreClassifiedAsDipoles(rng):
     assert found >= 0.95 * len(x)
 
 
+def test_errorsKnowTheNoiseOfAConvolvedTemplateAndThatOfTheModels(closeDipoles):
+    images, footprints, flux, distance, _ = closeDipoles
+    plain, noisy, wrong = (
+        fitDipoles(images[0], footprints, *images[1:], **more)
+        for more in ({}, {"templateNoise": 3.0}, {"modelError": 0.02})
+    )
+    good = plain[PREFIX + "classification"]
+    for name in ("pos_x", "neg_y", "neg_instFlux", "chi2dof", "x"):
+        np.testing.assert_array_equal(plain[PREFIX + name], noisy[PREFIX + name])
+        np.testing.assert_array_equal(plain[PREFIX + name], wrong[PREFIX + name])
+    ratio = {
+        n: (noisy[PREFIX + n] / plain[PREFIX + n])[good] for n in ("neg_instFluxErr", "neg_xErr", "pos_instFluxErr")
+    }
+    # most of what is known of the negative lobe is in the template, little of the positive one
+    assert np.median(ratio["neg_instFluxErr"]) > 1.8 and np.median(ratio["neg_xErr"]) > 1.8
+    assert np.median(ratio["pos_instFluxErr"]) < 1.6
+    for name in ("pos_instFlux", "neg_instFlux", "instFlux"):
+        added = (wrong[PREFIX + name + "Err"] ** 2 - plain[PREFIX + name + "Err"] ** 2)[good]
+        np.testing.assert_allclose(added, (0.02 * plain[PREFIX + name][good]) ** 2, rtol=2e-3)
+    for name in ("pos_x", "neg_y", "x"):
+        added = (wrong[PREFIX + name + "Err"].astype(float) ** 2 - plain[PREFIX + name + "Err"].astype(float) ** 2)[
+            good
+        ]
+        np.testing.assert_allclose(added, 2 * (0.02 * SIGMA) ** 2, rtol=0.02)
+
+
 def test_transientsAreNoDipoles(addStars, rng):
     """New and vanished sources with a chance peak of the other sign nearby do not pass."""
     xs, ys = np.meshgrid(np.arange(40, 400, 60), np.arange(40, 400, 60))

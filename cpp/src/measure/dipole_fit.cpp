@@ -551,6 +551,7 @@ private:
                     w[k] = weight_[k][i] * imageWeight(k);
                     v[k] = weight_[k][i] > 0 ? 1 / weight_[k][i] : 0.0;
                 }
+                v[REFERENCE] *= control_.referenceNoise;
                 double c[IMAGES][IMAGES] = {};
                 for (int k = 0; k < IMAGES; ++k) c[k][k] = v[k];
                 if (direct_ && v[SCIENCE] + v[REFERENCE] > 0) {

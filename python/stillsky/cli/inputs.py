@@ -5,7 +5,7 @@ import os
 from .exits import CommandError, ReadError
 from .regions import parseRegion, splitExtension
 
-__all__ = ["checkFile", "defaultPrefix", "readPair", "readRegion", "readStars", "summaryName"]
+__all__ = ["checkFile", "defaultPrefix", "readPair", "readRegion", "readStars", "sideFiles", "summaryName"]
 
 _SUFFIXES = (".gz", ".fz", ".bz2", ".fits", ".fit", ".fts")
 
@@ -73,7 +73,7 @@ def summaryName(name):
     )
 
 
-def _sideFiles(run, role):
+def sideFiles(run, role):
     """Keyword arguments of the reader for the planes and figures given for ``science`` or ``template``."""
     names = {"Mask": "maskPath", "Var": "variancePath", "Weight": "weightPath", "Psf": "psfPath"}
     given = {argument: run.option(role + name) for name, argument in names.items()}
@@ -93,7 +93,7 @@ def _read(run, role, name, region):
     path, ext = splitExtension(name, run.option("ext"))
     checkFile(path, role)
     with run.log.withholdWarnings():
-        exposure, provenance = readExposure(path, ext=ext, region=region, **_sideFiles(run, role))
+        exposure, provenance = readExposure(path, ext=ext, region=region, **sideFiles(run, role))
     run.summary["inputs"][role] = {
         "path": os.path.abspath(path),
         "ext": ext,

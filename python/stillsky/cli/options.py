@@ -2,7 +2,16 @@
 
 import click
 
-__all__ = ["VerbCommand", "configOptions", "gateOption", "inputOptions", "outputOptions", "runOptions", "stackOptions"]
+__all__ = [
+    "VerbCommand",
+    "configOptions",
+    "gateOption",
+    "inputOptions",
+    "outputOptions",
+    "runOptions",
+    "sideOptions",
+    "stackOptions",
+]
 
 
 class VerbCommand(click.Command):
@@ -82,17 +91,17 @@ def configOptions():
     )  # fmt: skip
 
 
-def inputOptions():
-    """What to read, and from where the other planes come."""
-    sides = []
-    for side, name in (("sci", "science"), ("tmpl", "template")):
+def sideOptions(*sides):
+    """From where the other planes of an image come; sides: "sci", "tmpl"."""
+    options = []
+    for side, name in ((side, {"sci": "science", "tmpl": "template"}[side]) for side in sides):
         for what, doc in (
             ("mask", "mask"),
             ("var", "variance"),
             ("weight", "weight (1/variance)"),
             ("psf", "PSF"),
         ):
-            sides.append(
+            options.append(
                 click.option(
                     f"--{side}-{what}",
                     f"{name}{what.capitalize()}",
@@ -108,7 +117,7 @@ def inputOptions():
             ("sky-level", "counts that were subtracted"),
         ):
             stem = "".join(part.capitalize() for part in what.split("-"))
-            sides.append(
+            options.append(
                 click.option(
                     f"--{side}-{what}",
                     f"{name}{stem}",
@@ -118,10 +127,15 @@ def inputOptions():
                     help=f"{what.replace('-', ' ').capitalize()} of the {name} image, {doc}.",
                 )  # fmt: skip
             )
-        sides.append(
+        options.append(
             click.option(f"--{side}-variance", f"{name}Variance", type=click.Choice(["auto", "model", "empirical"]),
                          hidden=True, help=f"Noise of the {name} image: of the file, of gain and counts, or measured.")
         )  # fmt: skip
+    return _apply(*options)
+
+
+def inputOptions():
+    """What to read, and from where the other planes come."""
     return _apply(
         click.option("--ext", metavar="NAME", hidden=True, help="Extension of both files; FILE[NAME] for one of them."),
         click.option("--region", metavar="X0:X1,Y0:Y1", help="Part of the science image, 0-based and half open."),
@@ -129,7 +143,7 @@ def inputOptions():
                      help="The same 1-based and inclusive."),
         click.option("--stars", metavar="FILE",
                      help="Table of stars for the kernel: x, y (0-based science pixels) or ra, dec (degrees)."),
-        *sides,
+        sideOptions("sci", "tmpl"),
     )  # fmt: skip
 
 

@@ -183,6 +183,7 @@ class _Job:
         self.timings = {}
         self.wantsScore = False  # of the Alard-Lupton way
         self._covariance = self._inflation = None
+        self._templateNoise = 1.0
         self._resampled = None  # how the noise of the template is correlated; None: not at all
         stages = range(nStages + (name == "subtract" and config.inject.n > 0))
         self._stages = iter(progress(stages, desc=name, total=nStages) if progress else stages)
@@ -228,6 +229,8 @@ class _Job:
         if keepWarped and template.psf is None:
             template.psf = psfs[1]
         matchedTemplate = self._matchedTemplate(science, template, matched, psfs, scienceConvolved)
+        if self.config.doDetection and not scienceConvolved:
+            self._templateNoise = self._convolvedNoise(fit.kernel, psfs[0], science.bbox.center)
         mode = "decorrelated" if "decorrelation" in self.metadata else "science"
         score, significance = self._likelihood(difference)
         with self.stage("sources"):
@@ -670,6 +673,13 @@ class _Job:
         )
         return inflation
 
+    def _convolvedNoise(self, kernel, psf, center):
+        """By how much PSF fluxes of the convolved template scatter more than its variance plane says."""
+        from .noise_covariance import convolvedNoiseFactor
+
+        position = tuple(float(v) for v in center)
+        return convolvedNoiseFactor(kernel.imageAt(*position), psf.computeKernelImage(position).array)
+
     def _noiseCovariance(self, difference, *images):
         """The covariance that goes with the difference."""
         found = self._covarianceOf(difference, *images)
@@ -718,7 +728,8 @@ class _Job:
             found = findSources(
                 science, matchedTemplate, difference, config=self.config.detect, candidates=fit.candidates,
                 stars=objects, score=score, psfMode=psfMode, sciencePsf=sciencePsf, covariance=self._covariance,
-                noiseInflation=self._inflation,
+                noiseInflation=self._inflation, templateNoise=self._templateNoise,
+                kernelTerms=fit.kernel.nSpatialParameters,
             )  # fmt: skip
         except InvalidPsfError as error:  # an image without sources is better than none
             self.warn("W-NOSOURCES", f"no sources were searched: {error}")

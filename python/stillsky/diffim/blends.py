@@ -136,7 +136,7 @@ def resolveBlends(difference, footprints, flags, *, psf, sigma, doAll, doSplit, 
     found = fitBlends(difference, parts["x"], parts["y"], parts["group"], psf=psf)
     if doSplit:
         split = _toPart(parts, found, sigma, threshold, maxFluxRatio, maxChi2)
-        if len(split):
+        if split:
             footprints, flags, parts["row"] = _parted(footprints, flags, parts, split)
     return footprints, flags, Blends(found, parts["row"], parts["group"], parts["sign"], len(footprints))
 
@@ -191,23 +191,36 @@ def _grouped(parts, sigma):
 
 
 def _toPart(parts, found, sigma, threshold, maxFluxRatio, maxChi2):
-    """Rows whose components are changes of their own."""
+    """Rows that are several sources -> the components of each of these; the two lobes of a dipole are one source."""
     flux, error = found["flux"], found["fluxErr"]
     with np.errstate(invalid="ignore", divide="ignore"):
         strong = (flux * parts["sign"] > threshold * error) & (found["flagBits"] == 0)
         quality = found["chi2"] / np.maximum(found["nPixels"] - 3, 1)
-    out = []
+    out = {}
     for row in np.unique(parts["row"]):
         own = np.flatnonzero(parts["row"] == row)
-        if len(own) < 2 or not strong[own].all():
+        if len(own) < 2:
             continue
-        own = own[np.argsort(-np.abs(flux[own]))]
-        if quality[own[0]] > maxChi2(np.abs(flux[own[0]]) / error[own[0]]):
+        brightest = own[np.argmax(np.abs(flux[own]))]
+        if not quality[brightest] <= maxChi2(np.abs(flux[brightest]) / error[brightest]):
             continue
-        if all(not _isDipole(i, j, found, error, sigma, maxFluxRatio) for i in own for j in own
-               if parts["sign"][i] > 0 > parts["sign"][j]):  # fmt: skip
-            out.append(row)
-    return np.array(out, int)
+        sources = _sourcesOf(own, parts, found, sigma, maxFluxRatio)
+        if len(sources) > 1 and all(strong[s[0]] for s in sources if len(s) == 1):
+            out[row] = sources
+    return out
+
+
+def _sourcesOf(own, parts, found, sigma, maxFluxRatio):
+    """Components of one row as lists: pairs that may be one object, those nearest to each other first, and the rest."""
+    lobes = [(i, j) for i in own for j in own if parts["sign"][i] > 0 > parts["sign"][j]]
+    apart = [np.hypot(parts["x"][i] - parts["x"][j], parts["y"][i] - parts["y"][j]) for i, j in lobes]
+    taken, out = set(), []
+    for k in np.argsort(apart, kind="stable"):
+        i, j = lobes[k]
+        if not taken & {i, j} and _isDipole(i, j, found, found["fluxErr"], sigma, maxFluxRatio):
+            taken |= {i, j}
+            out.append([i, j])
+    return out + [[k] for k in own if k not in taken]
 
 
 def _isDipole(i, j, found, error, sigma, maxFluxRatio):
@@ -220,19 +233,19 @@ def _isDipole(i, j, found, error, sigma, maxFluxRatio):
 
 
 def _parted(footprints, flags, parts, split):
-    """Footprints with one row for each component of some; each pixel goes to the nearest. Order: first peak, sky last."""
+    """Footprints with one row for each source of some; each pixel goes to the nearest. Order: first peak, sky last."""
     everyone, marks, row = list(footprints), list(flags), parts["row"].copy()
-    for old in split:
-        own = np.flatnonzero(parts["row"] == old)
+    for old, sources in split.items():
         whole = footprints[int(old)]
-        places = [old, *range(len(everyone), len(everyone) + len(own) - 1)]
-        everyone += [None] * (len(own) - 1)
-        marks += [flags[old].copy() for _ in own[1:]]
-        for place, k, spans in zip(places, own, _shared(whole.spans, parts["x"][own], parts["y"][own]), strict=True):
-            everyone[place] = Footprint(
-                spans, footprints.peaks[parts["peak"][k] : parts["peak"][k] + 1], footprints.region
-            )
-            marks[place]["positive"], marks[place]["negative"] = parts["sign"][k] > 0, parts["sign"][k] < 0
+        places = [old, *range(len(everyone), len(everyone) + len(sources) - 1)]
+        everyone += [None] * (len(sources) - 1)
+        marks += [flags[old].copy() for _ in sources[1:]]
+        owned = _shared(whole.spans, parts, sources)
+        for place, k, spans in zip(places, sources, owned, strict=True):
+            peaks = footprints.peaks[np.sort(parts["peak"][k])]  # by falling significance, as they were
+            everyone[place] = Footprint(spans, peaks, footprints.region)
+            sign = parts["sign"][k]
+            marks[place]["positive"], marks[place]["negative"] = (sign > 0).any(), (sign < 0).any()
             row[k] = place
     made = FootprintSet(everyone, footprints.region)
     marks = np.array(marks, flags.dtype)
@@ -245,13 +258,15 @@ def _parted(footprints, flags, parts, split):
     return made.subset(order), marks[order], place[row]
 
 
-def _shared(spans, x, y):
-    """The pixels of a region, each to the nearest of some points."""
+def _shared(spans, parts, sources):
+    """The pixels of a region, each to the source that has the nearest component."""
     box = spans.bbox
     rows, columns = np.nonzero(spans.toBool(box))
     rows, columns = rows + box.minY, columns + box.minX
-    owner = np.argmin((columns[:, None] - x) ** 2 + (rows[:, None] - y) ** 2, axis=1)
+    source = np.repeat(np.arange(len(sources)), [len(k) for k in sources])
+    x, y = (parts[name][np.concatenate(sources)] for name in "xy")
+    owner = source[np.argmin((columns[:, None] - x) ** 2 + (rows[:, None] - y) ** 2, axis=1)]
     return [
         SpanSet(np.stack([rows[owner == k], columns[owner == k], columns[owner == k]], axis=1).astype(np.int32))
-        for k in range(len(x))
+        for k in range(len(sources))
     ]

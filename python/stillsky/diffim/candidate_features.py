@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from ..measure.psf_stamps import starImages
 from .candidate_columns import CANDIDATE_COLUMNS
 
-__all__ = ["CandidateCuts", "candidateFeatures", "chi2Limit", "flagCandidates", "kernelUncertainty"]
+__all__ = ["CandidateCuts", "candidateFeatures", "chi2Limit", "flagCandidates", "kernelUncertainty", "modelError"]
 
 _RADIUS = 5  # pixels; of the mask fractions
 _SIGMA_TO_FWHM = 2.354820045
@@ -284,7 +284,7 @@ def _largestDisc(spans):
     return box.minX + column - 1, box.minY + row - 1, depth.max() - 0.5
 
 
-def kernelUncertainty(flux, fluxErr, templateFlux, floor=0.001):
+def kernelUncertainty(flux, fluxErr, templateFlux, floor=0.001, predicted=0.0):
     """Fraction of the template's flux that a subtraction leaves at stars: robust, noise taken off.
 
     Parameters
@@ -293,21 +293,50 @@ def kernelUncertainty(flux, fluxErr, templateFlux, floor=0.001):
         PSF flux of the difference at stars, its error, and the flux of the matched template there.
     floor : float
         Smallest value returned.
+    predicted : float
+        What the noise of the stars makes of it (`modelError`).
 
     Returns
     -------
     epsilon : float
         The scatter of flux/templateFlux beyond the noise, from the median absolute value of the stars brighter than
-        100 sigma; the floor where there are fewer than 5 of these.
+        100 sigma; where there are fewer than 5 of these what is predicted, or the floor: faint stars do not show how well
+        they determine a kernel, but they do not determine it better than their noise allows.
     """
     flux, fluxErr, templateFlux = (np.asarray(v, float) for v in (flux, fluxErr, templateFlux))
     with np.errstate(invalid="ignore", divide="ignore"):
         bright = np.isfinite(flux) & (templateFlux > 100 * fluxErr)
     if np.count_nonzero(bright) < 5:
-        return floor
+        return float(max(floor, predicted))
     scatter = 1.4826 * np.median(np.abs(flux[bright] / templateFlux[bright]))
     noise = np.median(fluxErr[bright] / templateFlux[bright])
     return float(max(floor, np.sqrt(max(scatter**2 - noise**2, 0.0))))
+
+
+def modelError(fluxErr, templateFlux, nTerms, leastError=0.01):
+    """Fraction by which PSF fluxes are wrong because PSF and kernel were measured on stars.
+
+    Of a model with n terms that vary over the image, fitted to stars whose fluxes are known to s_i, the value at a place is
+    known to sqrt(n / sum 1/s_i^2) on average: the mean leverage of a linear fit.
+
+    Parameters
+    ----------
+    fluxErr, templateFlux : arrays
+        Errors of PSF fluxes of the difference at the stars, and the fluxes of the matched template there.
+    nTerms : int
+    leastError : float
+        No star counts as known better than to this fraction, however bright.
+
+    Returns
+    -------
+    error : float
+        0 without stars.
+    """
+    fluxErr, templateFlux = (np.asarray(v, float) for v in (fluxErr, templateFlux))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        information = 1 / ((fluxErr / templateFlux) ** 2 + leastError**2)
+    total = np.sum(information[np.isfinite(information) & (templateFlux > 0)])
+    return float(np.sqrt(nTerms / total)) if total > 0 else 0.0
 
 
 def flagCandidates(table, cuts=None):

@@ -27,7 +27,7 @@ from ..geom import Box2I
 from ..image import Image, MaskedImage
 from ..measure import measureSources
 from .blends import resolveBlends
-from .candidate_features import candidateFeatures, chi2Limit, flagCandidates, kernelUncertainty
+from .candidate_features import candidateFeatures, chi2Limit, flagCandidates, kernelUncertainty, modelError
 from .detect_errors import BadSubtractionError, CosmicRayLimitError, NoDiaSourcesError, TooManyCosmicRays
 from .difference_metrics import computeDifferenceImageMetrics, discFootprints, maskMetrics
 from .glints import GlintTrails, findGlintTrails
@@ -97,6 +97,8 @@ def detectAndMeasure(
     psfMode="science",
     covariance=None,
     noiseInflation=None,
+    templateNoise=1.0,
+    kernelTerms=6,
 ):
     """Find and measure the sources of a difference image.
 
@@ -126,6 +128,12 @@ def detectAndMeasure(
     noiseInflation : float, optional
         By how much the noise of the smoothed difference exceeds that of independent pixels (`smoothedNoiseInflation`):
         significances are divided by it. Default: what the covariance says, else 1; always 1 for a score image.
+    templateNoise : float
+        By how much PSF fluxes of the matched template scatter more than its variance plane says (`convolvedNoiseFactor`
+        of a template that was convolved).
+    kernelTerms : int
+        Terms of the variation of kernel and PSF over the image, of which the stars of the fit leave each a little
+        uncertain: an error of the models that goes into those of dipoles.
 
     Returns
     -------
@@ -146,6 +154,7 @@ def detectAndMeasure(
         More pixels than ``cosmicray.nCrPixelMax`` look like cosmic rays.
     """
     job = _Job(science, matchedTemplate, difference, config, score, psfMode, covariance, noiseInflation)
+    job.templateNoise, job.kernelTerms = float(templateNoise), int(kernelTerms)
     stars = _positions(kernelSources) if stars is None else np.asarray(stars, float).reshape(-1, 2)
     seed = int(seed if seed is not None else getattr(difference, "id", None) or 0)
     return job.run(_positions(kernelSources), stars, ids, seed, sciencePsf)
@@ -217,6 +226,7 @@ class _Job:
             self.inflation = noiseInflation or 1.0
         self.metadata, self.timings = {"noiseInflation": float(self.inflation)}, {}
         self.background = self.blends = None
+        self.templateNoise, self.kernelTerms, self.modelError = 1.0, 6, 0.0
 
     @contextmanager
     def stage(self, name):
@@ -263,11 +273,13 @@ class _Job:
                 self._findCosmicRays()
         footprints, flags = self._find(seed)
         with self.stage("measure"):
+            starFluxes = self._starFluxes(kernelStars)
+            self.modelError = modelError(*starFluxes[1:], self.kernelTerms)
             forcedPsf = sciencePsf or getattr(self.science, "psf", None) or self.psf
             table = self._measure(footprints, flags, forcedPsf)
             table, footprints = self._withoutBadFlags(table, footprints)
         with self.stage("candidates"):
-            table = self._judge(table, footprints, kernelStars, stars)
+            table = self._judge(table, footprints, starFluxes, stars)
             glints = self._glints(table)
         with self.stage("metrics"):
             self._metrics(kernelStars, footprints, table)
@@ -434,9 +446,9 @@ class _Job:
 
     # ------------------------------------------------------------- judgement
 
-    def _judge(self, table, footprints, kernelStars, stars):
+    def _judge(self, table, footprints, starFluxes, stars):
         """Features and flags of the candidates."""
-        epsilon = self._kernelUncertainty(kernelStars)
+        epsilon = kernelUncertainty(*starFluxes, predicted=self.modelError)
         self.metadata["kernelUncertainty"] = epsilon
         features = candidateFeatures(
             table, self.difference, self.template, self.psf, footprints=footprints, stars=stars, epsilon=epsilon,
@@ -451,19 +463,17 @@ class _Job:
         self.metadata["nGoodDiaSources"] = int(np.count_nonzero(~table["candidate_flag"] & ~table["sky_source"]))
         return table
 
-    def _kernelUncertainty(self, kernelStars):
+    def _starFluxes(self, kernelStars):
+        """PSF fluxes of the difference at the stars of the fit, their errors, and the fluxes of the matched template."""
         if kernelStars is None or not len(kernelStars) or self.template is None:
-            return kernelUncertainty([], [], [])
+            return np.zeros((3, 0))
         kinds = [
             measureSources(exposure, kernelStars[:400], ["base_PsfFlux"], psf=self.psf)
             for exposure in (self.difference, self.template)
         ]
         good = ~kinds[0]["base_PsfFlux_flag"] & ~kinds[1]["base_PsfFlux_flag"]
-        return kernelUncertainty(
-            kinds[0]["base_PsfFlux_instFlux"][good],
-            kinds[0]["base_PsfFlux_instFluxErr"][good],
-            kinds[1]["base_PsfFlux_instFlux"][good],
-        )
+        names = (0, "base_PsfFlux_instFlux"), (0, "base_PsfFlux_instFluxErr"), (1, "base_PsfFlux_instFlux")
+        return np.array([np.asarray(kinds[k][name], float)[good] for k, name in names])
 
     def _glints(self, table):
         if not self.config.writeGlintInfo:

@@ -15,7 +15,7 @@ from ..measure import forcedPhotometry, pixelFlags, psfFlux
 from ..measure.forced import FORCED, FORCED_TEMPLATE
 from ..stats import clippedStats, robustSigma
 
-__all__ = ["ForcedImage", "Positions", "errorScale", "forcedEpoch", "forcedSeries", "withoutSky"]
+__all__ = ["ForcedImage", "Positions", "errorScale", "forcedEpoch", "forcedSeries", "subtractBaseline", "withoutSky"]
 
 _FLUX = ("instFlux", "instFluxErr", "area", "flag", "flag_noGoodPixels", "flag_edge")
 DIFFERENCE = "base_PsfFlux_"
@@ -142,6 +142,66 @@ def forcedSeries(images, positions, *, calibrateErrors=False, seed=0):
     out = out[order]
     out.meta["images"] = notes
     return out
+
+
+def subtractBaseline(table, epochs):
+    """Take the mean flux of quiet epochs off the fluxes on the differences, position by position, in place.
+
+    A source that is in the template leaves its brightness there in every difference: the baseline of its light curve.
+
+    Parameters
+    ----------
+    table : `astropy.table.Table`
+        Of `forcedSeries`.
+    epochs : sequence of (float, float)
+        First and last modified Julian dates (TAI) of stretches of quiet epochs. Rows without a date count only where a
+        stretch is open at both ends.
+
+    Returns
+    -------
+    nWithout : `int`
+        Positions without a good flux there; their fluxes stay as they are, their baseline is NaN.
+
+    Notes
+    -----
+    Mean weighted by the inverse variances of unflagged fluxes, in counts and in nJy each. New columns
+    ``baseline_instFlux``, ``baseline_instFluxErr``, ``baselineFlux``, ``baselineFluxErr`` (nJy) and ``baseline_n``, the
+    number of epochs. The errors of the fluxes are those of the epochs alone: the baseline's is common to a position.
+    """
+    date = np.asarray(table["midpointMjdTai"], float)
+    quiet = np.zeros(len(table), bool)
+    for first, last in epochs:
+        quiet |= (date >= first) & (date <= last)
+        quiet |= ~np.isfinite(date) & (first == -np.inf) & (last == np.inf)
+    quiet &= ~np.asarray(table[DIFFERENCE + "flag"], bool) & ~np.asarray(table["noCoverage"], bool)
+    n = len(table) // len(table.meta["images"])
+    position = np.repeat(np.arange(n), len(table.meta["images"]))
+    counts = {}
+    for flux, error, name in (
+        (DIFFERENCE + "instFlux", DIFFERENCE + "instFluxErr", "baseline_instFlux"),
+        ("psfDiffFlux", "psfDiffFluxErr", "baselineFlux"),
+    ):
+        values, errors = (np.asarray(table[c], float) for c in (flux, error))
+        good = quiet & np.isfinite(values) & (errors > 0)
+        weight = np.where(good, 1 / np.where(good, errors, 1.0) ** 2, 0.0)
+        total = np.bincount(position, weight, n)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = np.bincount(position, weight * np.where(good, values, 0.0), n) / total
+            spread = 1 / np.sqrt(total)
+        spread[total == 0] = np.nan
+        counts[name] = np.bincount(position, good, n)
+        unit, base = table[flux].unit, mean[position]
+        table[flux][:] = np.where(np.isfinite(base), values - base, values)
+        table[name] = Column(base, unit=unit, description=f"mean of {flux} in quiet epochs, which was subtracted")
+        table[name + "Err"] = Column(spread[position], unit=unit, description=f"standard deviation of {name}")
+    n_ = counts["baseline_instFlux"]
+    table["baseline_n"] = Column(n_[position].astype(np.int32), description="epochs of the baseline")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        table["detectSignificance"][:] = np.asarray(table[DIFFERENCE + "instFlux"]) / np.asarray(
+            table[DIFFERENCE + "instFluxErr"]
+        )
+    table.meta["baseline"] = [[_finiteOrNone(v) for v in pair] for pair in epochs]
+    return int(np.count_nonzero(n_ == 0))
 
 
 def forcedEpoch(image, positions, *, calibrateErrors=False, seed=0):

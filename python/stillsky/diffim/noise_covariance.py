@@ -21,7 +21,7 @@ from ..errors import DomainError, FitsLayoutError, ShapeError
 from .decorrelation import Whitener
 from .transfer import halfPlaneMean, kernelPower, noiseSpectrum
 
-__all__ = ["NoiseCovariance", "noiseCovariance", "smoothedNoiseInflation"]
+__all__ = ["NoiseCovariance", "convolvedNoiseFactor", "noiseCovariance", "smoothedNoiseInflation"]
 
 _SPACING = 256.0  # pixels between nodes, at least
 _MOST_NODES = 8  # per axis
@@ -258,6 +258,22 @@ def noiseCovariance(
         stencils[node] = pixels[np.ix_(index, index)]
     _fillNodes(stencils, found)
     return NoiseCovariance(xs, ys, stencils)
+
+
+def convolvedNoiseFactor(kernel, psf):
+    """By how much the PSF flux of a convolved image scatters more than its variance plane says of independent pixels.
+
+    White noise of variance v becomes noise of variance v sum K^2 with the power spectrum v |K|^2; the flux is a sum with
+    the PSF as weights.
+
+    Parameters
+    ----------
+    kernel, psf : `numpy.ndarray`
+        Images of the kernel and of the PSF that is fitted.
+    """
+    shape = tuple(scipy.fft.next_fast_len(a + b, real=True) for a, b in zip(kernel.shape, psf.shape, strict=True))
+    spectra = [np.abs(scipy.fft.fft2(np.asarray(image, float), s=shape)) ** 2 for image in (kernel, psf)]
+    return float(np.sqrt(np.mean(spectra[0] * spectra[1]) / (spectra[0].mean() * spectra[1].mean())))
 
 
 def smoothedNoiseInflation(covariance, bbox, sigma):

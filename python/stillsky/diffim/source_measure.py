@@ -63,6 +63,8 @@ def measureAll(job, footprints, flags, forcedPsf):
                 parts.append(forcedPhotometry(exposure, x, y, flag=bad, psf=forcedPsf, prefix=prefix))
                 parts[-1].meta.clear()
                 _forceTogether(parts[-1], prefix, exposure, x, y, blends, forcedPsf)
+                if exposure is job.template:  # its noise is correlated where it was convolved
+                    parts[-1][prefix + "instFluxErr"] *= getattr(job, "templateNoise", 1.0)
     if job.score is not None:
         parts.append(_scores(job.score, x, y))
     if DIPOLE_FIT not in table.meta["plugins"]:
@@ -81,6 +83,7 @@ def _measured(job, footprints, isNegative, blends):
         "psf": job.psf, "extraPlanes": tuple(config.measurement.extraPlanes), "science": job.science,
         "template": job.template, "maxDistToPeak": config.measurement.maxDistToPeak,
         "dipoleConfig": config.measurement.dipole,
+        "dipoleErrors": (getattr(job, "templateNoise", 1.0), getattr(job, "modelError", 0.0)),
     }  # fmt: skip
     plugins = _plugins(config.measurement, difference.wcs is not None)
 

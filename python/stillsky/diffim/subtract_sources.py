@@ -20,6 +20,8 @@ def findSources(
     sciencePsf,
     covariance=None,
     noiseInflation=None,
+    templateNoise=1.0,
+    kernelTerms=6,
 ):
     """Find and measure the sources of the difference.
 
@@ -37,7 +39,7 @@ def findSources(
     psfMode : {"science", "decorrelated", "zogy"}
     sciencePsf : Psf
         For the forced fluxes.
-    covariance, noiseInflation : optional
+    covariance, noiseInflation, templateNoise, kernelTerms : optional
         As for `detectAndMeasure`.
 
     Returns
@@ -58,6 +60,8 @@ def findSources(
         psfMode=psfMode,
         covariance=covariance,
         noiseInflation=noiseInflation,
+        templateNoise=templateNoise,
+        kernelTerms=kernelTerms,
     )
 
 

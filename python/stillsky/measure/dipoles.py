@@ -55,6 +55,8 @@ def fitDipoles(
     psf=None,
     isNegative=False,
     model=None,
+    templateNoise=1.0,
+    modelError=0.0,
 ):
     """Fit and classify dipoles.
 
@@ -85,6 +87,13 @@ def fitDipoles(
         the box alike whatever its variance and mask, errors scaled by the reduced chi-square, the direct images' medians
         subtracted; every fit moves the centroid to the middle of the lobes, a share of the flux is the only test beside
         the signal-to-noise ratio, a ``maxFootprintArea`` of 0 rejects all, and failed fits are not attempted.
+    templateNoise : float
+        By how much a PSF flux of the template scatters more than its variance plane says of independent pixels: where
+        the template was convolved its noise is correlated (`stillsky.diffim.noise_covariance.convolvedNoiseFactor`).
+    modelError : float
+        Fraction by which the flux of a fitted PSF is wrong because PSFs and kernel were measured on stars. Added to the
+        errors, as this fraction of each flux, and as the shift sqrt(2) sigma times it, which is the centroid's error that
+        goes with that of the flux.
 
     Returns
     -------
@@ -112,7 +121,7 @@ def fitDipoles(
     rows = np.flatnonzero(chosen & ~tooLarge)
     if len(rows) == 0:
         return table
-    fit = _Fit(difference, science, template, psf, footprints, config, reference)
+    fit = _Fit(difference, science, template, psf, footprints, config, reference, (templateNoise, modelError))
     begin = time.monotonic()
     for first in range(0, len(rows), _CHUNK):
         part = rows[first : first + _CHUNK]
@@ -190,8 +199,9 @@ def _copyCentroids(table, centroids, footprints):
 class _Fit:
     """Pixels and PSFs of one call, and the transfer of results."""
 
-    def __init__(self, difference, science, template, psf, footprints, config, reference):
+    def __init__(self, difference, science, template, psf, footprints, config, reference, errorModel):
         self.config, self.footprints, self.reference = config, footprints, reference
+        self.templateNoise, self.modelError = errorModel
         self.badPlanes = () if reference else tuple(config.badMaskPlanes)
         self.pixels = _pixels(difference, self.badPlanes, "default")
         self.planes = [
@@ -226,8 +236,10 @@ class _Fit:
         c = self.config
         found = _core.dipoleFit(
             *self.planes, *stacks, limits, (spans, offsets), float(c.relWeight), float(c.tolerance), 250,
-            int(c.fitBackground), 1, bool(c.fitSeparateNegParams), self.reference,
+            int(c.fitBackground), 1, bool(c.fitSeparateNegParams), self.reference, float(self.templateNoise) ** 2,
         )  # fmt: skip
+        if self.modelError and not self.reference:
+            _addModelError(found, self.modelError, np.nan_to_num(width))
         _store(table, rows, found, self.pixels, c, limits[:, 4], self.reference)
 
     def _stacks(self, positions):
@@ -257,6 +269,17 @@ def splineCoefficients(kernels):
     padded = np.pad(kernels, ((0, 0), (_PADDING, _PADDING), (_PADDING, _PADDING)))
     out = np.array([ndimage.spline_filter(k, order=5, output=np.float64, mode="mirror") for k in padded])
     return out / out.sum(axis=(1, 2), keepdims=True)
+
+
+def _addModelError(found, fraction, sigma):
+    """Errors of the PSFs, the same for both lobes: the models of both images come from the same stars."""
+    for lobe in ("pos", "neg"):
+        found[lobe + "FluxErr"] = np.hypot(found[lobe + "FluxErr"], fraction * found[lobe + "Flux"])
+        for name in ("XErr", "YErr"):
+            found[lobe + name] = np.hypot(found[lobe + name], np.sqrt(2) * sigma * fraction)
+    found["fluxCov"] += fraction**2 * found["posFlux"] * found["negFlux"]
+    for name in ("xCov", "yCov"):
+        found[name] += 2 * (sigma * fraction) ** 2
 
 
 def _store(table, rows, found, pixels, config, maxSeparation, reference):

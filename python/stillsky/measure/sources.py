@@ -69,6 +69,7 @@ def measureSources(
     template=None,
     dipoleConfig=None,
     centroids=None,
+    dipoleErrors=(1.0, 0.0),
     model="default",
 ):
     """Measure sources on an exposure.
@@ -99,6 +100,8 @@ def measureSources(
         Radii of CircularApertureFlux, pixels.
     science, template, dipoleConfig
         For ip_diffim_DipoleFit: see `fitDipoles`. Its positions become those of the followers.
+    dipoleErrors : (float, float)
+        ``templateNoise`` and ``modelError`` of `fitDipoles`.
     centroids : array (n, 4), optional
         x, y and their errors where they are known better than SdssCentroid would have them, NaN elsewhere.
 
@@ -123,7 +126,8 @@ def measureSources(
     run = _Run(
         exposure=exposure, footprints=footprints, negative=np.asarray(base["is_negative"]), x=x, y=y, psf=psf, wcs=wcs,
         needWcs=plugins is not None, extraPlanes=extraPlanes, maxDistToPeak=maxDistToPeak,
-        apertureRadii=apertureRadii, known=centroids, dipole=(science, template, dipoleConfig), common={"badPlanes": badPlanes, "model": model},
+        apertureRadii=apertureRadii, known=centroids, dipole=(science, template, dipoleConfig),
+        dipoleErrors=dipoleErrors, common={"badPlanes": badPlanes, "model": model},
     )  # fmt: skip
     parts = [base]
     for name in names:
@@ -154,6 +158,7 @@ class _Run:
     dipole: tuple
     common: dict
     known: np.ndarray = None
+    dipoleErrors: tuple = (1.0, 0.0)
     xErr: np.ndarray = None
     yErr: np.ndarray = None
     shapesOfPsf: object = None
@@ -206,6 +211,7 @@ class _Run:
             self.exposure, self.footprints, science, template, centroids=self.parts.get("base_SdssCentroid"),
             config=config, psf=self.psf, isNegative=self.negative,
             model="reference" if self.common["model"] == "reference" else None,
+            templateNoise=self.dipoleErrors[0], modelError=self.dipoleErrors[1],
         )  # fmt: skip
         # A failed fit leaves the source where its centroid is, as good or bad as that was.
         dipole = np.array(part[dipoles.PREFIX + "classification"])

@@ -16,6 +16,9 @@ struct DipoleFitControl {
     int backgroundOrder = 1;      // order of those planes, 0 to 2, terms 1, x, y, x^2, xy, y^2
     bool separateFluxes = true;   // lobes have fluxes of their own
     double minFlux = 0.1;         // least flux of a lobe
+    // By how much the variance of a PSF-weighted sum of the template exceeds that of independent pixels: a template that
+    // was convolved to match has correlated noise. Errors know it, weights do not.
+    double referenceNoise = 1.0;
     // Rubin's fit: every pixel of the footprint's box counts alike, the covariance is scaled by the reduced chi-square,
     // planes are fitted once and without rejection, and the median of the box is subtracted after them.
     bool reference = false;

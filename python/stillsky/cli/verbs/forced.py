@@ -4,10 +4,17 @@ import os
 
 import click
 
-from ..options import VerbCommand, gateOption, runOptions
+from ..options import VerbCommand, gateOption, runOptions, sideOptions
 from ..run import runVerb
 
 __all__ = ["forced"]
+
+#: Options of planes that can only be of one image -> their names.
+_OF_ONE = {
+    f"{role}{what}": f"{side}-{what.lower()}"
+    for side, role in (("sci", "science"), ("tmpl", "template"))
+    for what in ("Mask", "Var", "Weight", "Psf")
+}
 
 
 @click.command(cls=VerbCommand)
@@ -30,6 +37,13 @@ __all__ = ["forced"]
 )
 @click.option("--template", metavar="FILE[EXT]", help="Template as it was subtracted [default: P.matched.fits].")
 @click.option("--psf", metavar="FILE[EXT]", hidden=True, help="PSF of the difference, where its file has none.")
+@click.option(
+    "--baseline",
+    metavar="MJD0:MJD1",
+    multiple=True,
+    help="Epochs whose weighted mean flux on the differences is subtracted, position by position; repeatable, ':' is all.",
+)
+@sideOptions("sci", "tmpl")
 @click.option("--seed", type=int, default=0, hidden=True, help="Of the blank positions.")
 @gateOption()
 @runOptions()
@@ -41,7 +55,8 @@ def forced(**options):
     VOTable, text) with x, y (0-based pixels) or ra, dec (degrees), or a table of sources of stillsky.
 
     The result has a row for every position and image. Fluxes are in counts of the science image, and in nJy where it is
-    calibrated. Where there is no data they are NaN and noCoverage is true.
+    calibrated. Where there is no data they are NaN and noCoverage is true. With --baseline the mean of quiet epochs, the
+    light of the source in the template, is taken off the fluxes on the differences and written beside them.
     """
     return runVerb("forced", options, forcedFiles)
 
@@ -66,8 +81,9 @@ def forcedFiles(run):
     for name in names:
         checkFile(_pathOf(name), "difference")
     _checkSingles(run, names)
+    baseline = [_epochs(text) for text in run.options["baseline"]]
 
-    from stillsky.diffim.forced_series import forcedSeries
+    from stillsky.diffim.forced_series import forcedSeries, subtractBaseline
     from stillsky.diffim.source_io import writeSources
 
     positions = readPositions(catalog)
@@ -77,6 +93,13 @@ def forcedFiles(run):
         options = {"calibrateErrors": run.options["calibrateErrors"], "seed": run.options["seed"]}
         table = forcedSeries(images, positions, **options)
     run.progress.close()
+    if baseline:
+        nWithout = subtractBaseline(table, baseline)
+        if nWithout:
+            run.warn(
+                "W-BASELINE",
+                f"{nWithout} of {len(positions)} positions have no good flux in the epochs of the baseline",
+            )
     _note(run, table, names, positions)
     hits = checkGates(run, gates)
     table.meta["catalog"] = os.path.basename(catalog)
@@ -117,12 +140,30 @@ def _checkSingles(run, names):
     """Options that can be of one difference only."""
     from ..exits import CommandError
 
-    for option in ("science", "template", "psf"):
+    for option, words in {"science": "science", "template": "template", "psf": "psf", **_OF_ONE}.items():
         given = run.option(option)
         if given is not None and len(names) > 1:
             raise CommandError(
-                f"--{option} is of one difference", found=f"{len(names)} differences", remedy="one run for each of them"
+                f"--{words} is of one difference", found=f"{len(names)} differences", remedy="one run for each of them"
             )
+
+
+def _epochs(text):
+    """First and last modified Julian date of ``MJD0:MJD1``; what is missing is open."""
+    from ..exits import CommandError
+
+    first, colon, last = text.partition(":")
+    try:
+        limits = float(first or "-inf"), float(last or "inf")
+    except ValueError:
+        limits = (1.0, 0.0)
+    if not colon or not limits[0] <= limits[1]:
+        raise CommandError(
+            "--baseline wants MJD0:MJD1",
+            found=repr(text),
+            remedy="e.g. --baseline 60310:60341.5, or ':' for all epochs",
+        )
+    return limits
 
 
 # ---------------------------------------------------------------------- images
@@ -165,11 +206,13 @@ def _image(run, name, positions):
 def _read(run, name, role, **planes):
     from stillsky.fits import readExposure
 
-    from ..inputs import checkFile
+    from ..inputs import checkFile, sideFiles
     from ..regions import splitExtension
 
     path, ext = splitExtension(name)
     checkFile(path, role)
+    if role in ("science", "template"):
+        planes |= sideFiles(run, role)
     given = {k: v for k, v in planes.items() if v is not None}
     with run.log.withholdWarnings():
         exposure, _ = readExposure(path, ext=ext, **given)
