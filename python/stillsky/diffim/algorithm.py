@@ -164,7 +164,7 @@ def measurePsf(exposure, *, config=None):
     """
     job = _Job(config, None, "psf", 0)
     exposure = withoutNan(withOwnSchema(exposure))
-    return job._empiricalPsf(exposure, job._findStars(exposure, "science"))[0]
+    return empiricalPsf(exposure, job._findStars(exposure, "science"), job.config.psf)[0]
 
 
 class _Job:
