@@ -12,6 +12,7 @@ from stillsky.coadd import (
     rejectedMaskMapping,
     subBBoxIter,
 )
+from stillsky.errors import DomainError
 from stillsky.geom import Box2I
 from stillsky.stats import Property, StatisticsControl, makeStatistics, statisticsStack
 
@@ -211,3 +212,49 @@ def testBlocksOfABox():
         list(subBBoxIter(Box2I(), (4, 5)))
     with pytest.raises(RuntimeError, match="subregionSize"):
         list(subBBoxIter(Box2I((0, 0), (3, 3)), (0, 5)))
+
+
+@pytest.mark.parametrize("statistic", ["MEANCLIP", "MEAN"])
+def testWhereWarpsHaveNoDataDoesNotShow(monkeypatch, statistic):
+    box = Box2I((-40, 10), (1300, 150))
+    rng = np.random.default_rng(5)
+    given = []
+    for k in range(6):
+        warp = constantWarp(float(k), 1.0 + k, box, visit=k + 1)
+        warp.mask.array[rng.random(box.shape) < 0.02] |= warp.mask.bitmask(["SAT", "EDGE"])
+        empty = np.zeros(box.shape, bool)
+        empty[:, 200 * k : 200 * k + 700] = True
+        empty[70 : 70 + 10 * k] = True
+        for plane, value in zip((warp.image, warp.mask, warp.variance), (np.nan, warp.mask.bitmask("NO_DATA"), np.inf)):
+            plane.array[empty] = value
+        warp.mask.array[75, 3::50] |= warp.mask.bitmask("SAT")  # not bare: it counts where thresholds are looked at
+        given.append(warp)
+    skipping = assembleCoadd(given, box, WCS, configOf(statistic=statistic, memory=1))
+    assert any((i.extents[:, 1] - i.extents[:, 0] < box.width).any() for i in skipping.inputs if i.extents is not None)
+    monkeypatch.setattr("stillsky.coadd.inputs._SPARSE", 2.0)
+    reading = assembleCoadd([w.copy() for w in given], box, WCS, configOf(statistic=statistic))
+    assert all(i.extents is None for i in reading.inputs)
+    assert bits(skipping) == bits(reading)
+
+
+def testBitsWithoutANameAreDropped():
+    warp, other = constantWarp(1.0, 1.0), constantWarp(1.0, 1.0, visit=2)
+    warp.mask.array[4, 5] |= (1 << 12) | warp.mask.bitmask("CR")  # 12 has no name here, it is CLIPPED on the coadd
+    mask = assembleCoadd([warp, other], BOX, WCS, configOf()).coadd.mask
+    assert not mask.isSet("CLIPPED").any() and np.argwhere(mask.isSet("CR")).tolist() == [[4, 5]]
+
+
+def testScalersChangeThePixels(warps):
+    class Scaler:
+        def scaleMaskedImage(self, pixels):
+            pixels *= 4.0  # exact: the same samples are clipped
+
+    plain = assembleCoadd(warps, BOX, WCS, configOf())
+    scaled = assembleCoadd(warps, BOX, WCS, configOf(memory=1), scalers=[Scaler()] * len(warps))
+    np.testing.assert_allclose(scaled.weights, np.array(plain.weights) / 16, rtol=1e-6)
+    np.testing.assert_allclose(scaled.coadd.image.array, 4 * plain.coadd.image.array, rtol=1e-6)
+    np.testing.assert_allclose(scaled.coadd.variance.array, 16 * plain.coadd.variance.array, rtol=1e-6)
+    with pytest.raises(DomainError, match="scalers"):
+        assembleCoadd(warps, BOX, WCS, configOf(), scalers=[None])
+    with pytest.raises(DomainError, match="weights"):
+        assembleCoadd(warps, BOX, WCS, configOf(), weights=[-1.0] * len(warps))
