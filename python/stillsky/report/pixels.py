@@ -6,6 +6,7 @@ __all__ = ["asinhStretch", "blockMean", "chiValues", "goodPixels", "robustScale"
 
 # Pixels of these planes are not judged and are drawn grey.
 _BAD_PLANES = ("NO_DATA", "BAD", "SAT", "CR", "EDGE", "SUSPECT")
+_BLOCKS = 8  # rows of blocks of a preview that are summed at once
 
 
 def goodPixels(exposure):
@@ -55,18 +56,30 @@ def blockMean(array, good=None, maxSide=1024):
         return np.where(good, array, np.float32(np.nan)).astype(np.float32, copy=False), 1
     height, width = (n // factor for n in array.shape)
     total, count = np.empty((height, width)), np.empty((height, width))
-    for y in range(height):  # one row of blocks at a time stays in the cache
-        use = good[y * factor : (y + 1) * factor, : width * factor]
-        part = np.where(use, array[y * factor : (y + 1) * factor, : width * factor], np.float32(0))
-        total[y] = part.sum(axis=0, dtype=np.float64).reshape(width, factor).sum(axis=1)
-        count[y] = use.sum(axis=0, dtype=np.int32).reshape(width, factor).sum(axis=1)
+    for y in range(0, height, _BLOCKS):  # a few rows of blocks at a time stay in the cache
+        out, rows = slice(y, min(y + _BLOCKS, height)), slice(y * factor, min(y + _BLOCKS, height) * factor)
+        use = good[rows, : width * factor]
+        total[out] = _blockSums(np.where(use, array[rows, : width * factor], np.float32(0)), factor, np.float64)
+        count[out] = _blockSums(use, factor, np.int32)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (total / count).astype(np.float32), factor
+
+
+def _blockSums(pixels, factor, dtype):
+    rows = pixels[::factor].astype(dtype)
+    for k in range(1, factor):
+        rows += pixels[k::factor]
+    sums = rows[:, ::factor].copy()
+    for k in range(1, factor):
+        sums += rows[:, k::factor]
+    return sums
 
 
 def robustScale(values):
     """Median and 1.4826 times the median absolute deviation of the finite values; (nan, nan) without any."""
     values = np.asarray(values).ravel()
+    if values.size > 5_000_000:
+        values = values[:: values.size // 5_000_000 * 2 + 1]  # odd: not one column of every few
     values = values[np.isfinite(values)]
     if values.size > 1_000_000:
         values = values[:: values.size // 1_000_000 + 1]
