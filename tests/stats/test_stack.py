@@ -221,6 +221,16 @@ def testSampleWithoutProperVarianceIsNotUsable(bad):
         assert stacked.image.array[0, 0] == 1.5
 
 
+@pytest.mark.parametrize("name", ["MEAN", "MEANCLIP"])
+def testImageWhoseWeightIsNotANumberTakesNoPart(name):
+    images = [masked(v, (2, 3), variance=4) for v in (1, 3, 50)]
+    images[2].variance.array[0] = np.inf
+    images[2].mask.array[:] = np.int32(-(2**31))
+    control = StatisticsControl(calcErrorFromInputVariance=True)
+    image, mask, variance = planes(statisticsStack(images, P[name], control, [1, 1, np.nan]))
+    assert np.all(image == 2) and np.all(variance == 2) and not mask.any()
+
+
 def testPlanesWithOtherBitsAreMoved():
     a, b = masked(1, (1, 1)), masked(1, (1, 1))
     a.mask.addPlane("GHOST")

@@ -20,8 +20,9 @@ STILLSKY_INLINE float floatOf(std::int32_t bits) {
 
 // -1 where usable, else 0, by integer arithmetic alone: comparisons would make masks that sums of doubles must unpack.
 STILLSKY_INLINE std::int32_t usableBits(float x, MaskPixel m, MaskPixel andMask, std::int32_t limit) {
-    const std::int32_t bad = m & andMask;
-    return ~(((bad | -bad) | (limit - (bitsOf(x) & 0x7fffffff))) >> 31);
+    const std::uint32_t bad = static_cast<std::uint32_t>(m & andMask);
+    const std::int32_t masked = static_cast<std::int32_t>(bad | (0u - bad));
+    return ~((masked | (limit - (bitsOf(x) & 0x7fffffff))) >> 31);
 }
 
 STILLSKY_INLINE void flagUsable(MomentInput<float> const& in, int count, float* STILLSKY_RESTRICT x, float* STILLSKY_RESTRICT usable,
@@ -169,8 +170,8 @@ STILLSKY_INLINE void addBody(MomentInput<T> const* in, int nImages, int count, b
         if (row.min) addExtremes(s.x[k], s.usable[k], count, row);
     }
     // A variance of a sample that is not usable must not turn 0 * variance into NaN.
-    if (inverse && row.v) {
-        for (int k = 0; k < nImages; ++k) {
+    for (int k = 0; k < nImages && row.v; ++k) {
+        if (inverse || !in[k].rule.isUsable) {
             for (int i = 0; i < count; ++i) s.variance[k][i] = s.usable[k][i] != 0 ? s.variance[k][i] : 0.0f;
         }
     }
