@@ -18,6 +18,7 @@ void bindMeasure(py::module_& m);
 void bindStack(py::module_& m);
 void bindWarp(py::module_& m);
 void bindPtc(py::module_& m);
+void bindDcr(py::module_& m);
 void bindPsfmatchBasis(py::module_& m);
 void bindPsfmatch(py::module_& m);
 

@@ -19,4 +19,5 @@ PYBIND11_MODULE(_core, m) {
     stillsky::bindPsfmatchBasis(m);
     stillsky::bindPsfmatch(m);
     stillsky::bindPtc(m);
+    stillsky::bindDcr(m);
 }

@@ -1,0 +1,129 @@
+#include "bindings.hpp"
+#include "numpy_view.hpp"
+#include "stillsky/dcr/dcr_pass.hpp"
+#include "stillsky/dcr/spline_shift.hpp"
+
+namespace stillsky {
+namespace {
+
+using ShiftPairs = std::vector<std::vector<std::pair<double, double>>>;
+
+std::vector<std::vector<PixelShift>> shiftsOf(ShiftPairs const& pairs) {
+    std::vector<std::vector<PixelShift>> out;
+    for (auto const& ofModel : pairs) {
+        out.emplace_back();
+        for (auto const& pair : ofModel) out.back().push_back({pair.first, pair.second});
+    }
+    return out;
+}
+
+template <typename F>
+auto withPixels(py::array const& image, F const& f) {
+    if (py::isinstance<py::array_t<double>>(image)) return f(double());
+    return f(float());  // viewOf refuses anything else
+}
+
+template <typename T>
+std::vector<View2<T>> viewsOf(std::vector<py::array> const& arrays, const char* name) {
+    std::vector<View2<T>> out;
+    for (auto const& array : arrays) out.push_back(viewOf<T>(array, name));
+    return out;
+}
+
+void pyPrefilterSpline(py::array const& image, int order, bool adjoint) {
+    withPixels(image, [&](auto zero) {
+        const auto pixels = viewOf<decltype(zero)>(image, "image");
+        py::gil_scoped_release release;
+        prefilterSpline(pixels, order, adjoint);
+    });
+}
+
+void pyShiftSpline(py::array const& image, double dy, double dx, int order, py::array const& out, double factor,
+                   bool accumulate, bool adjoint) {
+    withPixels(image, [&](auto zero) {
+        using T = decltype(zero);
+        const auto in = viewOf<const T>(image, "image");
+        const auto to = viewOf<T>(out, "out");
+        py::gil_scoped_release release;
+        if (adjoint) shiftSplineAdjoint(in, PixelShift{dy, dx}, order, to, factor, accumulate);
+        else shiftSpline(in, PixelShift{dy, dx}, order, to, factor, accumulate);
+    });
+}
+
+// (image or None, good, score or None, imageRow0, weight, forward, backward)
+DcrVisit visitOf(py::tuple const& t) {
+    DcrVisit visit;
+    if (!t[0].is_none()) visit.image = viewOf<const float>(t[0].cast<py::array>(), "image");
+    visit.good = viewOf<const std::uint8_t>(t[1].cast<py::array>(), "good");
+    if (!t[2].is_none()) visit.score = viewOf<const std::uint8_t>(t[2].cast<py::array>(), "score");
+    visit.imageRow0 = t[3].cast<int>();
+    visit.weight = t[4].cast<double>();
+    visit.forward = shiftsOf(t[5].cast<ShiftPairs>());
+    visit.backward = shiftsOf(t[6].cast<ShiftPairs>());
+    return visit;
+}
+
+DcrPassValue passValue(std::string const& name) {
+    if (name == "residual") return DcrPassValue::RESIDUAL;
+    if (name == "model") return DcrPassValue::MODEL;
+    if (name == "image") return DcrPassValue::IMAGE;
+    if (name == "coverage") return DcrPassValue::COVERAGE;
+    throw DomainError("value: wanted residual, model, image or coverage, given " + name);
+}
+
+py::array_t<double> pyDcrPass(std::vector<py::array> const& models, int order, std::vector<py::tuple> const& visits,
+                              std::string const& value, py::object const& significance,
+                              std::vector<py::array> const& accumulators, int rowBegin, int rowEnd, bool normal) {
+    const auto images = viewsOf<const float>(models, "models");
+    const auto sums = viewsOf<float>(accumulators, "accumulators");
+    const auto weights = significance.is_none() ? View2<const float>()
+                                                : viewOf<const float>(significance.cast<py::array>(), "significance");
+    std::vector<DcrVisit> list;
+    for (auto const& visit : visits) list.push_back(visitOf(visit));
+    const DcrPassValue kind = passValue(value);
+    DcrPassResult result;
+    {
+        py::gil_scoped_release release;
+        result = dcrPass(images, order, list, kind, weights, sums, rowBegin, rowEnd, normal);
+    }
+    py::array_t<double> out({static_cast<py::ssize_t>(list.size()), static_cast<py::ssize_t>(result.tilesY),
+                             static_cast<py::ssize_t>(result.tilesX), static_cast<py::ssize_t>(4)});
+    double* to = out.mutable_data();
+    for (auto const& m : result.metric) {
+        *to++ = m.difference;
+        *to++ = m.total;
+        *to++ = m.square;
+        *to++ = static_cast<double>(m.count);
+    }
+    return out;
+}
+
+int pyDcrHalo(std::vector<ShiftPairs> const& backward, int order) {
+    std::vector<DcrVisit> visits(backward.size());
+    for (std::size_t i = 0; i < backward.size(); ++i) visits[i].backward = shiftsOf(backward[i]);
+    return dcrHalo(visits, order);
+}
+
+void pyDcrTemplate(std::vector<py::array> const& models, int order, ShiftPairs const& shifts, py::array const& out) {
+    const auto images = viewsOf<const float>(models, "models");
+    const auto lists = shiftsOf(shifts);
+    const auto to = viewOf<float>(out, "out");
+    py::gil_scoped_release release;
+    dcrTemplate(images, order, lists, to);
+}
+
+}  // namespace
+
+void bindDcr(py::module_& m) {
+    m.attr("DCR_TILE_WIDTH") = DCR_TILE_WIDTH;
+    m.attr("DCR_TILE_HEIGHT") = DCR_TILE_HEIGHT;
+    m.def("prefilterSpline", &pyPrefilterSpline, py::arg("image"), py::arg("order"), py::arg("adjoint"));
+    m.def("shiftSpline", &pyShiftSpline, py::arg("image"), py::arg("dy"), py::arg("dx"), py::arg("order"), py::arg("out"),
+          py::arg("factor"), py::arg("accumulate"), py::arg("adjoint"));
+    m.def("dcrPass", &pyDcrPass, py::arg("models"), py::arg("order"), py::arg("visits"), py::arg("value"),
+          py::arg("significance"), py::arg("accumulators"), py::arg("rowBegin"), py::arg("rowEnd"), py::arg("normal"));
+    m.def("dcrHalo", &pyDcrHalo, py::arg("backward"), py::arg("order"));
+    m.def("dcrTemplate", &pyDcrTemplate, py::arg("models"), py::arg("order"), py::arg("shifts"), py::arg("out"));
+}
+
+}  // namespace stillsky

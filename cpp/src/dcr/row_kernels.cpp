@@ -1,0 +1,129 @@
+#include "row_kernels.hpp"
+
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "stillsky/core/config.hpp"
+
+namespace stillsky {
+namespace dcr {
+namespace {
+
+#if defined(__GNUC__)
+typedef float Row16 __attribute__((vector_size(64), aligned(4), may_alias));
+
+// V vectors of sixteen pixels in registers while all taps are added.
+template <int V>
+STILLSKY_INLINE void tapsChunk(const float* const* source, const float* weight, int nTaps, int x, float* out, bool add) {
+    Row16 sum[V];
+    for (int v = 0; v < V; ++v) {
+        if (add) sum[v] = *reinterpret_cast<Row16 const*>(out + x + v * ROW_LANES);
+        else sum[v] = Row16{};
+    }
+    for (int t = 0; t < nTaps; ++t) {
+        const float* p = source[t] + x;
+        const float w = weight[t];
+        for (int v = 0; v < V; ++v) sum[v] += w * *reinterpret_cast<Row16 const*>(p + v * ROW_LANES);
+    }
+    for (int v = 0; v < V; ++v) *reinterpret_cast<Row16*>(out + x + v * ROW_LANES) = sum[v];
+}
+#else
+template <int V>
+STILLSKY_INLINE void tapsChunk(const float* const* source, const float* weight, int nTaps, int x, float* out, bool add) {
+    for (int i = x; i < x + V * ROW_LANES; ++i) {
+        float sum = add ? out[i] : 0.0f;
+        for (int t = 0; t < nTaps; ++t) sum += weight[t] * source[t][i];
+        out[i] = sum;
+    }
+}
+#endif
+
+std::array<std::array<std::uint32_t, 8>, 256> makeBitWords() {
+    std::array<std::array<std::uint32_t, 8>, 256> words{};
+    for (unsigned byte = 0; byte < 256; ++byte) {
+        for (unsigned i = 0; i < 8; ++i) words[byte][i] = ((byte >> i) & 1U) != 0 ? 0xffffffffU : 0U;
+    }
+    return words;
+}
+const std::array<std::array<std::uint32_t, 8>, 256> BIT_WORDS = makeBitWords();
+
+STILLSKY_INLINE float masked(float value, std::uint32_t keep) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bits &= keep;
+    std::memcpy(&value, &bits, sizeof bits);
+    return value;
+}
+
+}  // namespace
+
+STILLSKY_SIMD void rowTaps(const float* const* source, const float* weight, int nTaps, int n, float* out, bool add) {
+    const int end = roundUp(n);
+    int x = 0;
+    for (; x + 4 * ROW_LANES <= end; x += 4 * ROW_LANES) tapsChunk<4>(source, weight, nTaps, x, out, add);
+    for (; x < end; x += ROW_LANES) tapsChunk<1>(source, weight, nTaps, x, out, add);
+}
+
+STILLSKY_SIMD void rowValues(const float* STILLSKY_RESTRICT image, const float* STILLSKY_RESTRICT model,
+                             const std::uint32_t* STILLSKY_RESTRICT keep, int n, float* STILLSKY_RESTRICT out) {
+    if (image != nullptr && model != nullptr) {
+        for (int x = 0; x < n; ++x) out[x] = masked(image[x] - model[x], keep[x]);
+    } else if (image != nullptr || model != nullptr) {
+        const float* STILLSKY_RESTRICT one = image != nullptr ? image : model;
+        for (int x = 0; x < n; ++x) out[x] = masked(one[x], keep[x]);
+    } else {
+        for (int x = 0; x < n; ++x) out[x] = masked(1.0f, keep[x]);
+    }
+}
+
+int expandBits(const std::uint8_t* packed, int x0, int n, std::uint32_t* out) {
+    if (n <= 0) return 0;
+    const int first = x0 / 8, last = (x0 + n - 1) / 8;
+    for (int i = first; i <= last; ++i) std::memcpy(out + 8 * (i - first), BIT_WORDS[packed[i]].data(), 32);
+    int count = 0;
+    const std::uint32_t* from = out + x0 % 8;
+    for (int x = 0; x < n; ++x) count += from[x] != 0;
+    return count;
+}
+
+bool allBits(const std::uint8_t* packed, int x0, int n) {
+    if (n <= 0) return true;
+    const int first = x0 / 8, end = x0 + n, last = (end - 1) / 8;
+    for (int i = first; i <= last; ++i) {
+        unsigned wanted = 0xffU;
+        if (i == first) wanted &= 0xffU << (x0 % 8);
+        if (i == last && end % 8 != 0) wanted &= 0xffU >> (8 - end % 8);
+        if ((packed[i] & wanted) != wanted) return false;
+    }
+    return true;
+}
+
+STILLSKY_SIMD void rowMetric(const float* STILLSKY_RESTRICT image, const float* STILLSKY_RESTRICT model,
+                             const float* STILLSKY_RESTRICT significance, const std::uint32_t* STILLSKY_RESTRICT keep,
+                             const std::uint32_t* STILLSKY_RESTRICT score, int n, double* STILLSKY_RESTRICT sums) {
+    constexpr int LANES = 8;
+    double difference[LANES] = {}, total[LANES] = {}, square[LANES] = {};
+    const auto add = [&](int x, int l) {
+        const std::uint32_t use = keep[x] & score[x];
+        const double d = static_cast<double>(masked(image[x] - model[x], use));
+        const double s = static_cast<double>(masked(image[x] + model[x], use));
+        const double weight = static_cast<double>(masked(significance[x], use));
+        difference[l] += std::fabs(d) * weight;
+        total[l] += std::fabs(s) * weight;
+        square[l] += d * d;
+    };
+    int x = 0;
+    for (; x + LANES <= n; x += LANES) {
+        for (int l = 0; l < LANES; ++l) add(x + l, l);
+    }
+    for (; x < n; ++x) add(x, 0);
+    for (int l = 0; l < LANES; ++l) {
+        sums[0] += difference[l];
+        sums[1] += total[l] / 2;
+        sums[2] += square[l];
+    }
+}
+
+}  // namespace dcr
+}  // namespace stillsky
