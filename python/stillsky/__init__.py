@@ -87,6 +87,9 @@ _LAZY = {
     "makeTanWcs": "wcs",
     "makeCdMatrix": "wcs",
     # threads
+    # dcr
+    "DcrModel": "dcr",
+    "applyDcr": "dcr",
     "getNumThreads": "threads",
     "setNumThreads": "threads",
     "numThreads": "threads",

@@ -2,11 +2,15 @@
 
 import importlib
 
+from .apply import applyDcr
+from .model import DcrModel
 from .refraction import differentialRefraction, refraction
 from .shifts import DcrShifts, calculateDcr, calculateImageParallacticAngle, wavelengthGenerator
 
 __all__ = [
+    "DcrModel",
     "DcrShifts",
+    "applyDcr",
     "calculateDcr",
     "calculateImageParallacticAngle",
     "differentialRefraction",
