@@ -89,7 +89,9 @@ _LAZY = {
     # threads
     # dcr
     "DcrModel": "dcr",
+    "DcrResult": "dcr",
     "applyDcr": "dcr",
+    "assembleDcr": "dcr",
     "getNumThreads": "threads",
     "setNumThreads": "threads",
     "numThreads": "threads",

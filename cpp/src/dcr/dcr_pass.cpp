@@ -153,7 +153,8 @@ public:
         }
         const int pad = 2 * (reach_ + forwardReach_ + REACH);
         padded_ = std::make_unique<PaddedModels>(models, pad, rowBegin, rowEnd);
-        if (normal && value == DcrPassValue::MODEL && !accumulators.empty() && !visits.empty()) {
+        // The hundreds of taps of cubic kernels, in float32 and before the adjoint prefilter, would cost a digit.
+        if (normal && order == 1 && value == DcrPassValue::MODEL && !accumulators.empty() && !visits.empty()) {
             kernels_ = dcr::normalKernels(visits, forward_, backward_);
         }
     }
@@ -245,7 +246,8 @@ private:
         const bool needsModel = value_ == DcrPassValue::RESIDUAL || value_ == DcrPassValue::MODEL || !visit.score.empty();
         for (int y = from.y0; y < from.y1; ++y) {
             const int row = y - visit.imageRow0;
-            const bool scored = !visit.score.empty() && y >= tile.y0 && y < tile.y1;
+            const bool scored = !visit.score.empty() && y >= tile.y0 && y < tile.y1 &&
+                                dcr::anyBits(visit.score.row(row), tile.x0, tile.width());
             if (!accumulating() && !scored) continue;
             dcr::expandBits(visit.good.row(row), from.x0, from.width(), work.keep.data());
             const std::uint32_t* keep = work.keep.data() + from.x0 % 8;
@@ -278,7 +280,7 @@ private:
     void scoreRow(DcrVisit const& visit, Rect tile, Rect from, int y, const std::uint32_t* keep, DcrMetricSums& sums,
                   Workspace& work) const {
         const int row = y - visit.imageRow0;
-        if (dcr::expandBits(visit.score.row(row), tile.x0, tile.width(), work.score.data()) == 0) return;
+        dcr::expandBits(visit.score.row(row), tile.x0, tile.width(), work.score.data());
         const std::uint32_t* score = work.score.data() + tile.x0 % 8;
         keep += tile.x0 - from.x0;
         double row3[3] = {};

@@ -77,26 +77,37 @@ STILLSKY_SIMD void rowValues(const float* STILLSKY_RESTRICT image, const float* 
     }
 }
 
-int expandBits(const std::uint8_t* packed, int x0, int n, std::uint32_t* out) {
-    if (n <= 0) return 0;
+void expandBits(const std::uint8_t* packed, int x0, int n, std::uint32_t* out) {
+    if (n <= 0) return;
     const int first = x0 / 8, last = (x0 + n - 1) / 8;
     for (int i = first; i <= last; ++i) std::memcpy(out + 8 * (i - first), BIT_WORDS[packed[i]].data(), 32);
-    int count = 0;
-    const std::uint32_t* from = out + x0 % 8;
-    for (int x = 0; x < n; ++x) count += from[x] != 0;
-    return count;
 }
 
+namespace {
+
+// Bits of byte i that belong to [x0, end).
+unsigned wantedBits(int i, int x0, int end) {
+    unsigned wanted = 0xffU;
+    if (i == x0 / 8) wanted &= 0xffU << (x0 % 8);
+    if (i == (end - 1) / 8 && end % 8 != 0) wanted &= 0xffU >> (8 - end % 8);
+    return wanted;
+}
+
+}  // namespace
+
 bool allBits(const std::uint8_t* packed, int x0, int n) {
-    if (n <= 0) return true;
-    const int first = x0 / 8, end = x0 + n, last = (end - 1) / 8;
-    for (int i = first; i <= last; ++i) {
-        unsigned wanted = 0xffU;
-        if (i == first) wanted &= 0xffU << (x0 % 8);
-        if (i == last && end % 8 != 0) wanted &= 0xffU >> (8 - end % 8);
+    for (int i = x0 / 8; n > 0 && i <= (x0 + n - 1) / 8; ++i) {
+        const unsigned wanted = wantedBits(i, x0, x0 + n);
         if ((packed[i] & wanted) != wanted) return false;
     }
     return true;
+}
+
+bool anyBits(const std::uint8_t* packed, int x0, int n) {
+    for (int i = x0 / 8; n > 0 && i <= (x0 + n - 1) / 8; ++i) {
+        if ((packed[i] & wantedBits(i, x0, x0 + n)) != 0) return true;
+    }
+    return false;
 }
 
 STILLSKY_SIMD void rowMetric(const float* STILLSKY_RESTRICT image, const float* STILLSKY_RESTRICT model,

@@ -18,12 +18,15 @@ void rowTaps(const float* const* source, const float* weight, int nTaps, int n, 
 // whatever the values there.
 void rowValues(const float* image, const float* model, const std::uint32_t* keep, int n, float* out);
 
-// Bits [x0, x0 + n) of a packed row as words of all zeros or all ones; returns how many are set.
+// Bits [x0, x0 + n) of a packed row as words of all zeros or all ones.
 // `out` has room for n + 14 words; the words wanted begin at out[x0 % 8].
-int expandBits(const std::uint8_t* packed, int x0, int n, std::uint32_t* out);
+void expandBits(const std::uint8_t* packed, int x0, int n, std::uint32_t* out);
 
 // True if all bits [x0, x0 + n) are set.
 bool allBits(const std::uint8_t* packed, int x0, int n);
+
+// True if any of them is.
+bool anyBits(const std::uint8_t* packed, int x0, int n);
 
 // Adds to sums[0..2]: sum |s - t| S, sum |s + t| S / 2, sum (s - t)^2 over the pixels with both words set.
 void rowMetric(const float* image, const float* model, const float* significance, const std::uint32_t* keep,

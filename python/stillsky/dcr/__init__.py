@@ -2,6 +2,7 @@
 
 import importlib
 
+from .algorithm import DcrResult, assembleDcr
 from .apply import applyDcr
 from .model import DcrModel
 from .refraction import differentialRefraction, refraction
@@ -9,8 +10,10 @@ from .shifts import DcrShifts, calculateDcr, calculateImageParallacticAngle, wav
 
 __all__ = [
     "DcrModel",
+    "DcrResult",
     "DcrShifts",
     "applyDcr",
+    "assembleDcr",
     "calculateDcr",
     "calculateImageParallacticAngle",
     "differentialRefraction",

@@ -150,9 +150,9 @@ def referenceClampColors(newImages, oldMean, noise, factor, width):
 def clampColors(newImages, noise, factor, width, amplification=1.0):
     """Bring the colours of the subfilters back to within a factor of their mean, in place; their sum stays.
 
-    Each image and the mean of all are smoothed alike; where the ratio of the two lies beyond its limits, the excess of
-    the smooth image over the limit is taken off, and what that adds to or takes from the sum is shared equally by all.
-    Images that are equal stay as they are; so do pixels where the smooth mean is not above the noise.
+    Each image and the mean of all are smoothed alike; where the ratio of the two lies beyond its limits for some image, the
+    differences of all images from their mean are reduced by one factor, that which brings the worst back. Images that are
+    equal stay as they are; so do pixels where the smooth mean is not positive.
 
     Parameters
     ----------
@@ -172,13 +172,22 @@ def clampColors(newImages, noise, factor, width, amplification=1.0):
     high, low = _limits(np.sqrt(factor), amplification)
     sigma = max(float(width), 1e-3)
     smooth = [ndimage.gaussian_filter(image, sigma, mode="constant", truncate=_TRUNCATE) for image in newImages]
-    mean = _mean(smooth)
+    level = _mean(smooth)
     cutoff = np.float32(3 * noise / (2 * max(width, 1)))
-    defined = mean > 0
-    excess = [np.where(defined, s - np.clip(s, mean * low - cutoff, mean * high + cutoff), 0) for s in smooth]
-    common = _mean(excess)
-    for image, off in zip(newImages, excess, strict=True):
-        image -= off - common
+    above, below = np.maximum(level, 0) * (high - 1) + cutoff, np.maximum(level, 0) * (1 - low) + cutoff
+    keep = np.ones_like(level)
+    for image in smooth:
+        image -= level
+        limit = np.where(image > 0, above, below)
+        size = np.abs(image)
+        np.minimum(keep, np.divide(limit, size, out=np.ones_like(level), where=size > limit), out=keep)
+    keep[level <= 0] = 1
+    if np.all(keep == 1):
+        return
+    mean = _mean(newImages)
+    off = 1 - keep
+    for image in newImages:
+        image -= off * (image - mean)
 
 
 def modelWeights(detected, width):
