@@ -88,6 +88,8 @@ _LAZY = {
     "makeCdMatrix": "wcs",
     # threads
     # dcr
+    "DcrAssembleCoaddConfig": "dcr.task",
+    "DcrAssembleCoaddTask": "dcr.task",
     "DcrModel": "dcr",
     "DcrResult": "dcr",
     "applyDcr": "dcr",
@@ -218,6 +220,8 @@ _LAZY = {
     "GetCalexpAsTemplateTask": "diffim.template_task",
     "GetCoaddAsTemplateConfig": "diffim.template_task",
     "GetCoaddAsTemplateTask": "diffim.template_task",
+    "GetDcrTemplateConfig": "diffim.dcr_template_task",
+    "GetDcrTemplateTask": "diffim.dcr_template_task",
     "GetTemplateConfig": "diffim.template_task",
     "GetTemplateTask": "diffim.template_task",
     "makeTemplate": "diffim.template",

@@ -1,0 +1,246 @@
+"""DcrAssembleCoaddTask and GetDcrTemplateTask: quanta with a fake context, every method by name."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from dcr_scene import BAND, SIZE, makeExposures, makeScene, scene, sceneWcs, sourceFluxes, visitInfoOf
+from lsst.pex.config import FieldValidationError
+
+from stillsky.dcr.task import DcrAssembleCoaddConfig, DcrAssembleCoaddTask
+from stillsky.diffim.dcr_template_task import GetDcrTemplateConfig, GetDcrTemplateTask
+from stillsky.errors import MismatchError
+from stillsky.geom import Box2I
+from stillsky.wcs import SkyMap, TractInfo
+
+BOX = Box2I((0, 0), (SIZE, SIZE))
+
+
+def skyMap():
+    return SkyMap([TractInfo(4, sceneWcs(), BOX, (SIZE, SIZE), 0)])
+
+
+class Handle:
+    """A deferred dataset that reads boxes and components."""
+
+    def __init__(self, exposure, **dataId):
+        self.exposure, self.dataId = exposure, dataId
+
+    def get(self, component=None, parameters=None):
+        if component is not None:
+            return getattr(self.exposure, component)
+        box = (parameters or {}).get("bbox")
+        return self.exposure if box is None else self.exposure[box]
+
+
+class FakeQuantumContext:
+    """Gets what it was given, keeps what is put."""
+
+    def __init__(self, datasets, **dataId):
+        self.datasets, self.put_ = datasets, {}
+        self.quantum = SimpleNamespace(dataId=dataId)
+
+    def get(self, refs):
+        return dict(self.datasets)
+
+    def put(self, outputs, refs):
+        self.put_.update({k: v for k, v in vars(outputs).items() if hasattr(refs, k)})
+
+
+def configOf(**values):
+    config = DcrAssembleCoaddConfig()
+    config.effectiveWavelength, config.bandwidth = BAND
+    config.doInterp = False
+    for name, value in values.items():
+        setattr(config, name, value)
+    return config
+
+
+@pytest.fixture(scope="module")
+def made():
+    return makeScene()
+
+
+@pytest.fixture(scope="module")
+def datasets(made):
+    warps, template = makeExposures(made)
+    handles = [Handle(w, visit=100 + i, tract=4, patch=0, skymap="s") for i, w in enumerate(warps)]
+    return {"inputWarps": handles, "templateExposure": template, "skyMap": skyMap()}
+
+
+@pytest.fixture(scope="module")
+def quantum(datasets):
+    task = DcrAssembleCoaddTask(config=configOf())
+    context = FakeQuantumContext(datasets, tract=4, patch=0, band="g", skymap="s")
+    refs = [SimpleNamespace(dataId={"subfilter": k}) for k in (2, 0, 1)]
+    results = task.runQuantum(context, None, SimpleNamespace(dcrCoadds=refs, dcrNImages=refs))
+    return task, context, results
+
+
+def testQuantumWritesSubfiltersInTheOrderOfItsReferences(quantum, datasets):
+    task, context, results = quantum
+    coadds = context.put_["dcrCoadds"]
+    assert [c.metadata["SUBFILT"] for c in coadds] == [2, 0, 1]
+    assert set(context.put_) == {"dcrCoadds", "dcrNImages"}
+    images = [coadds[k].image.array for k in (1, 2, 0)]
+    np.testing.assert_allclose(sourceFluxes(images)[0], [0.2, 1 / 3, 0.467], atol=0.03)
+    np.testing.assert_allclose(sum(images), results.coaddExposure.image.array, rtol=1e-4, atol=1e-2)
+    template = datasets["templateExposure"]
+    for coadd in coadds:
+        np.testing.assert_allclose(coadd.variance.array, template.variance.array / 3, rtol=1e-6)
+        assert coadd.metadata["BUNIT"] == "nJy" and coadd.filter.band == "g" and coadd.wcs == template.wcs
+        assert coadd.psf == results.coaddExposure.psf
+    metadata = task.metadata
+    assert list(metadata.getArray("visits")) == [str(100 + i) for i in range(8)]
+    assert metadata["finalConvergence"] < 0.1 * metadata["initialConvergence"]
+    np.testing.assert_allclose(metadata.getArray("selectedPsfSizes"), 4.71, rtol=0.02)
+    assert task.bufferSize == 3 and len(metadata.getArray("airmasses")) == 8
+
+
+def testTaskCanRunTwice(quantum, datasets):
+    """10.5.24: no state of the first run shows in the second."""
+    task, _, first = quantum
+    again = task.adaptArgsAndRun(datasets, None, {"coaddExposure": {"tract": 4, "patch": 0}})
+    np.testing.assert_array_equal(again.coaddExposure.image.array, first.coaddExposure.image.array)
+
+
+def testQuantumWithoutWarpsWritesNothing(datasets):
+    task = DcrAssembleCoaddTask(config=configOf())
+    context = FakeQuantumContext({**datasets, "inputWarps": []}, tract=4, patch=0)
+    assert task.runQuantum(context, None, SimpleNamespace()) is None and not context.put_
+
+
+def testRunDataRefWantsOneList(datasets):
+    task = DcrAssembleCoaddTask(config=configOf())
+    reference = SimpleNamespace(skyMap=skyMap(), tract=4, patch=0, dataId={"tract": 4, "patch": 0})
+    for lists in ({}, {"selectDataList": [], "warpRefList": []}):
+        with pytest.raises(RuntimeError, match="both or none"):
+            task.runDataRef(reference, **lists)
+
+
+def testConfigRefusesWhatCannotBe():
+    for change in ({"effectiveWavelength": None}, {"bandwidth": None}):
+        with pytest.raises(FieldValidationError, match="nm"):
+            configOf(**change).validate()
+    with pytest.raises(FieldValidationError):
+        configOf(dcrNumSubfilters=1)
+    configOf(effectiveWavelength=None, bandwidth=None, bandLimits=[402.8, 549.8]).validate()
+
+
+def testConfigHasRubinsDefaults():
+    config = configOf()
+    wanted = dict(
+        dcrNumSubfilters=3, maxNumIter=None, minNumIter=None, convergenceThreshold=0.001, useConvergence=True, baseGain=None,
+        useProgressiveGain=True, doAirmassWeight=False, modelWeightsWidth=3, useModelWeights=True, splitSubfilters=True,
+        splitThreshold=0.1, regularizeModelIterations=2, regularizeModelFrequency=4, regularizationWidth=2,
+        imageInterpOrder=1, accelerateModel=3, doCalculatePsf=False, doNImage=True, warpType="direct", statistic="MEAN",
+    )  # fmt: skip
+    assert {name: getattr(config, name) for name in wanted} == wanted
+    assert list(config.convergenceMaskPlanes) == ["DETECTED"] and list(config.badMaskPlanes) == [
+        "NO_DATA",
+        "BAD",
+        "SAT",
+    ]
+    assert config.detectPsfSources.thresholdValue == 50 and config.detectPsfSources.minPixels == 25
+
+
+def testConnectionsAreThoseOfSubfilters():
+    connections = DcrAssembleCoaddConfig.ConnectionsClass(config=configOf())
+    assert connections.outputs == {"dcrCoadds", "dcrNImages"}
+    assert {
+        "inputWarps",
+        "templateExposure",
+        "skyMap",
+    } <= connections.inputs and "psfMatchedWarps" not in connections.inputs
+    assert connections.dcrCoadds.name == "dcrCoadd" and "subfilter" in connections.dcrCoadds.dimensions
+    assert connections.templateExposure.name == "deepCoadd" and connections.dcrNImages.name == "dcrCoadd_nImage"
+    assert connections.inputWarps.name == "deepCoadd_directWarp"
+    assert DcrAssembleCoaddConfig.ConnectionsClass(config=configOf(doNImage=False)).outputs == {"dcrCoadds"}
+
+
+@pytest.mark.shared
+def testEveryNameOfThePageIsThere(sharedDir):
+    page = (sharedDir / "seeds" / "002_c15b0d0e72bb3f0f.txt").read_text()
+    names = set(re.findall(r"^(\w+)\s*\(", page, re.M)) | {"bufferSize", "canMultiprocess", "ConfigClass"}
+    names = {n for n in names if n[0].islower() and not n.startswith("lsst")} - {"class"}
+    missing = sorted(n for n in names if not hasattr(DcrAssembleCoaddTask, n))
+    assert not missing
+
+
+def testWarpsOfVisitsAndIdsOfSources():
+    task = DcrAssembleCoaddTask(config=configOf())
+    asked = []
+
+    class Butler:
+        def query_datasets(self, name, *, visit, explain, **keys):  # noqa: N802 (of the Butler)
+            asked.append((name, visit, keys))
+            return [f"ref {visit}"]
+
+        def getDeferred(self, ref):
+            return f"handle of {ref}"
+
+    patch = SimpleNamespace(butler=Butler(), dataId={"tract": 4, "patch": 7, "skymap": "s"})
+    detectors = [SimpleNamespace(dataId={"visit": v, "detector": d}) for v, d in ((9, 1), (5, 1), (9, 2))]
+    assert task.getTempExpRefList(patch, detectors) == ["handle of ref 9", "handle of ref 5"]
+    assert asked[0] == ("deepCoadd_directWarp", 9, {"skymap": "s", "tract": 4, "patch": 7})
+    first, second = task.makeIdFactory(patch), task.makeIdFactory(SimpleNamespace(dataId={"tract": 5, "patch": 7}))
+    assert int(first()) != int(second()) and int(first()) > 0
+
+
+def testAirmassWeightsAreRecorded(datasets):
+    task = DcrAssembleCoaddTask(config=configOf(doAirmassWeight=True))
+    weights = [1.0] * 8
+    task.prepareDcrInputs(datasets["templateExposure"], datasets["inputWarps"], weights)
+    np.testing.assert_allclose(weights, [1.05, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8])
+
+
+# ------------------------------------------------------------------ the template of a science image
+
+
+def templateConfig(**values):
+    config = GetDcrTemplateConfig()
+    config.effectiveWavelength, config.bandwidth = BAND
+    config.templateBorderSize = 0
+    for name, value in values.items():
+        setattr(config, name, value)
+    return config
+
+
+def testTemplateTaskMatchesTheVisit(quantum, made):
+    handles = [Handle(c, tract=4, patch=0, subfilter=c.metadata["SUBFILT"]) for c in quantum[2].dcrCoadds]
+    inputs = {
+        "dcrCoadds": handles,
+        "bbox": BOX,
+        "wcs": sceneWcs(),
+        "skyMap": skyMap(),
+        "visitInfo": visitInfoOf(1.7, 60),
+    }
+    context = FakeQuantumContext(inputs, visit=9, detector=1, physical_filter="g-sim")
+    GetDcrTemplateTask(config=templateConfig()).runQuantum(context, None, SimpleNamespace(template=None))
+    template = context.put_["template"]
+    inner = made.detected.copy()
+    inner[:6], inner[-6:], inner[:, :6], inner[:, -6:] = 0, 0, 0, 0
+    held = scene(1.7, 60)
+    rms = np.sqrt(np.mean((template.image[BOX].array - held)[inner] ** 2))
+    assert rms < np.sqrt(np.mean((made.template - held)[inner] ** 2)) / 5
+    assert template.photoCalib is not None and template.filter.band == "g"
+
+
+def testTemplateTaskWantsEverySubfilter(quantum):
+    task = GetDcrTemplateTask(config=templateConfig())
+    handles = [Handle(c, tract=4, patch=0, subfilter=c.metadata["SUBFILT"]) for c in quantum[2].dcrCoadds]
+    for given in (handles[:2], [*handles, handles[0]]):
+        with pytest.raises(RuntimeError, match="3 subfilters") as caught:
+            task.matchPatches({4: given}, visitInfoOf(1.7, 60))
+        assert isinstance(caught.value, MismatchError)
+    with pytest.raises(RuntimeError, match="visitInfo"):
+        task.matchPatches({4: handles}, None)
+
+
+def testTemplateConfigWantsTheBand():
+    with pytest.raises(ValueError, match="nm"):
+        GetDcrTemplateConfig().validate()
+    templateConfig().validate()
+    connections = GetDcrTemplateConfig.ConnectionsClass(config=templateConfig())
+    assert "coaddExposures" not in connections.inputs and connections.dcrCoadds.name == "dcrCoadd"
