@@ -16,6 +16,7 @@ _VERBS = {
     "psfmatch": ("psfmatch", "psfmatch", "Fit the PSF-matching kernel of two images only."),
     "forced": ("forced", "forced", "Measure fluxes at given positions on differences: light curves."),
     "coadd": ("coadd", "coadd", "Combine images of one field into a deep one."),
+    "dcr": ("dcr", "dcr", "Coadd a band by colour: templates for any airmass."),
     "ptc": ("ptc", "ptc", "Measure gain, noise and covariances of a sensor from pairs of flats."),
     "map": ("map", "map_", "Do something to each cell of an image and put the results together."),
     "repo": ("repo", "repo", "Make, fill and check a Butler repository."),

@@ -30,6 +30,7 @@ _CLASSES = {
     "subtract": ("stillsky.diffim.config", "SubtractConfig"),
     "psfmatch": ("stillsky.diffim.config", "SubtractConfig"),
     "coadd": ("stillsky.coadd.job_config", "CoaddJobConfig"),
+    "dcr": ("stillsky.dcr.job_config", "DcrJobConfig"),
     "ptc": ("stillsky.ptc.job_config", "PhotonTransferJobConfig"),
     "map": ("stillsky.mapreduce.config", "MapConfig"),
 }

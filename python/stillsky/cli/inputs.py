@@ -5,7 +5,16 @@ import os
 from .exits import CommandError, ReadError
 from .regions import parseRegion, splitExtension
 
-__all__ = ["checkFile", "defaultPrefix", "readPair", "readRegion", "readStars", "sideFiles", "summaryName"]
+__all__ = [
+    "checkFile",
+    "defaultPrefix",
+    "readPair",
+    "readRegion",
+    "readScienceAndDcr",
+    "readStars",
+    "sideFiles",
+    "summaryName",
+]
 
 _SUFFIXES = (".gz", ".fz", ".bz2", ".fits", ".fit", ".fts")
 
@@ -120,6 +129,24 @@ def readPair(run, scienceName, templateName):
         template = _read(run, "template", templateName, region if science.wcs is None else None)
         if region is not None and science.wcs is not None and template.wcs is None:
             template = _read(run, "template", templateName, region)
+    _announce(run)
+    return science, template
+
+
+def readScienceAndDcr(run, scienceName, prefix):
+    """The science exposure, and the template that the subfilters of a DCR coadd make at its airmass."""
+    from stillsky.dcr.files import findDcrFiles, matchedTemplateOf
+
+    checkFile(splitExtension(scienceName, run.option("ext"))[0], "science")
+    files = findDcrFiles(prefix)
+    with run.timed("read"):
+        science = _read(run, "science", scienceName, readRegion(run))
+        template, sentence = matchedTemplateOf(prefix, science)
+    run.summary["inputs"]["template"] = {
+        "path": os.path.abspath(files[0]), "files": [os.path.abspath(f) for f in files], "ext": None,
+        "width": template.width, "height": template.height, "xy0": list(template.xy0), "wcs": template.wcs is not None,
+        "psf": template.psf is not None, "provenance": [sentence],
+    }  # fmt: skip
     _announce(run)
     return science, template
 

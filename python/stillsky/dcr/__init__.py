@@ -1,6 +1,8 @@
 """Differential chromatic refraction: its physics, the shifts of subfilters, and the model that is fitted to many visits."""
 
 import importlib
+import sys
+import types
 
 from .algorithm import DcrResult, assembleDcr
 from .apply import applyDcr
@@ -30,3 +32,16 @@ def __getattr__(name):
         module, _, attribute = _LAZY[name].partition(":")
         return getattr(importlib.import_module(module, __name__), attribute)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Room(types.ModuleType):
+    """This module, which can be called: ``stillsky.dcr(list)`` is `stillsky.dcr.plain.dcr`."""
+
+    def __call__(self, inputs, **options):
+        from .plain import dcr
+
+        return dcr(inputs, **options)
+
+
+sys.modules[__name__].__class__ = _Room
+dcr = sys.modules[__name__]  # so that the top level finds the callable under the name of the room

@@ -14,9 +14,16 @@ KEPT = (".warped.fits", ".footprints.fits")
 
 @click.command(cls=VerbCommand)
 @click.argument("science", metavar="SCIENCE")
-@click.argument("template", metavar="TEMPLATE")
+@click.argument("template", metavar="TEMPLATE", required=False)
 @outputOptions()
 @configOptions()
+@click.option(
+    "--dcr",
+    "dcrTemplate",
+    metavar="PREFIX",
+    hidden=True,
+    help="In place of TEMPLATE the subfilters of a run of stillsky dcr, at the science airmass.",
+)
 @click.option(
     "--method",
     type=click.Choice(["al", "zogy", "al-preconv"]),
@@ -77,8 +84,14 @@ def subtract(**options):
     figures), PREFIX.png (the picture) and PREFIX.html (the report: opens in a browser and tells whether to believe the
     difference). With --inject also PREFIX.injected.ecsv.
 
+    With --dcr PREFIX the template is made of the subfilters of stillsky dcr, as the air of the science exposure moves
+    them.
+
     A new source is positive in the difference, whichever image was convolved.
     """
+    if (options["template"] is None) == (options["dcrTemplate"] is None):
+        missing = "Missing argument 'TEMPLATE', or --dcr PREFIX." if options["template"] is None else None
+        raise click.UsageError(missing or "TEMPLATE and --dcr PREFIX exclude each other.", click.get_current_context())
     return runVerb("subtract", options, subtractFiles)
 
 
@@ -121,7 +134,7 @@ def printPlan(run, resolved, prefix, suffixes):
 
 def subtractFiles(run):
     """Body of the verb: resolve, refuse, read, subtract, write."""
-    from ..inputs import defaultPrefix, readPair, readStars
+    from ..inputs import defaultPrefix, readPair, readScienceAndDcr, readStars
     from ..products import StagedProducts
 
     options = run.options
@@ -137,7 +150,10 @@ def subtractFiles(run):
     suffixes = _withSources([s for s in suffixes if optional.get(s, True)], run, resolved.config)
     if not options["dry_run"]:
         output = StagedProducts(prefix, suffixes, options["overwrite"])  # refuses before any work
-    science, template = readPair(run, options["science"], options["template"])
+    if options.get("dcrTemplate"):
+        science, template = readScienceAndDcr(run, options["science"], options["dcrTemplate"])
+    else:
+        science, template = readPair(run, options["science"], options["template"])
     stars = readStars(options["stars"], science) if options["stars"] else None
     if options["dry_run"]:
         return printPlan(run, resolved, prefix, suffixes)
