@@ -132,7 +132,7 @@ def judgedSection(section, result, verdict, cards):
 def _verdict(section, result, verdict):
     figures = result.metadata
     cards = {"inputs used": f"{figures['inputsUsed']} of {figures['inputs']}"}
-    if figures.get("exposureTime"):
+    if np.isfinite(figures.get("exposureTime", np.nan)):
         cards["total exposure, s"] = f"{figures['exposureTime']:.6g}"
     if figures.get("psfFwhm") is not None and np.isfinite(figures["psfFwhm"]):
         cards["FWHM of the coadd, px"] = f"{figures['psfFwhm']:.2f}"
