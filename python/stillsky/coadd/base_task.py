@@ -63,6 +63,32 @@ class CoaddBaseTask(CommandLineVerbs, EarlyPipelineVerbs, pipeBase.PipelineTask)
         )  # fmt: skip
         return [things[i] for i in chosen]
 
+    def getTempExpRefList(self, patchRef, calExpRefList):
+        """Deferred handles of the warps of some exposures' visits, in the order in which the visits first appear.
+
+        Parameters
+        ----------
+        patchRef : `stillsky.compat.store.DataRef`
+            A Butler and a data id with skymap, tract and patch.
+        calExpRefList : iterable
+            Exposures, handles or data ids with a visit.
+
+        Returns
+        -------
+        handles : `list` [`lsst.daf.butler.DeferredDatasetHandle`]
+            Visits without a warp on the patch have none.
+        """
+        from ..compat.coadd_verbs import visitsOf, warpReferences
+
+        return warpReferences(patchRef, self.getTempExpDatasetName(self.warpType), visitsOf(calExpRefList))
+
+    def makeIdFactory(self, dataRef):
+        """Ids of the sources of a coadd (`stillsky.diffim.ids.IdFactory`); see
+        `stillsky.compat.coadd_verbs.idFactoryOfPatch`."""
+        from ..compat.coadd_verbs import idFactoryOfPatch
+
+        return idFactoryOfPatch(dataRef)
+
 
 def _suffix(warpType):
     return "" if warpType == "direct" else warpType[0].upper() + warpType[1:]

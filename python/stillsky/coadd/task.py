@@ -54,6 +54,33 @@ class AssembleCoaddTask(AssembleCoaddSteps, CoaddBaseTask):
             butlerQC.put(results, outputRefs)
         return results
 
+    def runDataRef(self, dataRef, selectDataList=None, warpRefList=None):
+        """Combine the warps of a patch and write the coadd.
+
+        Parameters
+        ----------
+        dataRef : `stillsky.compat.store.DataRef`, or object with ``skyMap`` and ``dataId``
+        selectDataList : iterable, optional
+            Exposures to choose from by their place on the sky.
+        warpRefList : iterable, optional
+            Handles of warps. Without both lists the repository says what belongs to the patch.
+
+        Returns
+        -------
+        struct : `lsst.pipe.base.Struct` or None
+            Of `run`; None when there is nothing to combine.
+
+        Raises
+        ------
+        RuntimeError
+            Both lists are given.
+        """
+        if selectDataList is None and warpRefList is None:
+            return super().runDataRef(dataRef)
+        from ..compat.coadd_verbs import runPatch
+
+        return runPatch(self, dataRef, selectDataList, warpRefList)
+
     def adaptArgsAndRun(self, inputData, inputDataIds, outputDataIds, butler=None):
         """Combine the warps of a patch without writing anything.
 
