@@ -51,6 +51,15 @@ def test_fluxesOfPlantedTransients(here, run):
     np.testing.assert_allclose(direct[plain], truth["flux"][plain], atol=4 * np.max(table[ERROR][plain]))
     new = plain & (truth["kind"] == "new")
     assert np.all(np.abs(table["ip_diffim_forced_template_PsfFlux_instFlux"][new]) < 4 * table[ERROR][new])
+    # the template was convolved: its noise over a PSF is that of the table of sources, several times its variance plane
+    errors = table["ip_diffim_forced_template_PsfFlux_instFluxErr"]
+    assert np.min(errors) > 2 * np.sqrt(np.median(fits.getdata(here / "r.matched.fits", "VARIANCE")) * 60)
+    code, _, _ = run(
+        "forced", here / "r.diff.fits", here / "truth.ecsv", "--template", here / "r.matched.fits", "-o", "g.ecsv"
+    )
+    assert code == 0
+    given = readSources("g.ecsv")["ip_diffim_forced_template_PsfFlux_instFluxErr"]
+    np.testing.assert_allclose(given, errors)
 
 
 def test_lightCurveOverManyDifferences(here, run, tmp_path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from stillsky.diffim.forced_series import (
     ForcedImage,
@@ -12,6 +13,7 @@ from stillsky.diffim.forced_series import (
     subtractBaseline,
     withoutSky,
 )
+from stillsky.diffim.noise_covariance import convolvedNoiseFactor
 from stillsky.errors import DomainError, InvalidPsfError, NoDataError, ShapeError
 from stillsky.image import makeExposure
 from stillsky.meta import FilterLabel, VisitInfo
@@ -185,6 +187,36 @@ def test_skyIsSubtractedWhereThereIsSome(rng):
     subtracted, level = withoutSky(raised)
     assert abs(level - 500) < 1 and abs(np.median(subtracted.image.array)) < 0.2
     np.testing.assert_array_equal(raised.image.array, before)
+
+
+def test_objectsThatNoMaskKnowsDoNotRaiseTheSky(rng):
+    crowded = _exposure(rng, FLUX, level=500.0)
+    for x, y in rng.uniform(15, SIZE - 15, (60, 2)):
+        star = PSF.computeImage((x, y))
+        crowded.image.array[star.bbox.slices((0, 0))] += (600 * star.array).astype(np.float32)
+    subtracted, level = withoutSky(crowded)
+    assert level > 500
+    empty = np.abs(crowded.image.array - 500) < 4  # two sigma around the sky
+    bias = np.median(subtracted.image.array[empty] - crowded.image.array[empty] + 500)
+    assert abs(bias) < 0.1  # of a noise of 2; 0.4 when only outliers are clipped
+
+
+@pytest.mark.parametrize("psfless", [False, True])
+def test_errorsKnowTheCorrelatedNoiseOfAConvolvedTemplate(rng, psfless):
+    noise = makeExposure(rng.normal(0, 2, (SIZE, SIZE)).astype(np.float32), psf=PSF)
+    kernel = GaussianPsf(15, 15, 2.0).computeKernelImage().array
+    noise.image.array[:] = ndimage.convolve(noise.image.array, kernel, mode="wrap")
+    noise.variance.array[:] = 4 * np.sum(kernel**2)
+    x, y = rng.uniform(20, SIZE - 20, (2, 300))
+    factor = convolvedNoiseFactor(kernel, PSF.computeKernelImage((80.0, 80.0)).array)
+    image = ForcedImage("d", noise, template=noise, templateNoise=factor)
+    if psfless:
+        image.template = None
+    table = forcedEpoch(image, Positions(np.arange(300), x=x, y=y))
+    pulls = table["ip_diffim_forced_template_PsfFlux_instFlux"] / table["ip_diffim_forced_template_PsfFlux_instFluxErr"]
+    assert factor > 2
+    assert np.isnan(pulls).all() if psfless else 0.8 < np.std(pulls) < 1.2  # about 150 independent places
+    np.testing.assert_allclose(np.std(table["detectSignificance"]), factor, rtol=0.2)  # without the factor
 
 
 def test_badArgumentsAreNamed(rng):

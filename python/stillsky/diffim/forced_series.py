@@ -8,9 +8,9 @@ from astropy.table import Column, Table, vstack
 
 from ..background.config import SubtractBackgroundConfig
 from ..background.subtract import fitBackground
-from ..detection import skySources
-from ..errors import DomainError, NoDataError, ShapeError
-from ..image import Exposure
+from ..detection import detectSources, skySources
+from ..errors import DomainError, InvalidPsfError, NoDataError, ShapeError
+from ..image import Exposure, MaskedImage
 from ..measure import forcedPhotometry, pixelFlags, psfFlux
 from ..measure.forced import FORCED, FORCED_TEMPLATE
 from ..stats import clippedStats, robustSigma
@@ -25,6 +25,7 @@ _CALIBRATED = {
     FORCED: ("psfFlux", "the science image"),
     FORCED_TEMPLATE: ("templateFlux", "the template as it was subtracted"),
 }
+_TYPICAL_SIGMA = 2.0  # pixels, of objects on an image without a PSF
 _FEWEST_SKY = 20  # blank positions that tell a scale of errors
 
 
@@ -99,6 +100,9 @@ class ForcedImage:
         Science counts per template count: 1 when the template was convolved, else 1 over the kernel sum.
     covariance : `NoiseCovariance`, optional
         Of the difference: errors follow it.
+    templateNoise : `float`
+        By how much PSF fluxes of the template scatter more than its variance plane says (`convolvedNoiseFactor` of a
+        template that was convolved).
     """
 
     label: str
@@ -108,6 +112,7 @@ class ForcedImage:
     sciencePsf: Any = None
     templateScale: float = 1.0
     covariance: Any = None
+    templateNoise: float = 1.0
 
 
 def forcedSeries(images, positions, *, calibrateErrors=False, seed=0):
@@ -318,16 +323,32 @@ def withoutSky(exposure):
     sigma = robustSigma(masked.image.array, masked.mask.array, bad, subsample=step) if n else np.nan
     if not abs(level) > 0.1 * sigma:
         return exposure, 0.0
+    masked = masked.copy()
+    if not _subtractSky(masked):
+        return exposure, 0.0
+    # files seldom say where objects are, and their light raises the level: they are looked for, above the image's own scatter
+    # (a convolved template has more noise than its variance plane says)
+    found = MaskedImage(masked.image, masked.mask.copy(), masked.variance)
+    how = {"thresholdType": "stdev", "polarity": "positive", "nSigmaToGrow": 4.0, "psf": exposure.psf}
+    try:
+        detectSources(found, 3.0, **how, sigma=_TYPICAL_SIGMA if exposure.psf is None else None)
+    except InvalidPsfError:
+        detectSources(found, 3.0, **how, sigma=_TYPICAL_SIGMA)
+    _subtractSky(found)
+    return Exposure(masked, exposure.info), float(level)
+
+
+def _subtractSky(masked):
+    """The sky off an image, in place; whether there was enough of it."""
     config = SubtractBackgroundConfig()
     config.binSize = int(np.clip(min(masked.width, masked.height) // 8, 16, 128))
     config.statisticsProperty, config.useApprox = "MEANCLIP", False
     config.ignoredPixelMask = ["NO_DATA", "BAD", "SAT", "EDGE", "DETECTED"]
-    masked = masked.copy()
     found = fitBackground(masked, config, isNanSafe=True)
     if found is None:
-        return exposure, 0.0
+        return False
     masked.image.array[:] -= found.imageArray(masked.bbox, dtype=masked.image.array.dtype)
-    return Exposure(masked, exposure.info), float(level)
+    return True
 
 
 # ---------------------------------------------------------------------- columns
@@ -397,6 +418,7 @@ def _appendDirect(table, image, x, y):
         else:
             lost = np.ones(len(table), bool)
         _append(table, measured, prefix, prefix, scale, lost)
+    table[FORCED_TEMPLATE + "instFluxErr"] *= image.templateNoise
 
 
 def _calibrate(table, difference, x, y):

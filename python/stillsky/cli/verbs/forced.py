@@ -200,7 +200,20 @@ def _image(run, name, positions):
         scale = 1.0 / float(header.get("KSUM", 1.0))
     label = os.path.basename(path).removesuffix(".fits").removesuffix(".diff")
     psf = _sciencePsf(run, science, template, scienceConvolved, path)
-    return ForcedImage(label, difference, science, template, psf, scale, NoiseCovariance.read(path))
+    noise = _templateNoise(run, path, template) if header is not None and header.get("CONVOLVD") == "template" else 1.0
+    return ForcedImage(label, difference, science, template, psf, scale, NoiseCovariance.read(path), noise)
+
+
+def _templateNoise(run, path, template):
+    """By how much fluxes of the convolved template scatter more than its variance plane says: P.kernel.fits knows."""
+    kernel = path.removesuffix(".diff.fits") + ".kernel.fits"
+    if template is None or template.psf is None or not os.path.exists(kernel):
+        return 1.0
+    from stillsky.diffim.noise_covariance import convolvedNoiseFactor
+    from stillsky.fits import readKernel
+
+    center = tuple(float(v) for v in template.bbox.center)
+    return convolvedNoiseFactor(readKernel(kernel)[0].imageAt(*center), template.psf.computeKernelImage(center).array)
 
 
 def _read(run, name, role, **planes):
