@@ -111,12 +111,25 @@ def testQuantumWithoutWarpsWritesNothing(datasets):
     assert task.runQuantum(context, None, SimpleNamespace()) is None and not context.put_
 
 
-def testRunDataRefWantsOneList(datasets):
+def testRunDataRefSolvesAPatchFromItsWarps(quantum, datasets):
+    class Patch:
+        skyMap, dataId, written = skyMap(), {"tract": 4, "patch": 0, "band": "g", "skymap": "s"}, {}
+
+        def get(self, name):
+            return {"deepCoadd": datasets["templateExposure"]}[name]
+
+        def put(self, thing, name, **more):
+            self.written[name, more["subfilter"]] = thing
+
     task = DcrAssembleCoaddTask(config=configOf())
-    reference = SimpleNamespace(skyMap=skyMap(), tract=4, patch=0, dataId={"tract": 4, "patch": 0})
-    for lists in ({}, {"selectDataList": [], "warpRefList": []}):
-        with pytest.raises(RuntimeError, match="both or none"):
-            task.runDataRef(reference, **lists)
+    patch = Patch()
+    made = task.runDataRef(patch, warpRefList=datasets["inputWarps"])
+    assert patch.written.keys() == {(name, k) for name in ("dcrCoadd", "dcrCoadd_nImage") for k in range(3)}
+    for k, coadd in enumerate(made.dcrCoadds):
+        assert patch.written["dcrCoadd", k] is coadd and coadd.metadata["SUBFILT"] == k
+        np.testing.assert_array_equal(coadd.image.array, quantum[2].dcrCoadds[[1, 2, 0][k]].image.array)
+    with pytest.raises(RuntimeError, match="exactly one"):
+        task.runDataRef(patch, selectDataList=[], warpRefList=[])
 
 
 def testConfigRefusesWhatCannotBe():
@@ -166,26 +179,6 @@ def testEveryNameOfThePageIsThere(sharedDir):
     names = {n for n in names if n[0].islower() and not n.startswith("lsst")} - {"class"}
     missing = sorted(n for n in names if not hasattr(DcrAssembleCoaddTask, n))
     assert not missing
-
-
-def testWarpsOfVisitsAndIdsOfSources():
-    task = DcrAssembleCoaddTask(config=configOf())
-    asked = []
-
-    class Butler:
-        def query_datasets(self, name, *, visit, explain, **keys):  # noqa: N802 (of the Butler)
-            asked.append((name, visit, keys))
-            return [f"ref {visit}"]
-
-        def getDeferred(self, ref):
-            return f"handle of {ref}"
-
-    patch = SimpleNamespace(butler=Butler(), dataId={"tract": 4, "patch": 7, "skymap": "s"})
-    detectors = [SimpleNamespace(dataId={"visit": v, "detector": d}) for v, d in ((9, 1), (5, 1), (9, 2))]
-    assert task.getTempExpRefList(patch, detectors) == ["handle of ref 9", "handle of ref 5"]
-    assert asked[0] == ("deepCoadd_directWarp", 9, {"skymap": "s", "tract": 4, "patch": 7})
-    first, second = task.makeIdFactory(patch), task.makeIdFactory(SimpleNamespace(dataId={"tract": 5, "patch": 7}))
-    assert int(first()) != int(second()) and int(first()) > 0
 
 
 def testAirmassWeightsAreRecorded(datasets):
