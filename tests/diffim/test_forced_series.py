@@ -201,6 +201,16 @@ def test_objectsThatNoMaskKnowsDoNotRaiseTheSky(rng):
     assert abs(bias) < 0.1  # of a noise of 2; 0.4 when only outliers are clipped
 
 
+@pytest.mark.parametrize("variance", [0.0, np.nan, 4.0])
+@pytest.mark.parametrize("psf", [None, PSF])
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_skyOfPlainImagesWithoutPsfOrNoise(rng, variance, psf, noise):
+    pixels = rng.normal(500, noise, (128, 96)).astype(np.float32)
+    plane = np.full(pixels.shape, variance, np.float32)
+    subtracted, level = withoutSky(makeExposure(pixels, variance=plane, psf=psf))
+    assert abs(level - 500) < 0.2 and abs(np.median(subtracted.image.array)) < 0.2
+
+
 @pytest.mark.parametrize("psfless", [False, True])
 def test_errorsKnowTheCorrelatedNoiseOfAConvolvedTemplate(rng, psfless):
     noise = makeExposure(rng.normal(0, 2, (SIZE, SIZE)).astype(np.float32), psf=PSF)

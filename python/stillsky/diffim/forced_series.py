@@ -10,7 +10,7 @@ from ..background.config import SubtractBackgroundConfig
 from ..background.subtract import fitBackground
 from ..detection import detectSources, skySources
 from ..errors import DomainError, InvalidPsfError, NoDataError, ShapeError
-from ..image import Exposure, MaskedImage
+from ..image import Exposure, Image, MaskedImage
 from ..measure import forcedPhotometry, pixelFlags, psfFlux
 from ..measure.forced import FORCED, FORCED_TEMPLATE
 from ..stats import clippedStats, robustSigma
@@ -328,12 +328,14 @@ def withoutSky(exposure):
         return exposure, 0.0
     # files seldom say where objects are, and their light raises the level: they are looked for, above the image's own scatter
     # (a convolved template has more noise than its variance plane says)
-    found = MaskedImage(masked.image, masked.mask.copy(), masked.variance)
+    found = MaskedImage(masked.image, masked.mask.copy(), Image(np.ones_like(masked.variance.array), masked.xy0))
     how = {"thresholdType": "stdev", "polarity": "positive", "nSigmaToGrow": 4.0, "psf": exposure.psf}
     try:
         detectSources(found, 3.0, **how, sigma=_TYPICAL_SIGMA if exposure.psf is None else None)
     except InvalidPsfError:
         detectSources(found, 3.0, **how, sigma=_TYPICAL_SIGMA)
+    except NoDataError:  # nothing scatters
+        return Exposure(masked, exposure.info), float(level)
     _subtractSky(found)
     return Exposure(masked, exposure.info), float(level)
 
