@@ -99,6 +99,13 @@ def testSdss():
     assert pointingOf(info).source == "apparent"  # time, site and position, as the azimuth is not known
 
 
+def testOneDetectorOfDecamIsKnownByItsFocalPlane():
+    cards = {k: DECAM[k] for k in ("DATE-OBS", "EXPTIME", "RA", "DEC", "AIRMASS")}
+    info, notes = foreignVisit(_header({**cards, "FPA": "DECAM_BKP4"}))
+    assert info.observatory == KNOWN_SITES["CTIO Blanco"] and _about(notes, "site")
+    assert not math.isfinite(foreignVisit(_header(cards))[0].observatory.longitude)
+
+
 def testHourAngleServesWithoutTime():
     cards = {k: v for k, v in DECAM.items() if k not in ("DATE-OBS", "AZ", "ZD")}
     info, notes = foreignVisit(_header(cards))

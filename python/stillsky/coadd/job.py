@@ -119,7 +119,8 @@ class CoaddJob:
             if item.name not in str(error):
                 error.args = (f"{item.name}: {error}",)
             raise error
-        item.reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
+        item.reason = reason.removeprefix(f"{item.name}: ")
         self.warn("W-SKIPPED", f"left out: {item.name}: {item.reason}")
 
     # ---------------------------------------------------------------- scanning
@@ -246,7 +247,7 @@ class CoaddJob:
             except DomainError as error:
                 self._withoutPointing(item, error)
                 continue
-            for note in (*assumed, *item.pointing.notes):
+            for note in dict.fromkeys((*assumed, *item.pointing.notes)):
                 notes.setdefault(note, []).append(item.name)
         for note, names in notes.items():
             self.say(f"{note}" + (f" ({len(names)} inputs)" if len(names) > 1 else f" ({names[0]})"))
@@ -273,6 +274,11 @@ class CoaddJob:
             self._chooseGrid()
             self._matchAll()
             self._point()
+        if not self.used:
+            raise NoDataError(
+                "no input is left", found=f"{len(self.inputs)} inputs; the first: {self.inputs[0].reason}",
+                remedy="the warnings say why each was left out",
+            )  # fmt: skip
         with self.timed("warp"):
             self._warpAll(psfMatched)
         if not self.used:

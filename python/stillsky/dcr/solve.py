@@ -298,7 +298,9 @@ def solveConjugateGradients(problem, config):
     covered = inverse[0] > 0
     penalty = float(config.smoothness) * float(np.mean([np.mean(c) for c in coverage]))
     models = _start(problem, n)
-    evaluate = lambda m: data.run(m, significance=significance(m, problem), accumulate=False)[1]  # noqa: E731
+    # of the template for all iterations: noise between the sources would move the weight to faint pixels as it is fitted
+    scale = significance(models, problem)
+    evaluate = lambda m: data.run(m, significance=scale, accumulate=False)[1]  # noqa: E731
 
     def matrix(direction):
         out, _ = data.run(direction, "model", normal=True)
@@ -308,7 +310,7 @@ def solveConjugateGradients(problem, config):
             plane[~covered] = 0
         return out
 
-    residual, metric = data.run(models, "residual", significance=significance(models, problem))
+    residual, metric = data.run(models, "residual", significance=scale)
     for plane in residual:
         plane[~covered] = 0
     convergence, steps, stopped, done = [metric.value], [], "iterations", 0

@@ -43,7 +43,7 @@ class Convention:
     ----------
     name : `str`
     words : `tuple` [`str`]
-        Capital words in INSTRUME, TELESCOP or ORIGIN that name it.
+        Capital words in INSTRUME, TELESCOP, ORIGIN, OBSERVAT or FPA (focal plane) that name it.
     site : `str`
         Key of `stillsky.meta.KNOWN_SITES`.
     westLongitude : `bool`
@@ -78,7 +78,7 @@ CONVENTIONS = (
 
 def conventionOf(header):
     """`Convention` of the camera that a header names, or None."""
-    keys = ("INSTRUME", "TELESCOP", "ORIGIN", "OBSERVAT")
+    keys = ("INSTRUME", "TELESCOP", "ORIGIN", "OBSERVAT", "FPA")  # the last: of single detectors of DECam
     text = " ".join(str(header.get(key) or "") for key in keys).upper()
     return next((c for c in CONVENTIONS if any(word in text for word in c.words)), None)
 

@@ -52,11 +52,25 @@ def _percent(value):
     return "–" if value is None or not np.isfinite(value) else f"{100 * value:.2g} %"
 
 
+def _gainBeyondNoise(figures):
+    """Residual of sources under the plain coadd over that under the model, noise taken off both; None where it is not known.
+
+    A model that leaves nothing beyond the noise counts as a hundredth of what the coadd left.
+    """
+    before, after = (figures.get(name) for name in ("residualBefore", "residualAfter"))
+    if before is None or after is None or not np.isfinite(before + after) or before <= 0:
+        return None
+    return before / max(after, 0.01 * before)
+
+
 def dcrVerdict(result):
     """State, sentence and rules, for P.json."""
     figures = result.metadata
     before, after = figures["initialConvergence"], figures["finalConvergence"]
     gain = before / after if after and np.isfinite(after) and after > 0 else None
+    ratioOfResiduals = _gainBeyondNoise(figures)
+    if ratioOfResiduals is not None:  # misfits hold the noise of the visits, which no model takes away
+        gain = ratioOfResiduals
     spread, skipped = figures["dispersionSpread"], figures["inputs"] - figures["inputsUsed"]
     seeing = np.asarray(result.table["fwhm"][result.table["used"]], float)
     seeing = seeing[np.isfinite(seeing)]
@@ -74,7 +88,7 @@ def dcrVerdict(result):
          "few visits leave the colours to the noise"),
         ("spread of the dispersion, tan z", spread, "above 0.3", state(spread, lambda v: v > 0.3, lambda v: v > 0.1),
          "visits at other airmasses or hour angles: all here see the same dispersion"),
-        ("misfit before over after", gain, "above 1.5", state(gain, lambda v: v > 1.5, lambda v: v > 1.02),
+        ("residual of sources, before over after", gain, "above 1.5", state(gain, lambda v: v > 1.5, lambda v: v > 1.02),
          "nothing is gained over the plain coadd: no refraction, no sources, or a wrong direction or band"),
         ("widest over narrowest seeing", ratio, "below 1.2", state(ratio, lambda v: v < 1.2, lambda v: v < 1.6),
          "-c psfMatch=yes: the model takes another seeing for a colour"),
