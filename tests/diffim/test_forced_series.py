@@ -201,6 +201,24 @@ def test_objectsThatNoMaskKnowsDoNotRaiseTheSky(rng):
     assert abs(bias) < 0.1  # of a noise of 2; 0.4 when only outliers are clipped
 
 
+def test_skyOfALargeImageIsTakenInBlocks(rng):
+    """Blocks of 4 x 4 pixels with a remainder, a sky that is curved, objects and missing pixels."""
+    y, x = np.mgrid[:843, :811].astype(np.float32)
+    sky = 300 + 20 * x / 811 + 15 * (y / 843) ** 2
+    exposure = makeExposure((sky + rng.normal(0, 5, sky.shape)).astype(np.float32), psf=PSF)
+    pixels = exposure.image.array
+    for px, py, flux in zip(*rng.uniform(20, 790, (2, 1000)), np.exp(rng.uniform(4, 9, 1000)), strict=True):
+        star = PSF.computeImage((px, py))
+        pixels[star.bbox.slices((0, 0))] += (flux * star.array).astype(np.float32)
+    pixels[100:140, 300:420] = np.nan
+    exposure.mask.array[100:140, 300:420] |= exposure.mask.bitmask(["NO_DATA"])
+    subtracted, level = withoutSky(exposure)
+    error = pixels - subtracted.image.array - sky
+    assert abs(np.nanmedian(error)) < 0.2 and np.nanstd(error) < 0.4 and abs(level - 315) < 3
+    assert subtracted.image.array.dtype == np.float32 and subtracted.mask is exposure.mask
+    assert np.array_equal(np.isnan(subtracted.image.array), np.isnan(pixels))
+
+
 @pytest.mark.parametrize("variance", [0.0, np.nan, 4.0])
 @pytest.mark.parametrize("psf", [None, PSF])
 @pytest.mark.parametrize("noise", [0.0, 2.0])

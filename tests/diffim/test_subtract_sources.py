@@ -42,6 +42,28 @@ def test_plantedTransientsAreFoundWithTheirFluxes(pair, result):
     assert n >= 6 and abs(pulls.mean()) < 4 / np.sqrt(n) and pulls.std() < 1 + 4 / np.sqrt(2 * n)
 
 
+def test_forcedFluxesStandOnTheSky(pair, result):
+    """Both images have a sky of some hundred counts per pixel, which is no part of a flux."""
+    table, truth = result.sources, pair.transients
+    rows, distance = _matches(table, truth["x"], truth["y"])
+    new = (truth["kind"] == "new") & (truth["host"] < 0) & (truth["snr"] > 8) & ~truth["masked"] & (distance < 2)
+    assert np.count_nonzero(new) >= 3
+    found = table[rows[new]]
+    science, error = (np.asarray(found[f"ip_diffim_forced_PsfFlux_{name}"]) for name in ("instFlux", "instFluxErr"))
+    template, templateError = (
+        np.asarray(found[f"ip_diffim_forced_template_PsfFlux_{name}"]) for name in ("instFlux", "instFluxErr")
+    )
+    assert np.median(np.abs(science - truth["flux"][new]) / error) < 3
+    assert np.median(np.abs(template) / templateError) < 3
+    assert np.median(np.abs(found["candidate_templateFlux"]) / templateError) < 3
+    # where the images are alike, their fluxes differ by that of the difference
+    if result.metadata["psfMatchingAlgorithm"] != "zogy":
+        good = ~table["candidate_flag"] & ~table["sky_source"]
+        direct = table["ip_diffim_forced_PsfFlux_instFlux"] - table["ip_diffim_forced_template_PsfFlux_instFlux"]
+        pulls = (direct - table["base_PsfFlux_instFlux"]) / table["base_PsfFlux_instFluxErr"]
+        assert np.median(np.abs(pulls[good])) < 1
+
+
 def test_countsDescribeTheTable(result):
     table, metadata = result.sources, result.metadata
     assert metadata["nDiaSources"] == len(table) - np.count_nonzero(table["sky_source"])

@@ -30,6 +30,7 @@ from .blends import resolveBlends
 from .candidate_features import candidateFeatures, chi2Limit, flagCandidates, kernelUncertainty, modelError
 from .detect_errors import BadSubtractionError, CosmicRayLimitError, NoDiaSourcesError, TooManyCosmicRays
 from .difference_metrics import computeDifferenceImageMetrics, discFootprints, maskMetrics
+from .forced_series import lessSky, skyOf
 from .glints import GlintTrails, findGlintTrails
 from .ids import IdGenerator
 from .source_measure import measureAll
@@ -99,6 +100,7 @@ def detectAndMeasure(
     noiseInflation=None,
     templateNoise=1.0,
     kernelTerms=6,
+    skyIsIn=False,
 ):
     """Find and measure the sources of a difference image.
 
@@ -134,6 +136,8 @@ def detectAndMeasure(
     kernelTerms : int
         Terms of the variation of kernel and PSF over the image, of which the stars of the fit leave each a little
         uncertain: an error of the models that goes into those of dipoles.
+    skyIsIn : bool
+        The images, but for the difference, may have a sky: fluxes on them are measured without it (`skyOf`).
 
     Returns
     -------
@@ -154,7 +158,7 @@ def detectAndMeasure(
         More pixels than ``cosmicray.nCrPixelMax`` look like cosmic rays.
     """
     job = _Job(science, matchedTemplate, difference, config, score, psfMode, covariance, noiseInflation)
-    job.templateNoise, job.kernelTerms = float(templateNoise), int(kernelTerms)
+    job.templateNoise, job.kernelTerms, job.skyIsIn = float(templateNoise), int(kernelTerms), skyIsIn
     stars = _positions(kernelSources) if stars is None else np.asarray(stars, float).reshape(-1, 2)
     seed = int(seed if seed is not None else getattr(difference, "id", None) or 0)
     return job.run(_positions(kernelSources), stars, ids, seed, sciencePsf)
@@ -227,12 +231,21 @@ class _Job:
         self.metadata, self.timings = {"noiseInflation": float(self.inflation)}, {}
         self.background = self.blends = None
         self.templateNoise, self.kernelTerms, self.modelError = 1.0, 6, 0.0
+        self.skyIsIn, self._skies = False, {}
 
     @contextmanager
     def stage(self, name):
         start = time.perf_counter()
         yield
         self.timings[name] = time.perf_counter() - start
+
+    def flat(self, exposure):
+        """An image without its sky, as long as the caller keeps it: a plane."""
+        if not self.skyIsIn or exposure is None:
+            return exposure
+        if id(exposure) not in self._skies:
+            self._skies[id(exposure)] = skyOf(exposure)[0]
+        return lessSky(exposure, self._skies[id(exposure)])
 
     def _measure(self, footprints, flags, forcedPsf):
         return measureAll(self, footprints, flags, forcedPsf)
@@ -451,7 +464,7 @@ class _Job:
         epsilon = kernelUncertainty(*starFluxes, predicted=self.modelError)
         self.metadata["kernelUncertainty"] = epsilon
         features = candidateFeatures(
-            table, self.difference, self.template, self.psf, footprints=footprints, stars=stars, epsilon=epsilon,
+            table, self.difference, self.flat(self.template), self.psf, footprints=footprints, stars=stars, epsilon=epsilon,
             blends=self.blends,
         )  # fmt: skip
         meta = dict(table.meta)
@@ -469,7 +482,7 @@ class _Job:
             return np.zeros((3, 0))
         kinds = [
             measureSources(exposure, kernelStars[:400], ["base_PsfFlux"], psf=self.psf)
-            for exposure in (self.difference, self.template)
+            for exposure in (self.difference, self.flat(self.template))
         ]
         good = ~kinds[0]["base_PsfFlux_flag"] & ~kinds[1]["base_PsfFlux_flag"]
         names = (0, "base_PsfFlux_instFlux"), (0, "base_PsfFlux_instFluxErr"), (1, "base_PsfFlux_instFlux")

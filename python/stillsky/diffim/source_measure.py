@@ -18,7 +18,8 @@ def measureAll(job, footprints, flags, forcedPsf):
     Parameters
     ----------
     job : object
-        With ``difference, science, template, score, psf, config``, maybe ``covariance`` and ``blends``.
+        With ``difference, science, template, score, psf, config``, maybe ``covariance``, ``blends`` and ``flat``, which
+        takes the sky off an image.
     footprints : `FootprintSet`
     flags : structured array
         ``positive, negative, sky`` of each footprint.
@@ -60,9 +61,11 @@ def measureAll(job, footprints, flags, forcedPsf):
         for prefix, exposure in (("", job.science), ("template_", job.template)):
             if exposure is not None:
                 prefix = f"ip_diffim_forced_{prefix}PsfFlux_"
-                parts.append(forcedPhotometry(exposure, x, y, flag=bad, psf=forcedPsf, prefix=prefix))
+                flat = job.flat(exposure) if hasattr(job, "flat") else exposure
+                parts.append(forcedPhotometry(flat, x, y, flag=bad, psf=forcedPsf, prefix=prefix))
                 parts[-1].meta.clear()
-                _forceTogether(parts[-1], prefix, exposure, x, y, blends, forcedPsf)
+                _forceTogether(parts[-1], prefix, flat, x, y, blends, forcedPsf)
+                del flat  # a plane
                 if exposure is job.template:  # its noise is correlated where it was convolved
                     parts[-1][prefix + "instFluxErr"] *= getattr(job, "templateNoise", 1.0)
     if job.score is not None:

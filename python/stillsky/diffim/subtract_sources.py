@@ -62,6 +62,7 @@ def findSources(
         noiseInflation=noiseInflation,
         templateNoise=templateNoise,
         kernelTerms=kernelTerms,
+        skyIsIn=True,  # of files that nobody prepared
     )
 
 
