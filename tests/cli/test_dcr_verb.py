@@ -145,6 +145,12 @@ def test_bareImagesTellTheirAirmassByTimeAndPlace(visits, field):
     assert result.template(field.science.visitInfo).bbox == result.coadd.bbox
 
 
+@pytest.mark.parametrize("verb", ["coadd", "dcr"])
+def test_anotherClassOfConfigurationIsRefused(verb):
+    with pytest.raises(TypeError, match="wanted a stillsky.[A-Z][a-z]*JobConfig, got dict"):
+        getattr(stillsky, verb)(["a.fits"], config={"dcr.smoothness": 0.1})
+
+
 def test_whatCannotBeDoneIsSaid(visits, there, run):
     names = [visits / f"v{k}.fits" for k in range(3)]
     code, _, err = run("dcr", *names, "-o", "x")

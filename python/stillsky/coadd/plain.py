@@ -128,7 +128,9 @@ def coadd(inputs, *, method=None, reference=None, scale=None, config=None, stric
 
 
 def configured(cls, config, **fields):
-    """A copy of a configuration with some fields set; None leaves them."""
+    """A copy of a configuration with some fields set; None leaves them. TypeError for another class."""
+    if config is not None and not isinstance(config, cls):
+        raise TypeError(f"config: wanted a stillsky.{cls.__name__}, got {type(config).__name__}")
     copied = cls()
     if config is not None:
         copied.update(**{name: getattr(config, name) for name in config._fields})

@@ -274,8 +274,9 @@ def solveConjugateGradients(problem, config):
     """Weighted least squares on all visits by conjugate gradients (Hestenes & Stiefel 1952, J. Res. NBS 49, 409).
 
     Minimises ``sum_i w_i |g_i (s_i - T_i m)|^2 + smoothness * c * sum_k |m_(k+1) - m_k|^2`` over the subfilters m, with T_i
-    the model of visit i, g_i its good pixels, w_i its weight and c the mean coverage, starting from the template; it is
-    stopped before the noise is fitted.
+    the model of visit i, g_i its good pixels, w_i its weight and c the mean coverage, starting from the template. Of bright
+    sources the last iterations still find structure; the subfilters of faint ones then hold noise of the visits, which
+    ``smoothness`` (0.1, say) takes out at the price of their colours.
 
     Parameters
     ----------
