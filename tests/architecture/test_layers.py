@@ -22,6 +22,7 @@ PYTHON_ROOMS = (
 # Conveniences that reach to the right, inside functions only.
 ALLOWED_IN_FUNCTIONS = {
     ("task_base", "compat"),  # the second-generation verbs of the task classes
+    ("coadd", "compat"),
     ("image", "wcs"),  # makeExposure takes an astropy WCS
     ("image", "psf"),  # makeExposure takes a PSF image
     ("image", "meta"),  # an exposure starts with an empty Header

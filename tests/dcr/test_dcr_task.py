@@ -9,7 +9,7 @@ from dcr_scene import BAND, SIZE, makeExposures, makeScene, scene, sceneWcs, sou
 from lsst.pex.config import FieldValidationError
 
 from stillsky.dcr.task import DcrAssembleCoaddConfig, DcrAssembleCoaddTask
-from stillsky.diffim.dcr_template_task import GetDcrTemplateConfig, GetDcrTemplateTask
+from stillsky.dcr.template_task import GetDcrTemplateConfig, GetDcrTemplateTask
 from stillsky.errors import MismatchError
 from stillsky.geom import Box2I
 from stillsky.wcs import SkyMap, TractInfo

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from stillsky.diffim.candidate_columns import FEATURES
-from stillsky.diffim.candidate_features import candidateFeatures, flagCandidates, kernelUncertainty, modelError
+from stillsky.diffim.candidate_features import (
+    _besideDipole,
+    candidateFeatures,
+    flagCandidates,
+    kernelUncertainty,
+    leverage,
+    modelError,
+)
 from stillsky.diffim.detect_measure import detectAndMeasure
 from stillsky.diffim.detect_measure_config import DetectAndMeasureAlgorithmConfig
 from stillsky.image import makeExposure
@@ -224,3 +231,22 @@ def test_fewFaintStarsDoNotMakeAKernelCertain():
     assert kernelUncertainty(np.zeros(6), np.ones(6), few) == 0.001
     assert kernelUncertainty(np.zeros(6), np.ones(6), few, predicted=predicted) == predicted > 0.03
     assert kernelUncertainty(np.zeros(9), np.ones(9), np.full(9, 500.0), predicted=0.5) == 0.001
+
+
+def test_kernelsAreLessCertainWhereNoStarsAre():
+    rng = np.random.default_rng(3)
+    stars = rng.uniform(100, 300, (40, 2))
+    corner, middle = leverage([20.0, 200.0], [20.0, 200.0], stars, 6)
+    assert middle == 1 and corner > 3
+    u, v = (stars - stars.mean(0)).T / 100
+    design = np.stack([u**0, u, v, u * u, u * v, v * v], axis=-1)  # the hat matrix of the fit, slowly
+    hat = np.diag(design @ np.linalg.inv(design.T @ design) @ design.T)
+    np.testing.assert_allclose(leverage(*stars.T, stars, 6), np.sqrt(np.maximum(hat * 40 / 6, 1)), rtol=1e-9)
+    assert (leverage(*stars.T, stars[:11], 6) == 1).all() and (leverage(*stars.T, stars, 1) == 1).all()
+
+
+def test_whatIsWeakerThanTheDipoleItOverlapsIsAPartOfIt():
+    dipole = np.array([True, False, False, False])
+    group = np.array([0, 0, 0, -1])
+    snr = np.array([9.0, 7.0, 30.0, 8.0])
+    np.testing.assert_array_equal(_besideDipole(dipole, group, snr), [False, True, False, False])

@@ -57,6 +57,14 @@ class Blends:
         self._rank[order[1][many]] = (np.arange(order.shape[1]) - starts[order[0]])[many]
 
     @property
+    def groupOfRow(self):
+        """Group of each row of the table (int array), -1 for one that overlaps with no other."""
+        groups = np.full(self.nRows, -1)
+        many = self.rowsInGroup[self.group] > 1
+        groups[self.row[many]] = self.group[many]
+        return groups[: self.nKept]
+
+    @property
     def size(self):
         """Sources in the group of each row; 1: alone."""
         out = np.ones(self.nRows, int)

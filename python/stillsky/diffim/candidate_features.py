@@ -16,7 +16,15 @@ from scipy.spatial import cKDTree
 from ..measure.psf_stamps import starImages
 from .candidate_columns import CANDIDATE_COLUMNS
 
-__all__ = ["CandidateCuts", "candidateFeatures", "chi2Limit", "flagCandidates", "kernelUncertainty", "modelError"]
+__all__ = [
+    "CandidateCuts",
+    "candidateFeatures",
+    "chi2Limit",
+    "flagCandidates",
+    "kernelUncertainty",
+    "leverage",
+    "modelError",
+]
 
 _RADIUS = 5  # pixels; of the mask fractions
 _SIGMA_TO_FWHM = 2.354820045
@@ -60,8 +68,8 @@ def candidateFeatures(
         Of the rows; without them the separation of the peaks is 0.
     stars : array, shape (n, 2), optional
         Positions x, y of the stars of the science image, PARENT.
-    epsilon : float
-        Fractional uncertainty of the kernel.
+    epsilon : float or array
+        Fractional uncertainty of the kernel, everywhere or at each row.
     blends : `stillsky.diffim.blends.Blends`, optional
         Sources of it are looked at without the light of their neighbours.
 
@@ -313,6 +321,39 @@ def kernelUncertainty(flux, fluxErr, templateFlux, floor=0.001, predicted=0.0):
     return float(max(floor, np.sqrt(max(scatter**2 - noise**2, 0.0))))
 
 
+def leverage(x, y, stars, nTerms):
+    """Error of a polynomial fitted to stars at places of the image, over its mean: large in corners without stars.
+
+    Parameters
+    ----------
+    x, y : arrays
+        Places.
+    stars : array, shape (n, 2)
+        Positions of the stars.
+    nTerms : int
+        Terms of the polynomial: 1, 3, 6, 10, ... (the highest whole order below).
+
+    Returns
+    -------
+    factor : array
+        At least 1. 1 everywhere with fewer than twice as many stars as terms: nothing is known of them but their number.
+    """
+    order = int((np.sqrt(8 * nTerms + 1) - 3) / 2)
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if order < 1 or len(stars) < 2 * nTerms:
+        return np.ones(len(x))
+    middle, half = stars.mean(axis=0), np.maximum(np.ptp(stars, axis=0) / 2, 1.0)
+
+    def terms(u, v):
+        u, v = (u - middle[0]) / half[0], (v - middle[1]) / half[1]
+        return np.stack([u**i * v**j for i in range(order + 1) for j in range(order + 1 - i)], axis=-1)
+
+    design, here = terms(*stars.T), terms(x, y)
+    inverse = np.linalg.pinv(design.T @ design)
+    variance = np.einsum("ij,jk,ik->i", here, inverse, here) * len(stars) / design.shape[1]
+    return np.sqrt(np.maximum(np.nan_to_num(variance, nan=1.0), 1.0))
+
+
 def modelError(fluxErr, templateFlux, nTerms, leastError=0.01):
     """Fraction by which PSF fluxes are wrong because PSF and kernel were measured on stars.
 
@@ -339,7 +380,7 @@ def modelError(fluxErr, templateFlux, nTerms, leastError=0.01):
     return float(np.sqrt(nTerms / total)) if total > 0 else 0.0
 
 
-def flagCandidates(table, cuts=None):
+def flagCandidates(table, cuts=None, group=None):
     """Set the candidate flags from the features, in place.
 
     Parameters
@@ -347,6 +388,9 @@ def flagCandidates(table, cuts=None):
     table : `astropy.table.Table`
         Measurements and features together.
     cuts : `CandidateCuts` or configuration with its fields, optional
+    group : int array, optional
+        Group of overlapping sources that each row belongs to, -1 for none. What is weaker than a dipole of its group is a
+        part of it.
     """
     cuts = CandidateCuts() if cuts is None else cuts
     f = {name[10:]: np.asarray(table[name]) for name, dtype, *_ in CANDIDATE_COLUMNS if dtype is not np.bool_}
@@ -369,12 +413,22 @@ def flagCandidates(table, cuts=None):
             "dipole": _isDipole(table, cuts),
             "shape": (f["psfChi2"] > chi2Limit(snr, cuts)) & ~_isTrail(table, cuts),
         }
+    if group is not None:
+        flags["dipole"] |= _besideDipole(flags["dipole"], group, snr)
     flags["residual"] &= snr >= cuts.threshold
     any_ = np.zeros(len(table), bool)
     for name, values in flags.items():
         table[f"candidate_flag_{name}"][:] = values
         any_ |= values
     table["candidate_flag"][:] = any_ & ~np.asarray(table["sky_source"], bool)
+
+
+def _besideDipole(dipole, group, snr):
+    """Rows weaker than a dipole that they overlap with: a misplaced star leaves more than two lobes."""
+    strongest = np.zeros(max(group.max(initial=-1) + 1, 1))
+    of = dipole & (group >= 0) & np.isfinite(snr)
+    np.maximum.at(strongest, group[of], snr[of])
+    return (group >= 0) & (snr < strongest[np.maximum(group, 0)])
 
 
 def chi2Limit(snr, cuts):

@@ -27,7 +27,7 @@ from ..geom import Box2I
 from ..image import Image, MaskedImage
 from ..measure import measureSources
 from .blends import resolveBlends
-from .candidate_features import candidateFeatures, chi2Limit, flagCandidates, kernelUncertainty, modelError
+from .candidate_features import candidateFeatures, chi2Limit, flagCandidates, kernelUncertainty, leverage, modelError
 from .detect_errors import BadSubtractionError, CosmicRayLimitError, NoDiaSourcesError, TooManyCosmicRays
 from .difference_metrics import computeDifferenceImageMetrics, discFootprints, maskMetrics
 from .forced_series import lessSky, skyOf
@@ -463,6 +463,8 @@ class _Job:
         """Features and flags of the candidates."""
         epsilon = kernelUncertainty(*starFluxes, predicted=self.modelError)
         self.metadata["kernelUncertainty"] = epsilon
+        places = (np.asarray(table[f"base_SdssCentroid_{c}"], float) for c in "xy")
+        epsilon = epsilon * leverage(*places, self.starPositions, self.kernelTerms)
         features = candidateFeatures(
             table, self.difference, self.flat(self.template), self.psf, footprints=footprints, stars=stars, epsilon=epsilon,
             blends=self.blends,
@@ -472,12 +474,13 @@ class _Job:
             table[name] = features[name]
         table.meta.clear()
         table.meta.update(meta)
-        flagCandidates(table, self.config.candidates)
+        flagCandidates(table, self.config.candidates, None if self.blends is None else self.blends.groupOfRow)
         self.metadata["nGoodDiaSources"] = int(np.count_nonzero(~table["candidate_flag"] & ~table["sky_source"]))
         return table
 
     def _starFluxes(self, kernelStars):
         """PSF fluxes of the difference at the stars of the fit, their errors, and the fluxes of the matched template."""
+        self.starPositions = np.zeros((0, 2))
         if kernelStars is None or not len(kernelStars) or self.template is None:
             return np.zeros((3, 0))
         kinds = [
@@ -485,6 +488,7 @@ class _Job:
             for exposure in (self.difference, self.flat(self.template))
         ]
         good = ~kinds[0]["base_PsfFlux_flag"] & ~kinds[1]["base_PsfFlux_flag"]
+        self.starPositions = np.asarray(kernelStars[:400], float)[np.asarray(good), :2]
         names = (0, "base_PsfFlux_instFlux"), (0, "base_PsfFlux_instFluxErr"), (1, "base_PsfFlux_instFlux")
         return np.array([np.asarray(kinds[k][name], float)[good] for k, name in names])
 

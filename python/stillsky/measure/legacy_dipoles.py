@@ -150,7 +150,22 @@ def _fit(pixels, footprints, rows, starts, psf, maxCalls):
     local = starts - np.tile([pixels.x0, pixels.y0], 2)
     limits = np.column_stack([local, np.full(len(rows), _NO_LIMIT), np.zeros(len(rows))])
     return _core.dipoleFit(
-        pixels.planes, None, None, stack, stack, stack, limits, (own, ends), 0.0, 1e-9, int(maxCalls), 0, 0, True, False
+        pixels.planes,
+        None,
+        None,
+        stack,
+        stack,
+        stack,
+        limits,
+        (own, ends),
+        0.0,
+        1e-9,
+        int(maxCalls),
+        0,
+        0,
+        True,
+        False,
+        1.0,
     )
 
 

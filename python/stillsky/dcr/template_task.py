@@ -6,11 +6,11 @@ import lsst.pipe.base as pipeBase
 import lsst.pipe.base.connectionTypes as cT
 from lsst.pex.config import ChoiceField, Field, FieldValidationError, ListField, RangeField
 
-from ..dcr import DcrModel
+from ..diffim.template_connections import GetTemplateConnections
+from ..diffim.template_task import GetTemplateConfig, GetTemplateTask
 from ..errors import MismatchError
 from ..task_base import quantumThreads
-from .template_connections import GetTemplateConnections
-from .template_task import GetTemplateConfig, GetTemplateTask
+from .model import DcrModel
 
 __all__ = ["GetDcrTemplateConfig", "GetDcrTemplateConnections", "GetDcrTemplateTask", "MatchedPatch"]
 
