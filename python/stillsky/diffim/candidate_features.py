@@ -28,7 +28,7 @@ __all__ = [
 
 _RADIUS = 5  # pixels; of the mask fractions
 _SIGMA_TO_FWHM = 2.354820045
-_CHUNK = 512  # sources handled at once: bounds the memory of the stamps
+_CHUNK = 256  # sources handled at once: bounds the memory of the stamps
 
 
 @dataclass

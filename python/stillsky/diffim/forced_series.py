@@ -25,7 +25,7 @@ _CALIBRATED = {
     FORCED: ("psfFlux", "the science image"),
     FORCED_TEMPLATE: ("templateFlux", "the template as it was subtracted"),
 }
-_LARGEST_BLOCK, _FEWEST_BLOCKS = 4, 200  # pixels, and blocks across an image: for its sky
+_LARGEST_BLOCK, _FEWEST_BLOCKS = 8, 200  # pixels, and blocks across an image: for its sky
 _ROWS = 256  # that are worked on at once
 _FWHM_PER_SIGMA = 2.354820045
 _TYPICAL_SIGMA = 2.0  # pixels, of objects on an image without a PSF
@@ -329,7 +329,7 @@ def skyOf(exposure):
     Returns
     -------
     sky : `numpy.ndarray` or None
-        Of blocks of pixels (at most 4 x 4), float32; None when there is nothing to subtract.
+        Of blocks of pixels (at most 8 x 8), float32; None when there is nothing to subtract.
     level : `float`
     """
     masked = exposure.maskedImage
@@ -351,7 +351,7 @@ def lessSky(exposure, sky):
 
 
 def _skyOf(masked, psf):
-    """Sky of an image in blocks of at most 4 x 4 pixels, float32; None where there is not enough of it.
+    """Sky of an image in blocks of at most 8 x 8 pixels, float32; None where there is not enough of it.
 
     Files seldom say where objects are, and their light raises the level: they are looked for, above the image's own scatter
     (a convolved template has more noise than its variance plane says).
@@ -412,14 +412,17 @@ def _less(pixels, sky):
     side = pixels.shape[0] // sky.shape[0]
     if side == 1:
         return pixels - sky
-    columns, share = _between(pixels.shape[1], sky.shape[1], side)
-    sky = sky[:, columns] * (1 - share) + sky[:, columns + 1] * share
-    rows, share = _between(pixels.shape[0], sky.shape[0], side)
+    columns, across = _between(pixels.shape[1], sky.shape[1], side)
+    rows, along = _between(pixels.shape[0], sky.shape[0], side)
+    across, along = across.astype(np.float32), along.astype(np.float32)
     out = np.empty_like(pixels)
     for first in range(0, len(pixels), _ROWS):
         band = slice(first, first + _ROWS)
-        s = share[band, None]
-        out[band] = pixels[band] - (sky[rows[band]] * (1 - s) + sky[rows[band] + 1] * s)
+        low = rows[band.start]
+        part = sky[low : rows[band][-1] + 2]
+        part = part[:, columns] * (1 - across) + part[:, columns + 1] * across
+        s, k = along[band, None], rows[band] - low
+        out[band] = pixels[band] - (part[k] * (1 - s) + part[k + 1] * s)
     return out
 
 
