@@ -117,6 +117,8 @@ _LAZY = {
     "CoaddInputRecorderTask": "coadd",
     "CoaddResult": "coadd",
     "ImageScaler": "coadd",
+    "MakeWarpConfig": "coadd.make_warp_task",
+    "MakeWarpTask": "coadd.make_warp_task",
     "CompareWarpAssembleCoaddConfig": "coadd.compare_warp_task",
     "CompareWarpAssembleCoaddTask": "coadd.compare_warp_task",
     "compareWarpCoadd": "coadd",

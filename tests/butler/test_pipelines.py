@@ -17,10 +17,11 @@ from lsst.daf.butler import DatasetType
 from lsst.pipe.base import Pipeline
 from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
-from stillsky import SkyMap, TractInfo
+from stillsky import PhotoCalib, SkyMap, TractInfo
 from stillsky.butler.instruments import InstrumentDefinition
 from stillsky.butler.repository import checkRepository, ingestExposures, registerSkyMap
 from stillsky.fits import writeExposure
+from stillsky.geom import Box2I, Extent2I, Point2I
 from stillsky.image import makeExposure
 from stillsky.meta import FilterLabel, VisitInfo
 
@@ -119,3 +120,62 @@ def test_exposures_without_visits_make_no_difference_graph(butler, tmp_path, rng
     assert report.failed and "date" in report.failed[0][1]
     with pytest.raises(QuantumGraphBuilderError, match="calexp|deepCoadd|datasets"):
         run(tmp_path / "repo", "difference", ["MyCam/calexp"], "u/none")
+
+
+@pytest.fixture
+def visitsOnTwoPatches(butler, makeCalexp, tmp_path):
+    """Four visits of two detectors side by side, on the grid of a tract with a patch for each detector; exposures by key."""
+    exposures, paths = {}, []
+    for visit in (1, 2, 3, 4):
+        for detector in (0, 1):
+            made = makeCalexp(visit, detector, shape=(120, 110), crpix=(80.0 - 110 * detector, 45.0))
+            made.photoCalib = PhotoCalib(2.0)
+            exposures[visit, detector] = made
+            paths.append(str(tmp_path / f"v{visit}d{detector}.fits"))
+            writeExposure(made, paths[-1])
+    assert not ingestExposures(butler, paths, InstrumentDefinition("MyCam", {0: "a", 1: "b"}, {"r.01": "r"})).failed
+    first = exposures[1, 0]
+    box = Box2I(first.bbox.min, Extent2I(220, 120))
+    registerSkyMap(butler, "plane", SkyMap([TractInfo(0, first.wcs, box, (110, 120), 0)]))
+    return exposures
+
+
+def test_coadds_of_a_night_from_detectors_to_patches(butler, visitsOnTwoPatches, tmp_path):
+    made, quanta = run(
+        tmp_path / "repo", "coadd", ["MyCam/defaults"], "u/coadd", makeWarp__modelPsfFwhm=5.0,
+        assembleCoadd__statistic="MEAN", assembleCoadd__doInterp=False,
+    )  # fmt: skip
+    assert len(quanta) == 8 + 2 + 2
+    for patch in (0, 1):
+        truth = np.mean([visitsOnTwoPatches[visit, patch].image.array for visit in (1, 2, 3, 4)], axis=0) * 2
+        where = {"skymap": "plane", "tract": 0, "patch": patch, "band": "r"}
+        simple = made.get("simpleCoadd", where)
+        assert simple.metadata["BUNIT"] == "nJy" and simple.psf is not None
+        inside = np.s_[6:-6, 6:-6]  # the resampling kernel's margin
+        np.testing.assert_allclose(simple.image.array[inside], truth[inside], rtol=1e-4)
+        # the coadd of a patch was made of its own detector
+        assert set(simple.info.coaddInputs.ccds["id"]) == {visit * 1000 + patch for visit in (1, 2, 3, 4)}
+        assert made.get("deepCoadd", where).bbox == simple.bbox
+    warp = made.get("deepCoadd_psfMatchedWarp", instrument="MyCam", skymap="plane", tract=0, patch=0, visit=1)
+    assert warp.psf.fwhm() == pytest.approx(5.0, rel=0.1)
+    assert checkRepository(made, read=True).problems == []
+
+
+def test_a_visit_beside_the_patch_is_no_work_and_one_without_calibration_is_refused(makeCalexp):
+    from lsst.pipe.base import NoWorkFound
+
+    from stillsky import MakeWarpTask
+    from stillsky.errors import MismatchError
+
+    exposure = makeCalexp(1, shape=(60, 60))
+    task, far = MakeWarpTask(), Box2I(Point2I(5000, 5000), Extent2I(50, 50))
+    with pytest.raises(MismatchError, match="calibration"):
+        task.run([exposure], exposure.bbox, exposure.wcs, 1)
+    exposure.photoCalib = PhotoCalib(1.0)
+    with pytest.raises(NoWorkFound, match="visit 1"):
+        task.run([exposure], far, exposure.wcs, 1)
+    before = exposure.image.array.copy()
+    made = task.run([exposure, exposure], exposure.bbox, exposure.wcs, 1)
+    np.testing.assert_array_equal(exposure.image.array, before)
+    assert task.metadata.getArray("goodPixels")[1] == 0  # the second has nothing to add to the first
+    assert made.direct.info.coaddInputs.visits["id"].tolist() == [1]

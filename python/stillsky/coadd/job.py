@@ -19,13 +19,14 @@ from ..fits.file_lists import findFiles
 from ..fits.files import splitExtension
 from ..image import Exposure
 from ..meta.pointing import completeVisitInfo, pointingOf
-from ..psf import DoubleGaussianPsf, WarpedPsf
+from ..psf import WarpedPsf
 from ..psfmatch.model_algorithm import matchToModel
 from ..warp import Warper
 from ..wcs import pairTransform
 from .common_grid import commonGrid, onSameGrid, toGrid
 from .inputs import prepareInputs
 from .job_inputs import CoaddInput, inputTable
+from .make_warp import modelPsfOfFwhm
 from .match_inputs import InputScaler, matchInputs, measureInput
 from .warps import InMemoryWarp, WarpHandle
 
@@ -33,7 +34,6 @@ __all__ = ["CoaddJob"]
 
 _log = logging.getLogger(__name__)
 _BYTES_PER_PIXEL = 12
-_FWHM_PER_SIGMA = 2.354820045
 _WORST_SEEING = 1.8  # times the median: matching everything to it costs more than it brings
 
 
@@ -487,12 +487,9 @@ class CoaddJob:
                 "leaving it out would find more artifacts",
             )
         fwhm = self.config.modelFwhm or 1.1 * known[worst]
-        size = 2 * int(np.ceil(3.0 * fwhm)) + 1
         self.say(f"PSF-matched warps: FWHM {fwhm:.2f} px; inputs {min(known.values()):.2f} to {known[worst]:.2f}")
         self.metadata["modelFwhm"] = float(fwhm)
-        # the second Gaussian is the wing that stars have
-        sigma = 0.95 * fwhm / _FWHM_PER_SIGMA
-        return DoubleGaussianPsf(size, size, sigma, 2.5 * sigma, 0.1)
+        return modelPsfOfFwhm(fwhm)
 
     def _fwhmOnGrid(self, item):
         psf = item.psf
