@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import DomainError, FitsLayoutError, NoDataError
 from .components import psfFromHdu
+from .defects import findDefectLines, markDefectLines
 from .files import openFits, parseExtension, readingErrors, splitExtension
 from .layout import readPixels
 from .native import readNative
@@ -50,6 +51,7 @@ class ReadOptions:
     variance: str = "auto"
     needAllPlanes: bool = False
     conformTo: object = None
+    defects: bool = True
 
     def __post_init__(self):
         for name in ("gain", "readNoise", "saturation"):
@@ -100,6 +102,8 @@ def readExposure(path, kind="auto", **options):
         Refuse a file of native layout without mask or variance.
     conformTo : `MaskSchema`, optional
         Planes of the result's mask; by default those of the file.
+    defects : `bool`
+        In a file without a mask, look for columns and rows that differ from their neighbours; they become BAD.
 
     Returns
     -------
@@ -107,7 +111,8 @@ def readExposure(path, kind="auto", **options):
         float32 (float64 for own files written so). Where nothing was measured: image NaN, variance +inf, NO_DATA.
     provenance : `list` [`str`]
         One sentence per choice, those that begin with "W-" (also logged) are warnings: W-NOVAR no noise plane,
-        W-GAIN the gain contradicts the sky, W-FOREIGNMASK mask values of unknown meaning.
+        W-GAIN the gain contradicts the sky, W-FOREIGNMASK mask values of unknown meaning, W-DEFECTS columns or rows
+        found to be bad.
 
     Raises
     ------
@@ -276,7 +281,7 @@ def _sky(planes):
 
 
 def _makeMask(planes, opts, schema):
-    """Mask of a file that has none: blank pixels and saturation."""
+    """Mask of a file that has none: blank pixels, saturation, bad columns and rows."""
     planes.mask = np.zeros(planes.image.shape, np.int32)
     planes.schema = schema
     planes.addNoData(~np.isfinite(planes.image))
@@ -284,6 +289,12 @@ def _makeMask(planes, opts, schema):
     planes.say(
         f"mask: none in the file, {empty} pixels that are not finite are NO_DATA" if empty else "mask: none in the file"
     )
+    _findSaturated(planes, opts)
+    if opts.defects:
+        _markDefects(planes)
+
+
+def _findSaturated(planes, opts):
     if opts.saturation is not None:
         _markSaturated(planes, opts.saturation, "given")
         return
@@ -296,6 +307,24 @@ def _makeMask(planes, opts, schema):
         planes.say("saturation: not in the header, and no plateau of brightest pixels")
     else:
         _markSaturated(planes, level, "measured plateau of brightest pixels")
+
+
+def _markDefects(planes):
+    """Columns and rows that differ from their neighbours are BAD."""
+    lines = findDefectLines(
+        planes.image, planes.noData if not planes.mask.any() else planes.noData | (planes.mask != 0)
+    )
+    if not lines:
+        return
+    planes.schema = planes.schema.add("BAD")
+    count = markDefectLines(planes.mask, 1 << planes.schema.bit("BAD"), lines)
+    parts = []
+    for axis, (name, letter) in enumerate((("column", "x"), ("row", "y"))):
+        places = sorted({line.index + planes.xy0[axis] for line in lines if line.axis == axis})
+        if places:
+            shown = ", ".join(map(str, places[:10])) + (", ..." if len(places) > 10 else "")
+            parts.append(f"{len(places)} {name}{'s' if len(places) > 1 else ''} (at {letter} = {shown})")
+    planes.warn(f"W-DEFECTS: {' and '.join(parts)} unlike the neighbours, wholly or in part: {count} pixels are BAD")
 
 
 def _markSaturated(planes, level, source):

@@ -27,6 +27,7 @@ _RULES = {
 _WARNINGS = {
     "W-NOVAR": "give the noise by --sci-var or --sci-weight (--tmpl-...), or --sci-gain and --sci-read-noise",
     "W-GAIN": "give --sci-gain and --sci-read-noise (--tmpl-...)",
+    "W-DEFECTS": "nothing to do if they are defects of the detector; else give a mask by --sci-mask or --tmpl-mask",
     "W-DECONV": "exchange the roles with --convolve, or use a template of better seeing",
     "W-FOREIGNMASK": "name the planes in the header (MP_ cards), or give a mask of stillsky's planes by --sci-mask or --tmpl-mask",
     "W-CORRNOISE": "leave doDecorrelation on; believe the measured noise of the noise section, not the nominal significance",
