@@ -215,9 +215,10 @@ def test_a12_gain_that_contradicts_the_pixels(run, tmp_path, monkeypatch):
     assert len(said) == 1 and re.search(r"gain 250 .*variance of \S+, measured \S+", said[0])
     assert stars["plain"] == stars["scaled"] > 10
     # One variance follows from the true gain, the other from the scatter of the sky, known to a percent: residuals of
-    # bright stars within that of the threshold are in one table alone. The counts agree to a tenth, and of the
+    # bright stars within that of the threshold (5) are in one table alone. Those above 7 are as many, and of the
     # transients the same ones are found.
-    assert abs(len(tables["plain"]) / len(tables["scaled"]) - 1) < 0.1 and len(tables["plain"]) > 10
+    strong = {name: int(np.count_nonzero(table["detectSignificance"] >= 7)) for name, table in tables.items()}
+    assert strong["plain"] == strong["scaled"] >= 8 and min(map(len, tables.values())) > 10
     truth = Table.read("truth.ecsv")
     clear = truth[(truth["snr"] >= 7) & ~truth["masked"]]
     found = {name: [int(row["id"]) for row in clear if len(_found(tables[name], row))] for name in tables}
