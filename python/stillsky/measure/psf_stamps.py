@@ -7,7 +7,7 @@ import numpy as np
 from .. import errors
 
 #: Positions handled at once: bounds the memory of the stamps.
-CHUNK = 500
+CHUNK = 250
 
 
 def chunks(n):
