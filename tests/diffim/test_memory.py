@@ -22,13 +22,10 @@ def exposures():
     return pair.science.toExposure(psf=False), pair.template.toExposure(psf=False)
 
 
+# Difference, score and template stay; of images with a sky, as these are, forced fluxes need one without it besides.
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "method, bar", [("al", 10), ("zogy", 11)]
-)  # a proper difference and its score stay, and of images
-def test_peakMemoryIsBelowTenPlanesBeyondTheInputs(
-    exposures, method, bar
-):  # with a sky one without it for forced fluxes
+@pytest.mark.parametrize("method, bar", [("al", 10), ("zogy", 11)])
+def test_peakMemoryIsBelowTenPlanesBeyondTheInputs(exposures, method, bar):
     clear = Path("/proc/self/clear_refs")
     if not clear.exists():
         pytest.skip("the peak of the resident memory can be reset on Linux only")
