@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import DomainError, StillskyError
+from ..image import READ_ERRORS
 from .instruments import InstrumentDefinition, observationOf, registered
 
 __all__ = [
@@ -378,7 +379,7 @@ def _checkDataset(butler, ref, read, known, problems):
     if read and ref.datasetType.storageClass_name not in _WRITE_ONLY:
         try:
             butler.get(ref)
-        except Exception as error:
+        except READ_ERRORS as error:
             problems.append(f"{what}: cannot be read: {type(error).__name__}: {' '.join(str(error).split())}")
 
 

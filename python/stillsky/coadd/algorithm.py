@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import DomainError, NoDataError
 from ..geom import Box2I
-from ..image import Exposure, Image, MaskedImage
+from ..image import READ_ERRORS, Exposure, Image, MaskedImage
 from ..stats import AccumulatorMeanStack, Property, StatisticsControl, stackStrips, stringToStatisticsProperty
 from .bands import BandInput, InputFailure, planBands, runBands
 from .config import AssembleCoaddAlgorithmConfig
@@ -369,7 +369,7 @@ def onlineMean(out, bbox, bandInputs, weights, control, mapping, nImage=None, nK
         try:
             planes = item.warp.block(item.box)
             planes = planes if item.change is None else item.change(*planes, item.box)
-        except Exception as error:
+        except READ_ERRORS as error:
             raise InputFailure(k, f"{type(error).__name__}: {error}") from error
         image, mask, variance = _padded(planes, item.box, bbox, control.noGoodPixelsMask)
         stack.addArrays(image, mask, variance, weight)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import StillskyError
 from ..geom import Box2I
+from ..image import READ_ERRORS
 
 __all__ = ["BandInput", "InputFailure", "planBands", "runBands", "subBBoxIter"]
 
@@ -173,7 +174,7 @@ def _load(band, inputs, number):
                 planes = (planes[0].astype(np.float32), *planes[1:])
             if item.change is not None:
                 planes = item.change(*planes, box)
-        except Exception as error:
+        except READ_ERRORS as error:
             raise InputFailure(i, f"{type(error).__name__}: {error}") from error
         loaded[i] = (box, planes)
     return loaded

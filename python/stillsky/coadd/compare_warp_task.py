@@ -14,7 +14,7 @@ from . import artifact_rules, compare_warp
 from .compare_warp import reorderAndPadList
 from .compare_warp_coadd import pairWarps
 from .compare_warp_config import CompareWarpFields, setDetectionDefaults, setStaticSkyDefaults
-from .connections import PATCH_DIMENSIONS, AssembleCoaddConnections
+from .connections import PATCH_DIMENSIONS, WARP_DIMENSIONS, AssembleCoaddConnections, patchOutput, warpsInput
 from .task import AssembleCoaddTask
 from .task_config import AssembleCoaddConfig
 from .warps import asWarp
@@ -26,26 +26,15 @@ __all__ = [
     "reorderAndPadList",
 ]
 
-WARP_DIMENSIONS = ("tract", "patch", "skymap", "visit", "instrument")
-
 
 class CompareWarpAssembleCoaddConnections(AssembleCoaddConnections, dimensions=PATCH_DIMENSIONS):
     """Direct and PSF-matched warps of one patch in; a coadd, the static sky and masks of artifacts out."""
 
-    psfMatchedWarps = cT.Input(
-        name="{inputCoaddName}Coadd_psfMatchedWarp",
-        doc="Images of single visits on the pixel grid of the tract, matched to one PSF.",
-        storageClass="StillskyExposure",
-        dimensions=WARP_DIMENSIONS,
-        deferLoad=True,
-        multiple=True,
+    psfMatchedWarps = warpsInput(
+        "{inputCoaddName}Coadd_psfMatchedWarp",
+        "Images of single visits on the pixel grid of the tract, matched to one PSF.",
     )
-    templateCoadd = cT.Output(
-        name="{outputCoaddName}CoaddPsfMatched",
-        doc="The static sky that warps are compared with.",
-        storageClass="StillskyExposure",
-        dimensions=PATCH_DIMENSIONS,
-    )
+    templateCoadd = patchOutput("{outputCoaddName}CoaddPsfMatched", "The static sky that warps are compared with.")
     artifactMasks = cT.Output(
         name="compare_warp_artifact_mask",
         doc="Masks of the direct warps with their artifacts.",

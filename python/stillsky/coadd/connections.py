@@ -3,9 +3,24 @@
 import lsst.pipe.base as pipeBase
 import lsst.pipe.base.connectionTypes as cT
 
-__all__ = ["AssembleCoaddConnections", "PATCH_DIMENSIONS"]
+__all__ = ["PATCH_DIMENSIONS", "WARP_DIMENSIONS", "AssembleCoaddConnections", "patchOutput", "warpsInput"]
 
 PATCH_DIMENSIONS = ("tract", "patch", "band", "skymap")
+WARP_DIMENSIONS = ("tract", "patch", "skymap", "visit", "instrument")
+
+
+def warpsInput(name, doc="Images of single visits on the pixel grid of the tract."):
+    """Warps of a patch, read when and where their pixels are needed."""
+    return cT.Input(
+        name=name, doc=doc, storageClass="StillskyExposure", dimensions=WARP_DIMENSIONS, deferLoad=True, multiple=True
+    )
+
+
+def patchOutput(name, doc, storageClass="StillskyExposure", *extra):
+    """What is made of a patch, or with the ``extra`` dimensions each of several such."""
+    return cT.Output(
+        name=name, doc=doc, storageClass=storageClass, dimensions=(*PATCH_DIMENSIONS, *extra), multiple=bool(extra)
+    )
 
 
 class AssembleCoaddConnections(
@@ -21,14 +36,7 @@ class AssembleCoaddConnections(
 ):
     """Warps of one patch in, a coadd out."""
 
-    inputWarps = cT.Input(
-        name="{inputCoaddName}Coadd_{warpType}Warp",
-        doc="Images of single visits on the pixel grid of the tract.",
-        storageClass="StillskyExposure",
-        dimensions=("tract", "patch", "skymap", "visit", "instrument"),
-        deferLoad=True,
-        multiple=True,
-    )
+    inputWarps = warpsInput("{inputCoaddName}Coadd_{warpType}Warp")
     skyMap = cT.Input(
         name="skyMap", doc="Tracts and patches.", storageClass="StillskySkyMap", dimensions=("skymap",)
     )  # fmt: skip
@@ -45,18 +53,8 @@ class AssembleCoaddConnections(
         dimensions=PATCH_DIMENSIONS,
         minimum=0,
     )
-    coaddExposure = cT.Output(
-        name="{fakesType}{outputCoaddName}Coadd{warpTypeSuffix}",
-        doc="The coadd.",
-        storageClass="StillskyExposure",
-        dimensions=PATCH_DIMENSIONS,
-    )
-    nImage = cT.Output(
-        name="{outputCoaddName}Coadd_nImage",
-        doc="Number of inputs of each pixel.",
-        storageClass="StillskyImage",
-        dimensions=PATCH_DIMENSIONS,
-    )
+    coaddExposure = patchOutput("{fakesType}{outputCoaddName}Coadd{warpTypeSuffix}", "The coadd.")
+    nImage = patchOutput("{outputCoaddName}Coadd_nImage", "Number of inputs of each pixel.", "StillskyImage")
 
     def __init__(self, *, config=None):
         super().__init__(config=config)

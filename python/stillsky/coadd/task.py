@@ -4,6 +4,7 @@ import lsst.pipe.base as pipeBase
 from lsst.utils.timer import timeMethod
 
 from ..errors import NoDataError
+from ..image import READ_ERRORS
 from ..task_base import assignMetadata, quantumThreads
 from . import algorithm, planes
 from .base_task import CoaddBaseTask
@@ -335,6 +336,6 @@ class AssembleCoaddTask(AssembleCoaddSteps, CoaddBaseTask):
                 return dataRef.get()
             except TypeError:
                 return dataRef.get("brightObjectMask", immediate=True)
-        except Exception as error:
+        except READ_ERRORS as error:
             self.log.warning("Unable to read brightObjectMask for %s: %s", getattr(dataRef, "dataId", dataRef), error)
             return None

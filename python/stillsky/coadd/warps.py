@@ -19,7 +19,7 @@ from ..fits.layout import pixelShape, readOrigin, readPixels
 from ..fits.native import findPlane, planeSchema
 from ..fits.surveys import detectKind
 from ..geom import Box2I
-from ..image import Exposure, Image, Mask, MaskedImage
+from ..image import Exposure, HandleReader, Image, Mask, MaskedImage
 from .mapped_planes import FilePlane, MappedPlanes
 
 __all__ = ["DeferredWarp", "InMemoryWarp", "WarpHandle", "asWarp"]
@@ -155,39 +155,27 @@ class DeferredWarp(Warp):
 
     def __init__(self, handle):
         super().__init__(getattr(handle, "dataId", None))
-        self._handle, self._whole, self._info = handle, None, None
-        try:
-            self._bbox = handle.get(component="bbox")
-        except (KeyError, TypeError, AttributeError, NotImplementedError, ValueError):
-            self._whole = handle.get()  # a handle without components, in memory for instance
-            self._bbox = self._whole.bbox
+        self._reader, self._info = HandleReader(handle), None
+        self._bbox = self._reader.component("bbox")
 
     bbox = property(lambda self: self._bbox)
-    handle = property(lambda self: self._handle)
+    handle = property(lambda self: self._reader.thing)
 
     @property
     def shell(self):
-        """Exposure of the first pixel, with all components."""
-        if self._whole is not None:
-            return self._whole
+        """Exposure of the first pixel, or more, with all components."""
+        if self._reader.whole is not None:
+            return self._reader.whole
         if self._info is None:
-            self._info = self._get(Box2I(self._bbox.min, (1, 1)))
+            self._info = self._reader.box(Box2I(self._bbox.min, (1, 1)))
         return self._info
 
     schema = property(lambda self: self.shell.mask.schema)
 
-    def _get(self, box):
-        if self._whole is None:
-            try:
-                return self._handle.get(parameters={"bbox": box})
-            except (KeyError, TypeError, NotImplementedError):
-                self._whole = self._handle.get()
-        return self._whole[box]
-
     def block(self, box):
         """Image, mask and variance of a box, arrays (height, width)."""
         self._slices(box)
-        part = self._get(box)
+        part = self._reader.box(box)
         if part.mask.schema != self.schema:
             raise MismatchError(f"warp {self.name}: mask planes differ between its parts")
         return part.image.array, part.mask.array, part.variance.array
@@ -364,15 +352,15 @@ def _localFile(handle):
 
     Its rows can then be mapped; through the handle each box would open the file anew.
     """
-    butler, ref = getattr(handle, "butler", None), getattr(handle, "ref", None)
-    if butler is None or ref is None or getattr(handle, "parameters", None) or getattr(handle, "storageClass", None):
+    getURI, ref = getattr(getattr(handle, "butler", None), "getURI", None), getattr(handle, "ref", None)
+    if getURI is None or ref is None or getattr(handle, "parameters", None) or getattr(handle, "storageClass", None):
         return None
     if ref.datasetType.storageClass_name != "StillskyExposure":
         return None
     try:
-        uri = butler.getURI(ref)
-    except (LookupError, RuntimeError, AttributeError, TypeError, ValueError):
-        return None  # no file, or several
+        uri = getURI(ref)
+    except (LookupError, OSError, RuntimeError):
+        return None  # no dataset, no file, or several
     return uri.ospath if uri.isLocal and not uri.fragment and uri.exists() else None
 
 

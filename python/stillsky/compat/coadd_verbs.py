@@ -4,6 +4,7 @@ from lsst.pipe.base import NoWorkFound
 
 from ..diffim.ids import makeIdFactory
 from ..errors import DomainError, NoDataError
+from ..image import READ_ERRORS
 from .store import DataRef
 
 _BANDS = (
@@ -201,7 +202,7 @@ def _guarded(task, dataRef, name):
     """The regions of bright objects, or None and a warning."""
     try:
         return dataRef.get(name)
-    except Exception as error:  # whatever a store raises for what it does not have
+    except READ_ERRORS as error:
         task.log.warning("Unable to read %s: %s", name, error)
         return None
 

@@ -13,7 +13,7 @@ from ..coadd.compare_warp_task import (
     CompareWarpAssembleCoaddConnections,
     CompareWarpAssembleCoaddTask,
 )
-from ..coadd.connections import PATCH_DIMENSIONS
+from ..coadd.connections import PATCH_DIMENSIONS, patchOutput, warpsInput
 from ..coadd.edge_bits import setCoaddEdgeBits
 from ..coadd.warps import asWarp
 from ..diffim.source_finding_task import SourceDetectionTask
@@ -46,33 +46,24 @@ class DcrAssembleCoaddConnections(
 ):
     """Direct warps of one patch and their coadd in; a coadd of each subfilter out."""
 
-    inputWarps = cT.Input(
-        name="{inputWarpName}Coadd_{warpType}Warp",
-        doc="Images of single visits on the pixel grid of the tract.",
-        storageClass="StillskyExposure",
-        dimensions=("tract", "patch", "skymap", "visit", "instrument"),
-        deferLoad=True,
-        multiple=True,
-    )
+    inputWarps = warpsInput("{inputWarpName}Coadd_{warpType}Warp")
     templateExposure = cT.Input(
         name="{fakesType}{inputCoaddName}Coadd{warpTypeSuffix}",
         doc="Coadd of the same patch in the whole band.",
         storageClass="StillskyExposure",
         dimensions=PATCH_DIMENSIONS,
     )
-    dcrCoadds = cT.Output(
-        name="{fakesType}{outputCoaddName}Coadd{warpTypeSuffix}",
-        doc="Coadds of the subfilters, 0 the bluest; they add up to the band.",
-        storageClass="StillskyExposure",
-        dimensions=(*PATCH_DIMENSIONS, "subfilter"),
-        multiple=True,
+    dcrCoadds = patchOutput(
+        "{fakesType}{outputCoaddName}Coadd{warpTypeSuffix}",
+        "Coadds of the subfilters, 0 the bluest; they add up to the band.",
+        "StillskyExposure",
+        "subfilter",
     )
-    dcrNImages = cT.Output(
-        name="{outputCoaddName}Coadd_nImage",
-        doc="Number of visits of each pixel in each subfilter.",
-        storageClass="StillskyImage",
-        dimensions=(*PATCH_DIMENSIONS, "subfilter"),
-        multiple=True,
+    dcrNImages = patchOutput(
+        "{outputCoaddName}Coadd_nImage",
+        "Number of visits of each pixel in each subfilter.",
+        "StillskyImage",
+        "subfilter",
     )
 
     def __init__(self, *, config=None):
@@ -321,7 +312,7 @@ class DcrAssembleCoaddTask(DcrScheme, CompareWarpAssembleCoaddTask):
         assignMetadata(self.metadata, {name: [row[k] for row in rows] for k, name in enumerate(names)})
         try:
             model.psf = self.selectCoaddPsf(templateCoadd, warpRefList)
-        except Exception as error:  # noqa: BLE001 (whatever a PSF can go wrong with, the template's is there)
+        except StillskyError as error:  # the template's is there
             self.log.warning("The PSF of the template is used: %s", error)
         return model
 

@@ -3,13 +3,11 @@
 from collections import defaultdict
 
 import lsst.pipe.base as pipeBase
-import lsst.pipe.base.connectionTypes as cT
 from lsst.pex.config import ChoiceField, Field, FieldValidationError, ListField, RangeField
 
-from ..diffim.template_connections import GetTemplateConnections
+from ..diffim.template_connections import QUANTUM, GetTemplateConnections, patchesInput, scienceInput
 from ..diffim.template_task import GetTemplateConfig, GetTemplateTask
 from ..errors import MismatchError
-from ..task_base import quantumThreads
 from .model import DcrModel
 
 __all__ = ["GetDcrTemplateConfig", "GetDcrTemplateConnections", "GetDcrTemplateTask", "MatchedPatch"]
@@ -17,25 +15,16 @@ __all__ = ["GetDcrTemplateConfig", "GetDcrTemplateConnections", "GetDcrTemplateT
 
 class GetDcrTemplateConnections(
     GetTemplateConnections,
-    dimensions=("instrument", "visit", "detector"),
+    dimensions=QUANTUM,
     defaultTemplates={"coaddName": "dcr", "warpTypeSuffix": "", "fakesType": ""},
 ):
     """As of GetTemplateTask, with the coadds of subfilters and the visit of the science image."""
 
-    visitInfo = cT.Input(
-        name="{fakesType}calexp.visitInfo",
-        doc="When and where the science image was taken.",
-        storageClass="StillskyVisitInfo",
-        dimensions=("instrument", "visit", "detector"),
-    )
-    dcrCoadds = cT.Input(
-        name="{fakesType}dcrCoadd{warpTypeSuffix}",
-        doc="Coadds of all subfilters of the patches that may overlap the science image.",
-        storageClass="StillskyExposure",
-        dimensions=("tract", "patch", "skymap", "band", "subfilter"),
-        multiple=True,
-        deferLoad=True,
-        deferGraphConstraint=True,
+    visitInfo = scienceInput("visitInfo", "When and where the science image was taken.", "StillskyVisitInfo")
+    dcrCoadds = patchesInput(
+        "{fakesType}dcrCoadd{warpTypeSuffix}",
+        "Coadds of all subfilters of the patches that may overlap the science image.",
+        "subfilter",
     )
 
     def __init__(self, *, config=None):
@@ -110,23 +99,10 @@ class GetDcrTemplateTask(GetTemplateTask):
     ConfigClass = GetDcrTemplateConfig
     _DefaultName = "getDcrTemplate"
 
-    def runQuantum(self, butlerQC, inputRefs, outputRefs):
-        """Read, match, merge, write. NoWorkFound when nothing overlaps."""
-        inputs = butlerQC.get(inputRefs)
-        with quantumThreads():
-            found = self.getExposures(inputs["dcrCoadds"], inputs["bbox"], inputs["skyMap"], inputs["wcs"])
-            matched = self.matchPatches(found.coaddExposures, inputs["visitInfo"])
-            quantum = getattr(butlerQC, "quantum", None)
-            dataId = quantum.dataId if quantum is not None else outputRefs.template.dataId
-            outputs = self.run(
-                coaddExposureHandles=matched.coaddExposures,
-                bbox=inputs["bbox"],
-                wcs=inputs["wcs"],
-                dataIds=matched.dataIds,
-                physical_filter=dataId["physical_filter"],
-                visit=dataId["visit"],
-            )
-        butlerQC.put(outputs, outputRefs)
+    def _patches(self, inputs):
+        """The patches that overlap, as the visit sees them."""
+        found = self.getExposures(inputs["dcrCoadds"], inputs["bbox"], inputs["skyMap"], inputs["wcs"])
+        return self.matchPatches(found.coaddExposures, inputs["visitInfo"])
 
     def matchPatches(self, coaddExposureHandles, visitInfo):
         """One handle for each patch, from those of its subfilters.

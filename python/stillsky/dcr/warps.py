@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import DomainError, MismatchError, StillskyError
 from ..geom import Box2I
+from ..image import HandleReader
 from .apply import splitShifts
 from .engine import DcrVisit, packBits
 
@@ -14,7 +15,7 @@ __all__ = ["UsedVisit", "WarpReader", "readVisits"]
 _BAND_ROWS = 512
 
 
-class WarpReader:
+class WarpReader(HandleReader):
     """Pixels of a warp, whole or by boxes.
 
     Parameters
@@ -25,29 +26,8 @@ class WarpReader:
     """
 
     def __init__(self, thing, name=""):
-        self.thing = thing
-        self.isExposure = hasattr(thing, "maskedImage")
-        dataId = getattr(thing, "dataId", None)
-        self.name = name or _nameOf(thing, dataId)
-
-    def component(self, name):
-        """visitInfo, wcs, psf, bbox, ..., without pixels where the handle can do that."""
-        if self.isExposure:
-            return getattr(self.thing, name)
-        try:
-            return self.thing.get(component=name)
-        except (KeyError, TypeError, AttributeError, NotImplementedError):
-            return getattr(self.thing.get(), name)
-
-    def box(self, bbox):
-        """Exposure over a box."""
-        if self.isExposure:
-            return self.thing if self.thing.bbox == bbox else self.thing[bbox]
-        try:
-            return self.thing.get(parameters={"bbox": bbox})
-        except (KeyError, TypeError, NotImplementedError):
-            whole = self.thing.get()
-            return whole if whole.bbox == bbox else whole[bbox]
+        super().__init__(thing)
+        self.name = name or _nameOf(thing, getattr(thing, "dataId", None))
 
 
 def _nameOf(thing, dataId):

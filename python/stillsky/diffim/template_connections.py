@@ -3,46 +3,50 @@
 import lsst.pipe.base as pipeBase
 import lsst.pipe.base.connectionTypes as cT
 
-__all__ = ["GetTemplateConnections"]
+__all__ = ["GetTemplateConnections", "QUANTUM", "patchesInput", "scienceInput"]
+
+QUANTUM = ("instrument", "visit", "detector")
+
+
+def scienceInput(component, doc, storageClass):
+    """A component of the science image."""
+    return cT.Input(name="{fakesType}calexp." + component, doc=doc, storageClass=storageClass, dimensions=QUANTUM)
+
+
+def patchesInput(name, doc, *extra):
+    """Coadds of patches, one for each of the ``extra`` dimensions, of which those are read that overlap."""
+    return cT.Input(
+        name=name,
+        doc=doc,
+        storageClass="StillskyExposure",
+        dimensions=("tract", "patch", "skymap", "band", *extra),
+        multiple=True,
+        deferLoad=True,
+        deferGraphConstraint=True,
+    )
 
 
 class GetTemplateConnections(
     pipeBase.PipelineTaskConnections,
-    dimensions=("instrument", "visit", "detector"),
+    dimensions=QUANTUM,
     defaultTemplates={"coaddName": "goodSeeing", "warpTypeSuffix": "", "fakesType": ""},
 ):
     """Box and WCS of a science image and the coadds around it in, a template on its grid out."""
 
-    bbox = cT.Input(
-        name="{fakesType}calexp.bbox",
-        doc="Box of the science image.",
-        storageClass="StillskyBox",
-        dimensions=("instrument", "visit", "detector"),
-    )
-    wcs = cT.Input(
-        name="{fakesType}calexp.wcs",
-        doc="WCS of the science image.",
-        storageClass="StillskyWcs",
-        dimensions=("instrument", "visit", "detector"),
-    )
+    bbox = scienceInput("bbox", "Box of the science image.", "StillskyBox")
+    wcs = scienceInput("wcs", "WCS of the science image.", "StillskyWcs")
     skyMap = cT.Input(
         name="skyMap",
         doc="Tracts and patches of the coadds.",
         storageClass="StillskySkyMap",
         dimensions=("skymap",),
     )
-    coaddExposures = cT.Input(
-        name="{fakesType}{coaddName}Coadd{warpTypeSuffix}",
-        doc="Patches that may overlap the science image.",
-        storageClass="StillskyExposure",
-        dimensions=("tract", "patch", "skymap", "band"),
-        multiple=True,
-        deferLoad=True,
-        deferGraphConstraint=True,
+    coaddExposures = patchesInput(
+        "{fakesType}{coaddName}Coadd{warpTypeSuffix}", "Patches that may overlap the science image."
     )
     template = cT.Output(
         name="{fakesType}{coaddName}Diff_templateExp{warpTypeSuffix}",
         doc="Patches merged and warped to the pixel grid of the science image.",
         storageClass="StillskyExposure",
-        dimensions=("instrument", "visit", "detector"),
+        dimensions=QUANTUM,
     )

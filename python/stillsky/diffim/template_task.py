@@ -1,7 +1,5 @@
 """Tasks that make templates: from coadds on the science grid, from one tract, from another visit."""
 
-import contextlib
-import os
 from collections import defaultdict
 
 import lsst.pipe.base as pipeBase
@@ -9,9 +7,9 @@ from lsst.utils.timer import timeMethod
 
 from ..errors import DomainError, MismatchError, NoDataError
 from ..geom import Box2D, Polygon
+from ..image import HandleReader
 from ..meta import VisitInfo
-from ..task_base import CommandLineVerbs, SchemaVerbs, assignMetadata
-from ..threads import numThreads
+from ..task_base import CommandLineVerbs, SchemaVerbs, assignMetadata, quantumThreads
 from .coadd_template import makeTractTemplate
 from .template import TemplateInput, makeTemplate, outlineOverlap
 from .template_config import GetCalexpAsTemplateConfig, GetCoaddAsTemplateConfig, GetTemplateAlgorithmConfig
@@ -33,11 +31,6 @@ class GetTemplateConfig(
     """Configuration of `GetTemplateTask`."""
 
 
-def _quantumThreads():
-    """One thread per quantum, unless the environment says otherwise: the scheduler fills the machine with quanta."""
-    return contextlib.nullcontext() if os.environ.get("STILLSKY_NUM_THREADS") else numThreads(1)
-
-
 class GetTemplateTask(CommandLineVerbs, pipeBase.PipelineTask):
     """Make the template of a science image from patches of coadds, on the pixel grid of that image."""
 
@@ -47,8 +40,8 @@ class GetTemplateTask(CommandLineVerbs, pipeBase.PipelineTask):
     def runQuantum(self, butlerQC, inputRefs, outputRefs):
         """Read, run, write. NoWorkFound when nothing overlaps."""
         inputs = butlerQC.get(inputRefs)
-        with _quantumThreads():
-            found = self.getExposures(inputs["coaddExposures"], inputs["bbox"], inputs["skyMap"], inputs["wcs"])
+        with quantumThreads():
+            found = self._patches(inputs)
             quantum = getattr(butlerQC, "quantum", None)
             dataId = quantum.dataId if quantum is not None else outputRefs.template.dataId
             outputs = self.run(
@@ -60,6 +53,10 @@ class GetTemplateTask(CommandLineVerbs, pipeBase.PipelineTask):
                 visit=dataId["visit"],
             )
         butlerQC.put(outputs, outputRefs)
+
+    def _patches(self, inputs):
+        """Handles of the patches that overlap, among what was read."""
+        return self.getExposures(inputs["coaddExposures"], inputs["bbox"], inputs["skyMap"], inputs["wcs"])
 
     def getExposures(self, coaddExposureHandles, bbox, skymap, wcs):
         """Handles of the patches that overlap a science image.
@@ -143,18 +140,9 @@ class GetTemplateTask(CommandLineVerbs, pipeBase.PipelineTask):
         """Inputs whose WCS and box are read without pixels where the handle can do that."""
         for tract, ofTract in handles.items():
             for handle, dataId in zip(ofTract, dataIds[tract], strict=True):
-                wcs, bbox = _geometry(handle)
+                reader = HandleReader(handle)
+                wcs, bbox = reader.component("wcs"), reader.component("bbox")
                 yield TemplateInput(handle, wcs, bbox, int(tract), int(dataId["patch"]))
-
-
-def _geometry(handle):
-    """WCS and box of an exposure or of a handle, by components where these are offered."""
-    if not hasattr(handle, "image"):
-        try:
-            return handle.get(component="wcs"), handle.get(component="bbox")
-        except (KeyError, TypeError, AttributeError, NotImplementedError):
-            handle = handle.get()  # a handle without components, in memory for instance
-    return handle.wcs, handle.bbox
 
 
 class GetCoaddAsTemplateTask(SchemaVerbs, pipeBase.Task):

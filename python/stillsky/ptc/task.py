@@ -1,14 +1,11 @@
 """The extraction tasks: pairs of flats to photon-transfer datasets."""
 
-import contextlib
 import math
-import os
 
 import lsst.pipe.base as pipeBase
 from lsst.utils.timer import timeMethod
 
-from ..task_base import CommandLineVerbs, assignMetadata
-from ..threads import numThreads
+from ..task_base import CommandLineVerbs, assignMetadata, quantumThreads
 from .binning import binExposures
 from .config import PhotonTransferCurveExtractAlgorithmConfig, PhotonTransferCurveExtractPairAlgorithmConfig
 from .connections import PhotonTransferCurveExtractConnections, PhotonTransferCurveExtractPairConnections
@@ -42,11 +39,6 @@ class PhotonTransferCurveExtractPairConfig(
     pipelineConnections=PhotonTransferCurveExtractPairConnections,
 ):
     """Configuration of `PhotonTransferCurveExtractPairTask`."""
-
-
-def _quantumThreads():
-    """One thread per quantum, unless the environment says otherwise: the scheduler fills the machine with quanta."""
-    return contextlib.nullcontext() if os.environ.get("STILLSKY_NUM_THREADS") else numThreads(1)
 
 
 class _ExtractBase(CommandLineVerbs, pipeBase.PipelineTask):
@@ -259,7 +251,7 @@ class PhotonTransferCurveExtractTask(_ExtractBase):
         inputs = butlerQC.get(inputRefs)
         inputs["inputDims"] = [ref.dataId["exposure"] for ref in inputRefs.inputExp]
         inputs["inputExp"] = groupExposures(inputs["inputExp"], inputs["inputDims"], self.config, self.log)
-        with _quantumThreads():
+        with quantumThreads():
             outputs = self.run(**inputs)
         outputs.outputCovariances = self._guaranteeOutputs(inputs["inputDims"], outputs, outputRefs)
         butlerQC.put(outputs, outputRefs)
@@ -325,7 +317,7 @@ class PhotonTransferCurveExtractPairTask(_ExtractBase):
         """
         inputs = butlerQC.get(inputRefs)
         inputs["inputDims"] = [ref.dataId["exposure"] for ref in inputRefs.inputExp]
-        with _quantumThreads():
+        with quantumThreads():
             outputs = self.run(**inputs, outputDim=outputRefs.outputCovariance.dataId["exposure"])
         butlerQC.put(outputs, outputRefs)
 
