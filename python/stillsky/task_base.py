@@ -99,11 +99,14 @@ class CommandLineVerbs(SchemaVerbs):
         """Parser of the options, with ``--id`` for the data of the first input."""
         from .compat.arguments import ArgumentParser
 
+        def firstInput(config):
+            connections = cls.ConfigClass.ConnectionsClass(config=config)
+            first = next((one for one in connections.allConnections if one in connections.inputs), None)
+            return "raw" if first is None else connections.allConnections[first].name
+
         parser = ArgumentParser(cls._DefaultName)
-        connections = cls.ConfigClass.ConnectionsClass(config=cls.ConfigClass())
-        first = next((one for one in connections.allConnections if one in connections.inputs), None)
-        kind = "raw" if first is None else connections.allConnections[first].name
-        parser.add_id_argument("--id", kind, dimensions=tuple(connections.dimensions) or None)
+        dimensions = cls.ConfigClass.ConnectionsClass.dimensions
+        parser.add_id_argument("--id", firstInput, dimensions=tuple(dimensions) or None)
         return parser
 
     @classmethod

@@ -2,7 +2,6 @@
 
 import argparse
 import ast
-import fnmatch
 import getpass
 import os
 import shlex
@@ -10,7 +9,10 @@ import sys
 from types import SimpleNamespace
 
 from ..errors import DomainError
+from .chains import beginOutput, chainExists, newestRun, newRun, removeChain, umbrellas
 from .data_ids import castDataId, expandDataIds, findDataIds
+from .log import setLevels, startLog
+from .show import show
 from .store import DataRef, RunStore
 
 __all__ = ["ArgumentParser", "IdContainer"]
@@ -88,8 +90,8 @@ class ArgumentParser(argparse.ArgumentParser):
         Parameters
         ----------
         name : `str`
-        datasetType : `str`
-            Ids are expanded to its datasets that are there.
+        datasetType : `str` or callable
+            Ids are expanded to its datasets that are there. A callable takes the configuration with all its overrides.
         help : `str`
         dimensions : iterable of `str`, optional
             Of the references, if others than the dataset type's.
@@ -114,6 +116,8 @@ class ArgumentParser(argparse.ArgumentParser):
     def parse_args(self, config, args=None, log=None, override=None):
         """Parse; the result has ``butler`` (`RunStore`), ``config`` (validated, frozen), ``log``, and an `IdContainer` per id option.
 
+        Nothing is written to the repository, nor removed, before all options proved right, and nothing with ``--show`` alone.
+
         Parameters
         ----------
         config : `lsst.pex.config.Config`
@@ -121,12 +125,11 @@ class ArgumentParser(argparse.ArgumentParser):
         args : `list` of `str`, optional
             ``sys.argv[1:]`` by default.
         log : `logging.Logger`, optional
+            By default that of stillsky, which is shown from info on where the program has not set up its own logging.
         override : callable, optional
             Takes the configuration (``applyOverrides`` of the task).
         """
-        import logging
-
-        args = sys.argv[1:] if args is None else list(args)
+        args = sys.argv[1:] if args is None else [os.fspath(one) for one in args]
         if not args or (args[0].startswith(("-", "@")) and args[0] not in ("-h", "--help")) or args[0] == "":
             self.print_help()
             self.exit(1, f"{self.prog}: the first argument is the repository\n")
@@ -134,17 +137,24 @@ class ArgumentParser(argparse.ArgumentParser):
             self.print_help()
             self.exit(0)
         parsed = super().parse_args(args, SimpleNamespace(overrides=[]))
-        parsed.config, parsed.log = config, log or logging.getLogger(f"stillsky.{self.taskName}")
+        parsed.config, parsed.butler = config, None
         try:
-            self._levels(parsed)
+            parsed.log = startLog(log, longFormat=parsed.longlog)
+            setLevels(parsed)
             self._openRepository(parsed)
             self._configure(parsed, override)
             self._findData(parsed)
-        except (DomainError, OSError, ValueError, SyntaxError) as error:  # a configuration's own errors are ValueErrors
+            parsed.shownOnly = show(parsed.show, parsed.config, [getattr(parsed, key) for key in self._idArguments])
+            if not parsed.shownOnly:
+                self._beginOutput(parsed)
+        except (DomainError, OSError, ValueError) as error:  # a configuration's own errors are ValueErrors
+            _close(parsed)
             if parsed.doraise:
                 raise
             self.error(" ".join(str(error).split()))
-        parsed.shownOnly = _show(parsed)
+        except BaseException:
+            _close(parsed)
+            raise
         return parsed
 
     # ---- repository
@@ -153,18 +163,31 @@ class ArgumentParser(argparse.ArgumentParser):
 
         if not os.path.exists(os.path.join(parsed.input, "butler.yaml")) and os.path.isdir(parsed.input):
             raise DomainError(f"{parsed.input}: no repository (it has no butler.yaml)")
-        butler = Butler.from_config(parsed.input, writeable=True)
         inputs, output = self._names(parsed)
-        collections = inputs or list(butler.collections.defaults) or _umbrellas(butler)
-        calib = parsed.calib.split(",") if parsed.calib else []
-        if parsed.clobber_output:
-            if output in collections:
+        butler = Butler.from_config(parsed.input, writeable=True)
+        try:
+            collections = inputs or list(butler.collections.defaults) or umbrellas(butler)
+            calib = parsed.calib.split(",") if parsed.calib else []
+            for name in [*collections, *calib]:
+                if not chainExists(butler, name):
+                    raise DomainError(f"--input, --calib: the repository has no collection {name}")
+            if parsed.clobber_output and output in collections:
                 raise DomainError(f"--clobber-output: the output {output} is an input too")
-            if not _chainExists(butler, output):
+            old = newestRun(butler, output)
+            if parsed.clobber_output and not chainExists(butler, output):
                 raise DomainError(f"--clobber-output: there is no output {output}")
-            _removeChain(butler, output)
+        except BaseException:
+            butler.close()
+            raise
+        run = newRun(output) if old is None or parsed.clobber_output else old
         parsed.output = output
-        parsed.butler = RunStore(butler, _newestRun(butler, output, [*collections, *calib]), [*collections, *calib])
+        parsed.butler = RunStore(butler, run, [*collections, *calib], owner=True)
+
+    def _beginOutput(self, parsed):
+        store = parsed.butler
+        if parsed.clobber_output:
+            removeChain(store.butler, parsed.output)
+        beginOutput(store.butler, parsed.output, store.run, [one for one in store.collections if one != store.run])
 
     def _names(self, parsed):
         if parsed.rerun and parsed.output:
@@ -180,60 +203,47 @@ class ArgumentParser(argparse.ArgumentParser):
 
     # ---- configuration
     def _configure(self, parsed, override):
-        for instrument in sorted({one.name for one in _instruments(parsed.butler.butler)}):
-            _applyInstrument(parsed.butler.butler, instrument, self.taskName, parsed.config)
+        butler = parsed.butler.butler
+        for instrument in sorted(one.name for one in butler.registry.queryDimensionRecords("instrument")):
+            _applyInstrument(butler, instrument, self.taskName, parsed.config)
         if override is not None:
             override(parsed.config)
         for kind, text in parsed.overrides:
-            if kind == "file":
-                if not os.path.exists(text):
-                    raise DomainError(f"--config-file: no file {text}")
-                parsed.config.load(text)
-            else:
-                _assign(parsed.config, text)
+            (_load if kind == "file" else _assign)(parsed.config, text)
         parsed.config.validate()
         parsed.config.freeze()
 
     def _findData(self, parsed):
-        butler = parsed.butler.butler
         for key, (datasetType, dimensions) in self._idArguments.items():
-            container = IdContainer(datasetType)
+            container = IdContainer(datasetType(parsed.config) if callable(datasetType) else datasetType)
             for items in getattr(parsed, key):
                 container.idList += expandDataIds(items)
             for given in container.idList:
-                cast = castDataId(
-                    given, butler.dimensions, patchesPerRow=_patchesPerRow(butler), say=parsed.log.warning
-                )
-                unknown = [name for name in cast if name not in butler.dimensions.dimensions.names]
-                wanted = {name: value for name, value in cast.items() if name not in unknown}
-                found = findDataIds(
-                    butler,
-                    wanted,
-                    datasetType,
-                    dimensions or _dimensionsOf(butler, datasetType),
-                    parsed.butler.collections,
-                )
-                if not found:
-                    parsed.log.warning("No data found for dataId=%s", given)
-                container.refList += [DataRef(parsed.butler, one) for one in found]
+                container.refList += self._references(parsed, container.datasetType, dimensions, given)
             setattr(parsed, key, container)
 
     @staticmethod
-    def _levels(parsed):
-        import logging
+    def _references(parsed, datasetType, dimensions, given):
+        """References of what is there for a data id; a warning when it is nothing."""
+        store = parsed.butler
+        known = store.butler.dimensions
+        cast = castDataId(given, known, patchesPerRow=_patchesPerRow(store.butler), say=parsed.log.warning)
+        wanted = {name: value for name, value in cast.items() if name in known.dimensions.names}
+        kind = next((one for one in store.butler.registry.queryDatasetTypes(datasetType)), None)
+        if kind is None:
+            parsed.log.warning("No data found for dataId=%s: the repository has no dataset type %s", given, datasetType)
+            return []
+        found = findDataIds(store.butler, wanted, datasetType, dimensions or kind.dimensions.required, store.searched)
+        if not found:
+            parsed.log.warning(
+                "No data found for dataId=%s: no %s of it in %s", given, datasetType, ", ".join(store.searched)
+            )
+        return [DataRef(store, one) for one in found]
 
-        for text in (one for group in parsed.loglevel for one in group):
-            component, equals, level = text.rpartition("=")
-            name = {"trace": "DEBUG", "warn": "WARNING", "fatal": "CRITICAL"}.get(level.lower(), level.upper())
-            number = logging.getLevelNamesMapping().get(name)
-            if number is None:
-                raise DomainError(f"--loglevel: wanted trace, debug, info, warn, error or fatal, given {level!r}")
-            (logging.getLogger(component) if equals else parsed.log).setLevel(number)
-        if parsed.debug:
-            try:
-                import debug  # noqa: F401
-            except ImportError:
-                parsed.log.warning("--debug: there is no module debug")
+
+def _close(parsed):
+    if parsed.butler is not None:
+        parsed.butler.close()
 
 
 class _Override(argparse.Action):
@@ -259,72 +269,25 @@ def _assign(config, text):
         raise DomainError(f"--config: there is no field {name}")
     try:
         setattr(target, last, value)
-    except Exception as refused:
+    except (TypeError, ValueError) as refused:  # the errors of fields are ValueErrors
         try:
             setattr(target, last, ast.literal_eval(value))
-        except (ValueError, SyntaxError):
+        except (TypeError, ValueError, SyntaxError):
             raise DomainError(f"--config: {name}: cannot use {value!r}: {refused}") from None
 
 
+def _load(config, path):
+    """Assign what a file of overrides does; it is a program, whose errors are those of Python."""
+    if not os.path.exists(path):
+        raise DomainError(f"--config-file: no file {path}")
+    try:
+        config.load(path)
+    except (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, RuntimeError, SyntaxError,
+            TypeError, ValueError) as error:  # fmt: skip
+        raise DomainError(f"--config-file: {path}: {type(error).__name__}: {error}") from error
+
+
 # ---- what the repository has
-def _instruments(butler):
-    return butler.registry.queryDimensionRecords("instrument")
-
-
-def _umbrellas(butler):
-    found = [f"{one.name}/defaults" for one in _instruments(butler)]
-    there = [name for name in found if _chainExists(butler, name)]
-    if not there:
-        raise DomainError("--input: the repository has no default collections; give those to read")
-    return there
-
-
-def _chainExists(butler, name):
-    from lsst.daf.butler import MissingCollectionError
-
-    try:
-        butler.collections.get_info(name)
-    except MissingCollectionError:
-        return False
-    return True
-
-
-def _newestRun(butler, output, inputs):
-    """The newest run of the output chain, which is made with a first one when it is not there."""
-    from datetime import UTC, datetime
-
-    from lsst.daf.butler import CollectionType
-
-    if _chainExists(butler, output):
-        info = butler.collections.get_info(output)
-        if info.type is CollectionType.RUN:
-            return output
-        runs = [one for one in info.children if one.startswith(f"{output}/")]
-        if runs:
-            return runs[0]
-    run = f"{output}/{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
-    butler.collections.register(run, CollectionType.RUN)
-    butler.collections.register(output, CollectionType.CHAINED)
-    butler.collections.redefine_chain(output, [run, *inputs])
-    return run
-
-
-def _removeChain(butler, output):
-    runs = [one for one in butler.collections.get_info(output).children if one.startswith(f"{output}/")]
-    butler.collections.redefine_chain(output, [])
-    butler.collections.x_remove(output)
-    butler.removeRuns(runs)
-
-
-def _dimensionsOf(butler, datasetType):
-    from lsst.daf.butler import MissingDatasetTypeError
-
-    try:
-        return butler.get_dataset_type(datasetType).dimensions.required
-    except MissingDatasetTypeError:
-        raise DomainError(f"--id: the repository has no dataset type {datasetType}") from None
-
-
 def _patchesPerRow(butler):
     def ask(tract):
         records = butler.registry.queryDimensionRecords("patch", where=f"tract={tract}")
@@ -341,75 +304,3 @@ def _applyInstrument(butler, name, taskName, config):
     except (ImportError, TypeError, RuntimeError):
         return  # a camera of a package that is not here has no overrides to give
     instrument.applyConfigOverrides(taskName, config)
-
-
-# ---- --show
-def _show(parsed):
-    """Print what was asked for; whether nothing is to be run."""
-    for what in parsed.show:
-        key, _, pattern = what.partition("=")
-        if key == "config":
-            _showConfig(parsed.config, pattern)
-        elif key == "history" and pattern:
-            _showHistory(parsed.config, pattern)
-        elif key == "tasks":
-            for name, task in sorted(_tasks(parsed.config)):
-                print(f"{name}: {task}")
-        elif key == "data":
-            for container in (one for one in vars(parsed).values() if isinstance(one, IdContainer)):
-                for ref in container.refList:
-                    print(f"{container.datasetType} {dict(ref.dataId.mapping)}")
-        elif key != "run":
-            print(
-                f"--show: unknown {what!r}; known are config[=PATTERN], history=PATTERN, tasks, data, run",
-                file=sys.stderr,
-            )
-            raise SystemExit(1)
-    return bool(parsed.show) and "run" not in parsed.show
-
-
-def _showConfig(config, pattern):
-    import io
-
-    stream = io.StringIO()
-    config.saveToStream(stream, "config")
-    exact = pattern.endswith(":NOIGNORECASE")
-    pattern = pattern.removesuffix(":NOIGNORECASE") or "*"
-    if not exact and pattern != pattern.lower():
-        print(
-            f"--show config: matching {pattern!r} without regard to case; add :NOIGNORECASE to match exactly",
-            file=sys.stderr,
-        )
-    for line in stream.getvalue().splitlines():
-        name = line.partition("=")[0]
-        if not line.startswith("config.") or "=" not in line:
-            continue
-        matches = fnmatch.fnmatchcase(name, pattern) if exact else fnmatch.fnmatch(name.lower(), pattern.lower())
-        if matches or fnmatch.fnmatch(name.removeprefix("config.").lower(), pattern.lower()):
-            print(line)
-
-
-def _showHistory(config, pattern):
-    from lsst.pex.config import history
-
-    *path, last = pattern.removeprefix("config.").split(".")
-    target = config
-    try:
-        for part in path:
-            target = getattr(target, part)
-        print(history.format(target, last))
-    except (AttributeError, KeyError):
-        print(f"--show history: there is no field {pattern}", file=sys.stderr)
-        raise SystemExit(1) from None
-
-
-def _tasks(config, prefix="config"):
-    """(name, class) of every subtask in a configuration."""
-    for name in config._fields:
-        value = getattr(config, name)
-        if hasattr(value, "target"):
-            yield f"{prefix}.{name}", getattr(value.target, "__qualname__", value.target)
-        if hasattr(value, "_fields"):
-            yield from _tasks(value, f"{prefix}.{name}")
-        elif hasattr(value, "value") and hasattr(value.value, "_fields"):
-            yield from _tasks(value.value, f"{prefix}.{name}")

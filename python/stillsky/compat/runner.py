@@ -1,9 +1,15 @@
 """TaskRunner and parseAndRun (task-framework 3.1, 3.3): one task per data id, in one or several processes."""
 
+import logging
 import sys
+import time
 import traceback
+from types import SimpleNamespace
 
-from lsst.pipe.base import Struct, TaskError
+from lsst.pipe.base import NoWorkFound, Struct, TaskError
+
+from ..errors import StillskyError
+from .log import labelled, setLevels, startLog
 
 __all__ = ["ButlerInitializedTaskRunner", "TaskRunner", "parseAndRun"]
 
@@ -57,24 +63,46 @@ class TaskRunner:
         return self._inProcesses(parsedCmd, targets)
 
     def _inProcesses(self, parsedCmd, targets):
-        """A pool whose workers stay, each with the repository opened once."""
+        """A pool whose workers stay, each with the repository opened once. What a worker that dies leaves undone has failed."""
         from concurrent.futures import ProcessPoolExecutor
-        from multiprocessing import get_context
+        from multiprocessing import active_children, get_context
 
         store = parsedCmd.butler
         log, self.log = self.log, None  # loggers' handlers do not travel
-        start = (parsedCmd.input, store.run, store.collections, self)
+        settings = {"loglevel": parsedCmd.loglevel, "longlog": parsedCmd.longlog, "debug": parsedCmd.debug}
+        start = (parsedCmd.input, store.run, store.collections, self, settings)
+        others = set(active_children())
         try:
             workers = min(self.numProcesses, len(targets))
             with ProcessPoolExecutor(workers, get_context("spawn"), _startWorker, start) as pool:
                 jobs = [pool.submit(_work, dict(ref.dataId.mapping), kwargs) for ref, kwargs in targets]
-                results = [job.result(timeout=self.timeout) for job in jobs]
+                end = time.monotonic() + self.timeout
+                try:
+                    return [self._resultOf(job, ref, end, log) for job, (ref, _) in zip(jobs, targets, strict=True)]
+                finally:
+                    if time.monotonic() > end:  # the pool would wait for what runs
+                        pool.shutdown(wait=False, cancel_futures=True)
+                        for child in set(active_children()) - others:
+                            child.terminate()
         finally:
             self.log = log
-        for result, (ref, _) in zip(results, targets, strict=True):
+
+    def _resultOf(self, job, ref, end, log):
+        """Result of a job of the pool; a failure when its time is over or its process has died."""
+        from concurrent.futures import CancelledError
+        from concurrent.futures.process import BrokenProcessPool
+
+        try:
+            result = job.result(timeout=max(0.0, end - time.monotonic()))
+        except (TimeoutError, BrokenProcessPool, CancelledError) as error:
+            reason = f"not done within {self.timeout:g} s" if isinstance(error, TimeoutError) else str(error)
+            log.critical("Failed on dataId=%s: %s", ref.dataId, reason)
+            result = Struct(exitStatus=1)
             if self.doReturnResults:
-                result.dataRef = ref
-        return results
+                result = Struct(exitStatus=1, dataRef=None, metadata=None, result=None)
+        if self.doReturnResults:
+            result.dataRef = ref
+        return result
 
     @staticmethod
     def getTargetList(parsedCmd, **kwargs):
@@ -93,12 +121,11 @@ class TaskRunner:
                 task.writePackageVersions(parsedCmd.butler, clobber=parsedCmd.clobber_versions)
             task.writeConfig(parsedCmd.butler, clobber=self.clobberConfig, doBackup=self.doBackup)
             task.writeSchemas(parsedCmd.butler, clobber=self.clobberConfig, doBackup=self.doBackup)
-        except Exception as error:
+        except Exception as error:  # whatever a task can go wrong with: it is said, and the exit status tells it
             if self.doRaise:
                 raise
-            self.log.critical("Failed in task initialization: %s", error)
-            if not isinstance(error, TaskError):
-                traceback.print_exc(file=sys.stderr)
+            self.log.critical("Failed in task initialization: %s: %s", type(error).__name__, error)
+            _trace(error)
             self.failedInitialization = error
             return False
         return True
@@ -106,23 +133,33 @@ class TaskRunner:
     def __call__(self, target):
         """Run for one data id; its metadata are stored whether it failed or not."""
         dataRef, kwargs = target
-        task = self.makeTask(args=target)
-        result, exitStatus, failure = None, 0, None
-        try:
-            result = task.runDataRef(dataRef, **kwargs)
-        except Exception as error:
-            exitStatus, failure = 1, error
-            task.log.critical("Failed on dataId=%s: %s: %s", dataRef.dataId, type(error).__name__, error)
-            if not isinstance(error, TaskError):
-                traceback.print_exc(file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        task.writeMetadata(dataRef)
+        with labelled(dataRef.dataId):
+            task = self.makeTask(args=target)
+            result, failure = None, None
+            try:
+                result = task.runDataRef(dataRef, **kwargs)
+            except NoWorkFound as nothing:
+                task.log.warning("Nothing to do for dataId=%s: %s", dataRef.dataId, nothing)
+            except Exception as error:  # whatever a task can go wrong with: the other data ids go on
+                failure = error
+                task.log.critical("Failed on dataId=%s: %s: %s", dataRef.dataId, type(error).__name__, error)
+                if not self.doRaise:
+                    _trace(error)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            task.writeMetadata(dataRef)
         if failure is not None and self.doRaise:
             raise failure
+        exitStatus = int(failure is not None)
         if self.doReturnResults:
             return Struct(exitStatus=exitStatus, dataRef=dataRef, metadata=task.metadata, result=result)
         return Struct(exitStatus=exitStatus)
+
+
+def _trace(error):
+    """The traceback of an error, unless it is one whose message says what to do."""
+    if not isinstance(error, TaskError | StillskyError):
+        traceback.print_exception(error, file=sys.stderr)
 
 
 class ButlerInitializedTaskRunner(TaskRunner):
@@ -142,9 +179,7 @@ class ButlerInitializedTaskRunner(TaskRunner):
 _worker = None  # (store, runner) of this process
 
 
-def _startWorker(path, run, collections, runner):
-    import logging
-
+def _startWorker(path, run, collections, runner, settings):
     from lsst.daf.butler import Butler
     from lsst.utils.threads import disable_implicit_threading
 
@@ -152,8 +187,9 @@ def _startWorker(path, run, collections, runner):
 
     global _worker
     disable_implicit_threading()
-    runner.log = logging.getLogger(f"stillsky.{runner.TaskClass._DefaultName}")
-    _worker = RunStore(Butler.from_config(path, writeable=True), run, collections), runner
+    runner.log = startLog(longFormat=settings["longlog"])
+    setLevels(SimpleNamespace(log=runner.log, **settings))
+    _worker = RunStore(Butler.from_config(path, writeable=True), run, collections, owner=True), runner
 
 
 def _work(dataId, kwargs):
@@ -190,21 +226,26 @@ def parseAndRun(cls, args=None, config=None, log=None, doReturnResults=False):
     Notes
     -----
     Exits, unless ``--noExit``, with the number of data ids that failed (at most 125), 126 where the stored configuration, schemas or
-    versions differ, 1 where the initialisation failed otherwise.
+    versions differ, 1 where the initialisation failed otherwise. The repository is closed then, else with the last reference to what is
+    returned; ``struct.parsedCmd.butler.close()`` does it at once.
     """
     parser = cls._makeArgumentParser()
     config = cls.ConfigClass() if config is None else config
     parsed = parser.parse_args(config=config, args=args, log=log, override=cls.applyOverrides)
     runner = cls.RunnerClass(TaskClass=cls, parsedCmd=parsed, doReturnResults=doReturnResults)
     results = []
-    if not parsed.shownOnly:
-        parsed.log.info("Running: %s", " ".join(map(str, sys.argv if args is None else [cls.__name__, *args])))
-        results = _profiled(parsed.profile, runner.run, parsed)
-        status = _exitStatus(parsed, runner, results)
-        if status and parsed.noExit:
-            parsed.log.error("%d failed; going on because of --noExit", status)
-        elif status:
-            sys.exit(status)
+    try:
+        if not parsed.shownOnly:
+            parsed.log.info("Running: %s", " ".join(map(str, sys.argv if args is None else [cls.__name__, *args])))
+            results = _profiled(parsed.profile, runner.run, parsed)
+            status = _exitStatus(parsed, runner, results)
+            if status and parsed.noExit:
+                parsed.log.error("%d failed; going on because of --noExit", status)
+            elif status:
+                sys.exit(status)
+    except BaseException:
+        parsed.butler.close()
+        raise
     return Struct(argumentParser=parser, parsedCmd=parsed, taskRunner=runner, resultList=results)
 
 

@@ -1,6 +1,10 @@
 """A run of a repository as second-generation code saw it: things are put, replaced with a backup, asked for."""
 
-from lsst.daf.butler import CollectionType, DatasetType
+import weakref
+
+from lsst.daf.butler import CollectionType, DatasetType, MissingCollectionError
+
+from .chains import chainExists
 
 __all__ = ["DataRef", "RunStore"]
 
@@ -13,20 +17,36 @@ class RunStore:
     butler : `lsst.daf.butler.Butler` or `RunStore`
         Of a plain butler its default run and collections are taken.
     run : `str`, optional
+        It is registered, unless the object owns its butler: then before something is put.
     collections : sequence of `str`, optional
         Searched after the run.
+    owner : `bool`
+        The butler is this object's: it is closed with it, by `close` or when nothing refers to it any more.
     """
 
-    def __init__(self, butler, run=None, collections=None):
+    def __init__(self, butler, run=None, collections=None, *, owner=False):
+        self._source = butler  # keeps an owner alive
         if isinstance(butler, RunStore):
+            collections = butler.collections if collections is None else collections
             butler, run = butler.butler, run or butler.run
-            collections = butler.collections.defaults if collections is None else collections
         self.butler = butler
         self.run = run or butler.run
+        self._closed = weakref.finalize(self, butler.close) if owner else None
         if self.run is None:
             raise ValueError("butler: wanted one with a default run, or a run beside it")
-        butler.collections.register(self.run)
+        if not owner:
+            butler.collections.register(self.run)
         self.collections = [self.run, *(c for c in collections or butler.collections.defaults if c != self.run)]
+
+    def close(self):
+        """Close the butler if it is this object's own; nothing can be read or written any more."""
+        if self._closed is not None:
+            self._closed()
+
+    @property
+    def searched(self):
+        """The collections, without a run that is not there yet."""
+        return [one for one in self.collections if one != self.run or chainExists(self.butler, one)]
 
     def register(self, name, storageClass, dimensions=()):
         """The dataset type of that name, registered unless it is."""
@@ -38,7 +58,7 @@ class RunStore:
         """Reference of a dataset in the run itself, or None."""
         try:
             return self.butler.find_dataset(name, dataId or {}, collections=[self.run])
-        except KeyError:
+        except (LookupError, MissingCollectionError):  # no such dataset type, or no such run yet
             return None
 
     def get(self, name, dataId=None):
@@ -48,6 +68,7 @@ class RunStore:
 
     def put(self, thing, kind, dataId=None):
         """Put a new dataset."""
+        self.butler.collections.register(self.run)
         return self.butler.put(thing, kind, dict(dataId or {}), run=self.run)
 
     def replace(self, thing, kind, dataId=None, *, backup=False):
@@ -100,9 +121,7 @@ class DataRef:
         The suffixes of old names work: ``name_sub`` with ``bbox``, ``name_md`` (metadata), ``name_wcs`` and other components.
         """
         name = self._current(name)
-        return self.butler.get(
-            name, self._idFor(name), parameters=parameters or None, collections=self.store.collections
-        )
+        return self.butler.get(name, self._idFor(name), parameters=parameters or None, collections=self.store.searched)
 
     def put(self, thing, name):
         """Put under that name for this data id; the dataset type is registered, or replaced in the run."""
@@ -112,7 +131,7 @@ class DataRef:
     def datasetExists(self, name):
         """Whether there is a dataset of that name, with its file."""
         try:
-            return bool(self.butler.exists(self._current(name), self._idFor(name), collections=self.store.collections))
+            return bool(self.butler.exists(self._current(name), self._idFor(name), collections=self.store.searched))
         except (KeyError, LookupError):
             return False
 

@@ -39,7 +39,7 @@ def writeConfig(task, butler, clobber=False, doBackup=True):
         return
     try:
         old = store.get(name)
-    except Exception as error:
+    except Exception as error:  # raised again: whatever it was that a file or its formatter went wrong with
         error.add_note(f"{name} of run {store.run} cannot be read; give clobber to replace it")
         raise
     if old is None:
@@ -97,7 +97,7 @@ def writeMetadata(task, dataRef):
         kind = reference.store.register(name, "TaskMetadata", tuple(names))
         required = {key: reference.dataId[key] for key in names}
         reference.store.replace(task.getFullMetadata(), kind, required)
-    except Exception as error:
+    except Exception as error:  # a verb that never fails: what was computed must not be lost for what was measured
         _LOG.warning("Could not persist metadata for dataId=%s: %s", getattr(dataRef, "dataId", dataRef), error)
 
 
