@@ -13,7 +13,7 @@ from ..stats import AccumulatorMeanStack, Property, StatisticsControl, stackStri
 from .bands import BandInput, InputFailure, planBands, runBands
 from .config import AssembleCoaddAlgorithmConfig
 from .edge_bits import setCoaddEdgeBits
-from .inputs import PreparedInputs, SkippedWarp, prepareInputs, schemaOf
+from .inputs import InputLists, PreparedInputs, SkippedWarp, prepareInputs, schemaOf
 from .metadata import assembleMetadata, meanNoiseFactor
 from .pixel_changes import pixelChange
 from .planes import rejectedMaskMapping, setInexactPsf
@@ -28,7 +28,7 @@ _WITHOUT_ERROR = ("MIN", "MAX", "SUM", "IQRANGE")
 
 
 @dataclass
-class CoaddResult:
+class CoaddResult(InputLists):
     """A coadd and what is known about how it was made.
 
     Attributes
@@ -59,26 +59,6 @@ class CoaddResult:
     varianceFactor: float = np.nan
     notes: list = field(default_factory=list)
     metadata: dict = field(default_factory=dict)
-
-    @property
-    def warps(self):
-        return [i.warp for i in self.inputs]
-
-    @property
-    def weights(self):
-        return [i.weight for i in self.inputs]
-
-    @property
-    def scalers(self):
-        return [i.scaler for i in self.inputs]
-
-    @property
-    def psfMatchedWarps(self):
-        return [i.psfMatched for i in self.inputs]
-
-    @property
-    def altMaskList(self):
-        return [i.altMask for i in self.inputs]
 
 
 def assembleCoadd(

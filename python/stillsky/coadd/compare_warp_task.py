@@ -3,7 +3,6 @@
 import lsst.pipe.base as pipeBase
 import lsst.pipe.base.connectionTypes as cT
 from lsst.pex.config import ConfigurableField
-from lsst.utils.timer import timeMethod
 
 from ..background.scale_variance_task import ScaleVarianceTask
 from ..detection.streaks_task import MaskStreaksTask
@@ -15,7 +14,7 @@ from .compare_warp import reorderAndPadList
 from .compare_warp_coadd import pairWarps
 from .compare_warp_config import CompareWarpFields, setDetectionDefaults, setStaticSkyDefaults
 from .connections import PATCH_DIMENSIONS, WARP_DIMENSIONS, AssembleCoaddConnections, patchOutput, warpsInput
-from .task import AssembleCoaddTask
+from .task import AssembleCoaddTask, GivenWarps
 from .task_config import AssembleCoaddConfig
 from .warps import asWarp
 
@@ -180,58 +179,36 @@ class CompareWarpAssembleCoaddTask(AssembleCoaddTask):
 
     # ------------------------------------------------------------------ the coadd
 
-    @timeMethod
-    def run(
-        self,
-        skyInfo,
-        warpRefList=None,
-        imageScalerList=None,
-        weightList=None,
-        altMaskList=None,
-        mask=None,
-        supplementaryData=None,
-        *,
-        psfMatchedWarpRefList=None,
-        tempExpRefList=None,
-    ):
+    def combine(self, skyInfo, given, mask=None, supplementaryData=None):
         """Find artifacts and combine the warps without them.
 
         Parameters
         ----------
-        skyInfo, warpRefList, imageScalerList, weightList, tempExpRefList
-            As of `AssembleCoaddTask.run`: the direct warps.
-        altMaskList
-            Not used: artifacts are found here.
+        skyInfo : struct
+            ``bbox`` and ``wcs``.
+        given : `GivenWarps`
+            Direct warps; their altMasks are not used: artifacts are found here. PSF-matched ones (default: those of
+            ``supplementaryData``) are aligned by data id; a visit without one takes no part.
         mask : optional
             Bad planes; default: ``config.badMaskPlanes`` and CLIPPED.
         supplementaryData : struct
             Of `staticSky`.
-        psfMatchedWarpRefList : sequence, optional
-            Warps matched to one PSF; default: those of ``supplementaryData``. Aligned here by data id; a visit without one
-            takes no part.
 
         Returns
         -------
         struct : `lsst.pipe.base.Struct`
             As of `AssembleCoaddTask.run`; with ``templateCoadd``.
         """
-        warps = [asWarp(w) for w in (warpRefList if warpRefList is not None else tempExpRefList or ())]
-        static = self.staticSky(skyInfo, psfMatchedWarpRefList) if supplementaryData is None else supplementaryData
+        warps = [asWarp(w) for w in given.warps]
+        static = self.staticSky(skyInfo, given.psfMatched) if supplementaryData is None else supplementaryData
         warps, matched = pairWarps(warps, static.warpRefList)
         keys, wanted = [id(w) for w in static.warpRefList], [id(w) for w in matched]
         scalers = reorderAndPadList(static.imageScalerList, keys, wanted)
         weights = reorderAndPadList(static.weightList, keys, wanted, padWith=0.0)
         spans = self.findArtifacts(static.templateCoadd, matched, scalers, weights, getattr(static, "nKept", None))
         bad = [*self.config.badMaskPlanes, "CLIPPED"] if mask is None else mask
-        result = super().run(
-            skyInfo,
-            warpRefList=warps,
-            imageScalerList=imageScalerList,
-            weightList=weightList,
-            altMaskList=spans,
-            mask=bad,
-            psfMatchedWarpRefList=[w for w, v in zip(matched, self.artifacts.visits, strict=True) if v.isUsable],
-        )
+        usable = [w for w, v in zip(matched, self.artifacts.visits, strict=True) if v.isUsable]
+        result = super().combine(skyInfo, GivenWarps(warps, given.scalers, given.weights, spans, usable), bad)
         self.applyAltEdgeMask(result.coaddExposure.mask, result.altMaskList)
         result.templateCoadd = static.templateCoadd
         if self.config.assembleStaticSkyModel.doWrite:

@@ -16,7 +16,7 @@ from .planes import mergedSchema
 from .scaling import computeImageScaler
 from .warps import asWarp
 
-__all__ = ["PreparedInputs", "PreparedWarp", "SkippedWarp", "prepareInputs"]
+__all__ = ["InputLists", "PreparedInputs", "PreparedWarp", "SkippedWarp", "prepareInputs"]
 
 _LOG = logging.getLogger("stillsky.coadd")
 
@@ -83,18 +83,8 @@ class PreparedWarp:
     goodPixels: int = 0
 
 
-@dataclass
-class PreparedInputs:
-    """What `prepareInputs` found.
-
-    Attributes
-    ----------
-    inputs : `list` [`PreparedWarp`]
-    skipped : `list` [`SkippedWarp`]
-    """
-
-    inputs: list = field(default_factory=list)
-    skipped: list = field(default_factory=list)
+class InputLists:
+    """What is known of the warps in ``inputs``, by kind; a mixin."""
 
     @property
     def warps(self):
@@ -111,6 +101,24 @@ class PreparedInputs:
     @property
     def psfMatchedWarps(self):
         return [i.psfMatched for i in self.inputs]
+
+    @property
+    def altMaskList(self):
+        return [i.altMask for i in self.inputs]
+
+
+@dataclass
+class PreparedInputs(InputLists):
+    """What `prepareInputs` found.
+
+    Attributes
+    ----------
+    inputs : `list` [`PreparedWarp`]
+    skipped : `list` [`SkippedWarp`]
+    """
+
+    inputs: list = field(default_factory=list)
+    skipped: list = field(default_factory=list)
 
 
 def prepareInputs(

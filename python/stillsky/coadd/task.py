@@ -1,5 +1,8 @@
 """AssembleCoaddTask: coadds as a pipeline task, with every step as a method of its own."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import lsst.pipe.base as pipeBase
 from lsst.utils.timer import timeMethod
 
@@ -14,7 +17,18 @@ from .sky_info import makeSkyInfo
 from .task_config import AssembleCoaddConfig
 from .task_steps import AssembleCoaddSteps
 
-__all__ = ["AssembleCoaddConfig", "AssembleCoaddConnections", "AssembleCoaddTask"]
+__all__ = ["AssembleCoaddConfig", "AssembleCoaddConnections", "AssembleCoaddTask", "GivenWarps"]
+
+
+@dataclass(frozen=True)
+class GivenWarps:
+    """The warps that `AssembleCoaddTask.run` was given; of the other lists, one entry for each warp, or None."""
+
+    warps: list
+    scalers: Any = None
+    weights: Any = None
+    altMasks: Any = None
+    psfMatched: Any = None  #: not in the order of the warps: found by data id
 
 
 class AssembleCoaddTask(AssembleCoaddSteps, CoaddBaseTask):
@@ -168,7 +182,7 @@ class AssembleCoaddTask(AssembleCoaddSteps, CoaddBaseTask):
         psfMatchedWarpRefList=None,
         tempExpRefList=None,
     ):
-        """Combine warps; see `stillsky.coadd.assembleCoadd`.
+        """Combine warps; see `stillsky.coadd.assembleCoadd`, and `combine` for what this kind of task does.
 
         Parameters
         ----------
@@ -202,16 +216,32 @@ class AssembleCoaddTask(AssembleCoaddSteps, CoaddBaseTask):
         warps = list(warpRefList if warpRefList is not None else tempExpRefList or ())
         if not warps:
             raise pipeBase.NoWorkFound("No warps were given.")
+        given = GivenWarps(warps, imageScalerList, weightList, altMaskList, psfMatchedWarpRefList)
+        return self.combine(skyInfo, given, mask, supplementaryData)
+
+    def combine(self, skyInfo, given, mask=None, supplementaryData=None):
+        """What `run` does with its arguments; subclasses combine otherwise.
+
+        Parameters
+        ----------
+        skyInfo, mask, supplementaryData
+            As of `run`.
+        given : `GivenWarps`
+
+        Returns
+        -------
+        struct : `lsst.pipe.base.Struct`
+        """
         try:
             result = algorithm.assembleCoadd(
-                warps,
+                given.warps,
                 skyInfo.bbox,
                 skyInfo.wcs,
                 self.config,
-                weights=weightList,
-                scalers=imageScalerList,
-                altMaskList=altMaskList,
-                psfMatchedWarps=psfMatchedWarpRefList,
+                weights=given.weights,
+                scalers=given.scalers,
+                altMaskList=given.altMasks,
+                psfMatchedWarps=given.psfMatched,
                 badMaskPlanes=mask,
                 process=False,
                 recorder=self.inputRecorder,

@@ -6,7 +6,6 @@ import lsst.pipe.base as pipeBase
 import lsst.pipe.base.connectionTypes as cT
 import numpy as np
 from lsst.pex.config import ConfigurableField, Field, FieldValidationError
-from lsst.utils.timer import timeMethod
 
 from ..coadd.compare_warp_task import (
     CompareWarpAssembleCoaddConfig,
@@ -184,29 +183,16 @@ class DcrAssembleCoaddTask(DcrScheme, CompareWarpAssembleCoaddTask):
 
     # ------------------------------------------------------------------ the coadd
 
-    @timeMethod
-    def run(
-        self,
-        skyInfo,
-        warpRefList=None,
-        imageScalerList=None,
-        weightList=None,
-        altMaskList=None,
-        mask=None,
-        supplementaryData=None,
-        *,
-        psfMatchedWarpRefList=None,
-        tempExpRefList=None,
-    ):
+    def combine(self, skyInfo, given, mask=None, supplementaryData=None):
         """Solve a patch; see `stillsky.dcr.assembleDcr`.
 
         Parameters
         ----------
         skyInfo : struct
             ``bbox`` and ``wcs``.
-        warpRefList, imageScalerList, weightList, tempExpRefList
-            As of `CompareWarpAssembleCoaddTask.run`: the direct warps.
-        altMaskList, mask, psfMatchedWarpRefList
+        given : `stillsky.coadd.task.GivenWarps`
+            Direct warps with scalers and weights.
+        mask
             Not used.
         supplementaryData : struct
             ``templateCoadd``: the coadd in the whole band.
@@ -222,11 +208,9 @@ class DcrAssembleCoaddTask(DcrScheme, CompareWarpAssembleCoaddTask):
         lsst.pipe.base.NoWorkFound
             No warp can be used.
         """
-        warps = [asWarp(w) for w in (warpRefList if warpRefList is not None else tempExpRefList or ())]
-        if not warps:
-            raise pipeBase.NoWorkFound("No warps were given.")
-        scalers = [None] * len(warps) if imageScalerList is None else list(imageScalerList)
-        weights = [1.0] * len(warps) if weightList is None else [float(w) for w in weightList]
+        warps = [asWarp(w) for w in given.warps]
+        scalers = [None] * len(warps) if given.scalers is None else list(given.scalers)
+        weights = [1.0] * len(warps) if given.weights is None else [float(w) for w in given.weights]
         template = supplementaryData.templateCoadd
         template = template if template.bbox == skyInfo.bbox else template[skyInfo.bbox]
         baseMask = template.mask.copy()
