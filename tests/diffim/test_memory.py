@@ -22,10 +22,10 @@ def exposures():
     return pair.science.toExposure(psf=False), pair.template.toExposure(psf=False)
 
 
-# Difference, score and template stay; of images with a sky, as these are, forced fluxes need one without it besides.
 @pytest.mark.slow
-@pytest.mark.parametrize("method, bar", [("al", 10), ("zogy", 11)])
-def test_peakMemoryIsBelowTenPlanesBeyondTheInputs(exposures, method, bar):
+@pytest.mark.parametrize("method", ["al", "zogy"])
+def test_peakMemoryIsBelowTenPlanesBeyondTheInputs(exposures, method):
+    """Of images with a sky, as files have one: forced fluxes are of what stands on it."""
     clear = Path("/proc/self/clear_refs")
     if not clear.exists():
         pytest.skip("the peak of the resident memory can be reset on Linux only")
@@ -40,4 +40,4 @@ def test_peakMemoryIsBelowTenPlanesBeyondTheInputs(exposures, method, bar):
     result = subtract(science, template, method=method)
     planes = (_status("VmHWM") - before) / (4 * _SIZE**2)
     assert result.difference.bbox == science.bbox
-    assert planes < bar, f"{planes:.1f} planes of float32"
+    assert planes < 10.0, f"{planes:.1f} planes of float32"

@@ -11,7 +11,6 @@ masks are OR-ed. By default the noise, which K correlates, is made white again (
 PSF of the difference change.
 """
 
-import ctypes
 import logging
 import time
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from ..wcs import pairTransform
 from .decorrelation import decorrelate
 from .direction import fitKernelToPsfs, forecastDirection
 from .empirical_psf import empiricalPsf
+from .freed_memory import returnFreedMemory
 from .inputs import (
     alignTemplate,
     asExposure,
@@ -208,7 +208,7 @@ class _Job:
         """The whole subtraction."""
         science, template, psfs, fit, scienceConvolved, objects = self._match(science, template, stars)
         models, psfs = psfs, self._tiedPsfs(science, template, psfs, fit, scienceConvolved, objects)
-        _returnFreedMemory()
+        returnFreedMemory()
         with self.stage("convolve"):
             matched = self._convolve(science if scienceConvolved else template, fit.kernel)
         with self.stage("subtract"):
@@ -262,11 +262,11 @@ class _Job:
         from .zogy_subtract import properDifference, subtractedTemplate
 
         science, template, psfs, fit, scienceConvolved, objects = self._match(science, template, stars)
-        _returnFreedMemory()
+        returnFreedMemory()
         with self.stage("zogy"):
             parts = (science, template, psfs, fit, scienceConvolved, objects[0])
             found = properDifference(*parts, self.config, self._resampled)
-        _returnFreedMemory()
+        returnFreedMemory()
         with self.stage("assess"):
             difference = found.difference
             self.metadata["zogy"] = found.metadata
@@ -282,7 +282,7 @@ class _Job:
         if keepWarped and template.psf is None:
             template.psf = psfs[1]
         matched = subtractedTemplate(science, template, difference, psfs[0], found.metadata["zogyBeta"])
-        _returnFreedMemory()
+        returnFreedMemory()
         with self.stage("sources"):
             sources = self._findSources(
                 science, matched, difference, fit, objects[0], psfs[0], "zogy", score=found.score
@@ -801,14 +801,6 @@ class _Job:
                 found="every pixel is masked after the convolution",
                 remedy="check the masks; -c psfmatch.kernelSizeMax=15 spreads them less",
             )
-
-
-def _returnFreedMemory():
-    """Give scratch of many small pieces back before the planes are made: glibc keeps it otherwise, a plane of 4096 pixels."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError, TypeError):  # another C library
-        pass
 
 
 def _residualsByBrightness(candidates):

@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from ..detection import Footprint, FootprintSet, SpanSet
 from ..measure import fitBlends, withoutNeighbours
 
-__all__ = ["Blends", "resolveBlends"]
+__all__ = ["Blends", "fitFluxesTogether", "resolveBlends"]
 
 _REACH = 6.0  # widths of the PSF: the light of a neighbour farther away is a fraction 1e-4 of its own
 _MOST = 20  # sources of a group that are fitted together
@@ -105,6 +105,32 @@ class Blends:
         out.nKept = len(kept)
         out._rank[len(kept) :] = -2  # seen by nobody
         return out
+
+
+def fitFluxesTogether(table, prefix, exposure, x, y, groups, psf=None):
+    """Put the fluxes of sources that overlap into a table of fluxes measured one by one, in place.
+
+    Parameters
+    ----------
+    table : `astropy.table.Table`
+        With ``instFlux``, ``instFluxErr`` and ``flag``, each with the prefix.
+    prefix : str
+    exposure : Exposure
+        That it was measured on.
+    x, y : float arrays
+        Parent pixels, which stay.
+    groups : int array
+        Sources of one group are fitted at once; below 0: alone, left as it is. Flagged rows and failed fits stay too.
+    psf : Psf, optional
+        Default: the exposure's.
+    """
+    rows = np.flatnonzero(groups >= 0)
+    if not len(rows):
+        return
+    found = fitBlends(exposure, x[rows], y[rows], groups[rows], psf=psf, maxShift=0.0)
+    good = (found["flagBits"] == 0) & ~np.asarray(table[prefix + "flag"])[rows]
+    for name, field in (("instFlux", "flux"), ("instFluxErr", "fluxErr")):
+        table[prefix + name][rows[good]] = found[field][good]
 
 
 def resolveBlends(difference, footprints, flags, *, psf, sigma, doAll, doSplit, threshold, maxFluxRatio, maxChi2):

@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 
 from ..measure.psf_stamps import starImages
 from .candidate_columns import CANDIDATE_COLUMNS
+from .image_sky import pixelsLessSky
 
 __all__ = [
     "CandidateCuts",
@@ -52,7 +53,16 @@ class CandidateCuts:
 
 
 def candidateFeatures(
-    table, difference, matchedTemplate, psf, *, footprints=None, stars=None, epsilon=0.0, blends=None
+    table,
+    difference,
+    matchedTemplate,
+    psf,
+    *,
+    footprints=None,
+    stars=None,
+    epsilon=0.0,
+    blends=None,
+    templateSky=None,
 ):
     """Features of measured sources.
 
@@ -72,6 +82,8 @@ def candidateFeatures(
         Fractional uncertainty of the kernel, everywhere or at each row.
     blends : `stillsky.diffim.blends.Blends`, optional
         Sources of it are looked at without the light of their neighbours.
+    templateSky : `numpy.ndarray`, optional
+        What `skyOf` says of the template; its fluxes are without it.
 
     Returns
     -------
@@ -95,7 +107,7 @@ def candidateFeatures(
         with alone:
             for start in range(0, len(some), _CHUNK):
                 rows = some[start : start + _CHUNK]
-                _Stamps(table[rows], masked, template, psf, middle[rows]).fill(out, rows)
+                _Stamps(table[rows], masked, template, psf, middle[rows], templateSky).fill(out, rows)
     _moments(out, table)
     _distances(out, table, masked, stars)
     flux, error = (np.asarray(table[f"base_PsfFlux_{c}"], float) for c in ("instFlux", "instFluxErr"))
@@ -109,7 +121,7 @@ def candidateFeatures(
 class _Stamps:
     """Pixels around some sources as arrays (source, row, column), and sums over them."""
 
-    def __init__(self, table, masked, template, psf, middle):
+    def __init__(self, table, masked, template, psf, middle, templateSky=None):
         centroid = [np.asarray(table[f"base_SdssCentroid_{c}"], float) for c in "xy"]
         peak = [np.asarray(table[f"peak{c}"], float) for c in "XY"]
         x, y = (np.where(np.isfinite(c), c, p) for c, p in zip(centroid, peak, strict=True))
@@ -126,7 +138,9 @@ class _Stamps:
         self.variance = masked.variance.array[at].astype(float)
         self.bits = np.where(self.inside, masked.mask.array[at], 0)
         self.mask = masked.mask
-        self.template = None if template is None else template.image.array[at].astype(float)
+        self.template = None
+        if template is not None:
+            self.template = pixelsLessSky(template.image.array, templateSky, *at).astype(float)
         self.known = self.inside & np.isfinite(self.image) & np.isfinite(self.variance) & (self.variance > 0)
         lost = self.mask.bitmask(["BAD", "NO_DATA", "SAT"], ignoreMissing=True)
         self.good = self.known & ((self.bits & lost) == 0)

@@ -30,9 +30,10 @@ from .blends import resolveBlends
 from .candidate_features import candidateFeatures, chi2Limit, flagCandidates, kernelUncertainty, leverage, modelError
 from .detect_errors import BadSubtractionError, CosmicRayLimitError, NoDiaSourcesError, TooManyCosmicRays
 from .difference_metrics import computeDifferenceImageMetrics, discFootprints, maskMetrics
-from .forced_series import lessSky, skyOf
+from .freed_memory import returnFreedMemory
 from .glints import GlintTrails, findGlintTrails
 from .ids import IdGenerator
+from .image_sky import overBands, skyOf
 from .source_measure import measureAll
 from .source_schema import SCHEMA_VERSION, sourceColumns
 
@@ -239,13 +240,13 @@ class _Job:
         yield
         self.timings[name] = time.perf_counter() - start
 
-    def flat(self, exposure):
-        """An image without its sky, as long as the caller keeps it: a plane."""
+    def skyOf(self, exposure):
+        """The sky of an image, as `overBands` wants it; None: there is none."""
         if not self.skyIsIn or exposure is None:
-            return exposure
+            return None
         if id(exposure) not in self._skies:
             self._skies[id(exposure)] = skyOf(exposure)[0]
-        return lessSky(exposure, self._skies[id(exposure)])
+        return self._skies[id(exposure)]
 
     def _measure(self, footprints, flags, forcedPsf):
         return measureAll(self, footprints, flags, forcedPsf)
@@ -285,6 +286,7 @@ class _Job:
             if config.doFindCosmicRays:
                 self._findCosmicRays()
         footprints, flags = self._find(seed)
+        returnFreedMemory()
         with self.stage("measure"):
             starFluxes = self._starFluxes(kernelStars)
             self.modelError = modelError(*starFluxes[1:], self.kernelTerms)
@@ -466,8 +468,8 @@ class _Job:
         places = (np.asarray(table[f"base_SdssCentroid_{c}"], float) for c in "xy")
         epsilon = epsilon * leverage(*places, self.starPositions, self.kernelTerms)
         features = candidateFeatures(
-            table, self.difference, self.flat(self.template), self.psf, footprints=footprints, stars=stars, epsilon=epsilon,
-            blends=self.blends,
+            table, self.difference, self.template, self.psf, footprints=footprints, stars=stars, epsilon=epsilon,
+            blends=self.blends, templateSky=self.skyOf(self.template),
         )  # fmt: skip
         meta = dict(table.meta)
         for name in features.colnames:
@@ -483,12 +485,18 @@ class _Job:
         self.starPositions = np.zeros((0, 2))
         if kernelStars is None or not len(kernelStars) or self.template is None:
             return np.zeros((3, 0))
+        stars = np.asarray(kernelStars[:400], float)
+
+        def fluxes(exposure, rows):
+            return measureSources(exposure, stars[rows], ["base_PsfFlux"], psf=self.psf)
+
+        x, y = stars[:, :2].T
         kinds = [
-            measureSources(exposure, kernelStars[:400], ["base_PsfFlux"], psf=self.psf)
-            for exposure in (self.difference, self.flat(self.template))
+            overBands(fluxes, exposure, sky, x, y, psf=self.psf)
+            for exposure, sky in ((self.difference, None), (self.template, self.skyOf(self.template)))
         ]
         good = ~kinds[0]["base_PsfFlux_flag"] & ~kinds[1]["base_PsfFlux_flag"]
-        self.starPositions = np.asarray(kernelStars[:400], float)[np.asarray(good), :2]
+        self.starPositions = stars[np.asarray(good), :2]
         names = (0, "base_PsfFlux_instFlux"), (0, "base_PsfFlux_instFluxErr"), (1, "base_PsfFlux_instFlux")
         return np.array([np.asarray(kinds[k][name], float)[good] for k, name in names])
 

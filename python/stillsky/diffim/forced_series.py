@@ -6,14 +6,12 @@ from typing import Any
 import numpy as np
 from astropy.table import Column, Table, vstack
 
-from ..background.config import SubtractBackgroundConfig
-from ..background.subtract import fitBackground
-from ..detection import detectSources, skySources
-from ..errors import DomainError, InvalidPsfError, NoDataError, ShapeError
-from ..image import Exposure, Image, Mask, MaskedImage
+from ..detection import skySources
+from ..errors import DomainError, NoDataError, ShapeError
 from ..measure import forcedPhotometry, pixelFlags, psfFlux
 from ..measure.forced import FORCED, FORCED_TEMPLATE
-from ..stats import clippedStats, robustSigma
+from ..stats import robustSigma
+from .image_sky import withoutSky
 
 __all__ = ["ForcedImage", "Positions", "errorScale", "forcedEpoch", "forcedSeries", "subtractBaseline", "withoutSky"]
 
@@ -25,10 +23,6 @@ _CALIBRATED = {
     FORCED: ("psfFlux", "the science image"),
     FORCED_TEMPLATE: ("templateFlux", "the template as it was subtracted"),
 }
-_LARGEST_BLOCK, _FEWEST_BLOCKS = 8, 200  # pixels, and blocks across an image: for its sky
-_ROWS = 256  # that are worked on at once
-_FWHM_PER_SIGMA = 2.354820045
-_TYPICAL_SIGMA = 2.0  # pixels, of objects on an image without a PSF
 _FEWEST_SKY = 20  # blank positions that tell a scale of errors
 
 
@@ -302,135 +296,6 @@ def errorScale(exposure, *, seed=0, n=400, covariance=None):
         error = error * covariance.psfFactor(exposure.psf, peaks["f_x"], peaks["f_y"])
     pulls = np.asarray(found["base_PsfFlux_instFlux"])[good] / error[good]
     return float(robustSigma(pulls[None]))
-
-
-def withoutSky(exposure):
-    """The exposure less its sky, if its level is above a tenth of its noise: fluxes are of what stands on the sky.
-
-    Parameters
-    ----------
-    exposure : Exposure
-        Not modified.
-
-    Returns
-    -------
-    exposure : Exposure
-        The same one when there is nothing to subtract.
-    level : `float`
-        Median of the sky before, counts; 0 when nothing was subtracted.
-    """
-    sky, level = skyOf(exposure)
-    return lessSky(exposure, sky), level
-
-
-def skyOf(exposure):
-    """What `withoutSky` subtracts.
-
-    Returns
-    -------
-    sky : `numpy.ndarray` or None
-        Of blocks of pixels (at most 8 x 8), float32; None when there is nothing to subtract.
-    level : `float`
-    """
-    masked = exposure.maskedImage
-    bad = masked.mask.bitmask(["NO_DATA", "BAD", "SAT", "EDGE", "CR"], ignoreMissing=True)
-    step = max(1, int(np.sqrt(masked.image.array.size / 1e6)))
-    level, _, _, n = clippedStats(masked.image.array, masked.mask.array, bad, subsample=step)
-    sigma = robustSigma(masked.image.array, masked.mask.array, bad, subsample=step) if n else np.nan
-    sky = _skyOf(masked, exposure.psf) if abs(level) > 0.1 * sigma else None
-    return sky, 0.0 if sky is None else float(level)
-
-
-def lessSky(exposure, sky):
-    """A copy of the exposure, in its image only, less the sky of `skyOf`; the exposure itself without one."""
-    if sky is None:
-        return exposure
-    masked = exposure.maskedImage
-    image = Image(_less(masked.image.array, sky), masked.xy0)
-    return Exposure(MaskedImage(image, masked.mask, masked.variance), exposure.info)
-
-
-def _skyOf(masked, psf):
-    """Sky of an image in blocks of at most 8 x 8 pixels, float32; None where there is not enough of it.
-
-    Files seldom say where objects are, and their light raises the level: they are looked for, above the image's own scatter
-    (a convolved template has more noise than its variance plane says).
-    """
-    side = max(1, min(_LARGEST_BLOCK, min(masked.width, masked.height) // _FEWEST_BLOCKS))
-    blocks = _blocks(masked, side)
-    sky = _subtractSky(blocks)
-    if sky is None:
-        return None
-    try:
-        width = _TYPICAL_SIGMA if psf is None else psf.fwhm(masked.bbox.center) / _FWHM_PER_SIGMA
-    except InvalidPsfError:
-        width = _TYPICAL_SIGMA
-    how = {"thresholdType": "stdev", "polarity": "positive", "nSigmaToGrow": 4.0, "sigma": max(1.0, width / side)}
-    try:
-        detectSources(blocks, 3.0, **how)
-    except NoDataError:  # nothing scatters
-        return sky
-    rest = _subtractSky(blocks)
-    return sky if rest is None else sky + rest
-
-
-def _blocks(masked, side):
-    """Means of the good pixels of blocks; NO_DATA where half of them is bad."""
-    height, width = masked.height // side, masked.width // side
-    bad = masked.mask.bitmask(["NO_DATA", "BAD", "SAT", "EDGE", "CR", "DETECTED"], ignoreMissing=True)
-    means = np.empty((height, width), np.float32)
-    step = max(1, _ROWS // side)
-    for first in range(0, height, step):
-        rows = slice(first * side, min(first + step, height) * side)
-        pixels = masked.image.array[rows, : width * side]
-        good = ((masked.mask.array[rows, : width * side] & bad) == 0) & np.isfinite(pixels)
-        shape = (-1, side, width, side)
-        total = np.where(good, pixels, 0).reshape(shape).sum((1, 3))
-        count = good.reshape(shape).sum((1, 3))
-        means[first : first + step] = np.where(2 * count > side * side, total / np.maximum(count, 1), np.nan)
-    mask = Mask(np.zeros(means.shape, np.int32))
-    mask.array[~np.isfinite(means)] = mask.bitmask(["NO_DATA"])
-    return MaskedImage(Image(means), mask, Image(np.ones_like(means)))
-
-
-def _subtractSky(masked):
-    """The sky off an image, in place, which is returned; None where there is not enough of it."""
-    config = SubtractBackgroundConfig()
-    config.binSize = int(np.clip(min(masked.width, masked.height) // 8, 16, 128))
-    config.statisticsProperty, config.useApprox = "MEANCLIP", False
-    config.ignoredPixelMask = ["NO_DATA", "BAD", "SAT", "EDGE", "DETECTED"]
-    found = fitBackground(masked, config, isNanSafe=True)
-    if found is None:
-        return None
-    sky = found.imageArray(masked.bbox, dtype=np.float32)
-    masked.image.array[:] -= sky
-    return sky
-
-
-def _less(pixels, sky):
-    """Pixels minus a sky known in blocks: linear between their centres, some rows at a time."""
-    side = pixels.shape[0] // sky.shape[0]
-    if side == 1:
-        return pixels - sky
-    columns, across = _between(pixels.shape[1], sky.shape[1], side)
-    rows, along = _between(pixels.shape[0], sky.shape[0], side)
-    across, along = across.astype(np.float32), along.astype(np.float32)
-    out = np.empty_like(pixels)
-    for first in range(0, len(pixels), _ROWS):
-        band = slice(first, first + _ROWS)
-        low = rows[band.start]
-        part = sky[low : rows[band][-1] + 2]
-        part = part[:, columns] * (1 - across) + part[:, columns + 1] * across
-        s, k = along[band, None], rows[band] - low
-        out[band] = pixels[band] - (part[k] * (1 - s) + part[k + 1] * s)
-    return out
-
-
-def _between(n, nBlocks, side):
-    """Of each pixel the block before it and the share of the next one."""
-    place = np.clip((np.arange(n) + 0.5) / side - 0.5, 0, nBlocks - 1)
-    first = np.minimum(place.astype(int), nBlocks - 2)
-    return first, (place - first).astype(np.float32)
 
 
 # ---------------------------------------------------------------------- columns

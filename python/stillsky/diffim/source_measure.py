@@ -3,8 +3,11 @@
 import numpy as np
 from astropy.table import Table, hstack
 
-from ..measure import applyApCorr, fitBlends, forcedPhotometry, measureSources, motionScore
+from ..measure import applyApCorr, forcedPhotometry, measureSources, motionScore
 from ..measure.dipoles import lobePeaks
+from ..measure.forced import FORCED, FORCED_TEMPLATE
+from .blends import fitFluxesTogether
+from .image_sky import overBands
 from .source_schema import completed
 
 __all__ = ["DIPOLE_FIT", "measureAll", "slotPositions"]
@@ -18,8 +21,8 @@ def measureAll(job, footprints, flags, forcedPsf):
     Parameters
     ----------
     job : object
-        With ``difference, science, template, score, psf, config``, maybe ``covariance``, ``blends`` and ``flat``, which
-        takes the sky off an image.
+        With ``difference, science, template, score, psf, config``, maybe ``covariance``, ``blends`` and ``skyOf``, which
+        tells the sky of an image.
     footprints : `FootprintSet`
     flags : structured array
         ``positive, negative, sky`` of each footprint.
@@ -58,14 +61,9 @@ def measureAll(job, footprints, flags, forcedPsf):
     if DIPOLE_FIT in table.meta["plugins"]:
         bad &= ~np.asarray(table[f"{DIPOLE_FIT}_classification"], bool)  # its own position is a good one
     if config.doForcedMeasurement:
-        for prefix, exposure in (("", job.science), ("template_", job.template)):
+        for prefix, exposure in ((FORCED, job.science), (FORCED_TEMPLATE, job.template)):
             if exposure is not None:
-                prefix = f"ip_diffim_forced_{prefix}PsfFlux_"
-                flat = job.flat(exposure) if hasattr(job, "flat") else exposure
-                parts.append(forcedPhotometry(flat, x, y, flag=bad, psf=forcedPsf, prefix=prefix))
-                parts[-1].meta.clear()
-                _forceTogether(parts[-1], prefix, flat, x, y, blends, forcedPsf)
-                del flat  # a plane
+                parts.append(_forced(job, exposure, prefix, x, y, bad, forcedPsf))
                 if exposure is job.template:  # its noise is correlated where it was convolved
                     parts[-1][prefix + "instFluxErr"] *= getattr(job, "templateNoise", 1.0)
     if job.score is not None:
@@ -137,15 +135,20 @@ def _blendColumns(extra, nPeaks, blends):
     extra["detect_isDeblendedSource"] = np.asarray(extra["detect_fromBlend"]) | extra["detect_isIsolated"]
 
 
-def _forceTogether(part, prefix, exposure, x, y, blends, psf):
-    """Forced fluxes of sources that overlap, all of a group at once, in place."""
-    if blends is None or not len(blends.solved):
-        return
-    rows = blends.row[blends.solved]
-    found = fitBlends(exposure, x[rows], y[rows], blends.group[blends.solved], psf=psf, maxShift=0.0)
-    good = (found["flagBits"] == 0) & ~np.asarray(part[prefix + "flag"])[rows]
-    for name, field in (("instFlux", "flux"), ("instFluxErr", "fluxErr")):
-        part[prefix + name][rows[good]] = found[field][good]
+def _forced(job, exposure, prefix, x, y, flag, psf):
+    """Forced fluxes on an image less its sky; those of sources that overlap all of a group at once."""
+    blends, groups = getattr(job, "blends", None), np.full(len(x), -1)
+    if blends is not None:
+        groups[blends.row[blends.solved]] = blends.group[blends.solved]
+    sky = job.skyOf(exposure) if hasattr(job, "skyOf") else None
+
+    def measure(part, rows):
+        found = forcedPhotometry(part, x[rows], y[rows], flag=flag[rows], psf=psf, prefix=prefix)
+        found.meta.clear()
+        fitFluxesTogether(found, prefix, part, x[rows], y[rows], groups[rows], psf)
+        return found
+
+    return overBands(measure, exposure, sky, x, y, psf=psf, groups=groups)
 
 
 def _scorePlaces(table, footprints):

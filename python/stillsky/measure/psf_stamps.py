@@ -8,6 +8,7 @@ from .. import errors
 
 #: Positions handled at once: bounds the memory of the stamps.
 CHUNK = 250
+_FARTHEST = 2.0**30  # coordinate of a pixel: their numbers are 32 bits long
 
 
 def chunks(n):
@@ -25,10 +26,10 @@ def starImages(psf, x, y):
     x0, y0 : int32 arrays
         Parent coordinates of the first pixel of each stamp.
     ok : bool array
-        False where the PSF is not defined or the position not finite; the stamp then is 0.
+        False where the PSF is not defined or the position not finite or beyond all pixels; the stamp then is 0.
     """
     x, y = (np.asarray(v, float) for v in (x, y))
-    ok = np.isfinite(x) & np.isfinite(y)
+    ok = np.maximum(np.abs(x), np.abs(y)) < _FARTHEST
     try:
         some = psf.computeImages(x[ok], y[ok])
     except errors.StillskyError:  # undefined at a position, or stamps of several sizes
@@ -42,7 +43,8 @@ def starImages(psf, x, y):
 
 
 def _starImagesOneByOne(psf, x, y):
-    images = [_imageAt(psf, position) for position in zip(x, y, strict=True)]
+    known = np.maximum(np.abs(x), np.abs(y)) < _FARTHEST
+    images = [_imageAt(psf, (px, py)) if k else None for px, py, k in zip(x, y, known, strict=True)]
     ok = np.array([image is not None for image in images], bool)
     shapes = [image.array.shape for image in images if image is not None] or [(1, 1)]
     height, width = (max(s[axis] for s in shapes) for axis in (0, 1))
@@ -56,8 +58,6 @@ def _starImagesOneByOne(psf, x, y):
 
 
 def _imageAt(psf, position):
-    if not all(math.isfinite(v) for v in position):
-        return None
     try:
         return psf.computeImage(position)
     except errors.DomainError:
