@@ -3,6 +3,7 @@
 import logging
 import os
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,7 +40,8 @@ def createRepository(path, *, db=None, namespace=None):
     path : `str`
         A folder that does not exist yet, or is empty.
     db : `str`, optional
-        ``postgresql://user@host:port/name`` (the database has the extension btree_gist); SQLite by default.
+        ``postgresql://user@host:port/name`` (the database has the extension btree_gist); SQLite by default. Passwords
+        belong into ``~/.lsst/db-auth.yaml``, or what else PostgreSQL knows: the URL is written into the repository.
     namespace : `str`, optional
         Schema of the tables within the PostgreSQL database.
 
@@ -48,7 +50,9 @@ def createRepository(path, *, db=None, namespace=None):
     FileExistsError
         There is something.
     DomainError
-        Another kind of registry.
+        Another kind of registry, or a database that cannot hold one.
+    ConnectionError
+        The server cannot be reached, or refuses. Nothing is left in the folder.
     """
     from lsst.daf.butler import Butler, Config
 
@@ -63,16 +67,59 @@ def createRepository(path, *, db=None, namespace=None):
             seed["registry", "namespace"] = namespace
     elif namespace is not None:
         raise DomainError("namespace: only a PostgreSQL registry has one; give db too")
-    Butler.makeRepo(os.fspath(path), config=seed)
+    with _registryErrors(db):
+        if db is not None:
+            _proveServer(seed)
+        Butler.makeRepo(os.fspath(path), config=seed)
+
+
+def _proveServer(seed):
+    """Reach the server and its extension before anything is made: what fails later leaves half a repository."""
+    from lsst.daf.butler.registry import RegistryConfig
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.pool import NullPool
+
+    engine = create_engine(RegistryConfig(seed).connectionString, poolclass=NullPool)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT COUNT(*) FROM pg_extension WHERE extname='btree_gist'")).scalar()
+    if not found:
+        raise DomainError(
+            "db: wanted a database with the extension btree_gist (as its owner: CREATE EXTENSION btree_gist), "
+            f"given {seed['registry', 'db']}"
+        )
+
+
+@contextmanager
+def _registryErrors(where):
+    """Say what is wrong with a PostgreSQL registry, in the project's words."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("psycopg"):
+            raise
+        raise DomainError("db: a PostgreSQL registry needs a driver: pip install 'stillsky[postgres]'") from None
+    except DBAPIError as error:
+        raise ConnectionError(5, f"the registry refuses: {' '.join(str(error.orig).split())}", where) from error
 
 
 def openRepository(path, *, writeable=False):
-    """A `lsst.daf.butler.Butler` of a repository; FileNotFoundError when there is none."""
+    """A `lsst.daf.butler.Butler` of a repository, to be closed.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    ConnectionError
+        Its registry is on a server that cannot be reached.
+    """
     from lsst.daf.butler import Butler
 
     if not os.path.exists(os.path.join(path, "butler.yaml")):
         raise FileNotFoundError(2, "no repository (it has no butler.yaml)", os.fspath(path))
-    return Butler.from_config(os.fspath(path), writeable=writeable)
+    with _registryErrors(os.fspath(path)):
+        return Butler.from_config(os.fspath(path), writeable=writeable)
 
 
 @dataclass

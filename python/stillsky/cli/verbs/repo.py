@@ -43,7 +43,8 @@ def _create(run):
         except FileExistsError as error:
             raise _exists(error) from error
         if definition is not None:
-            definition.register(openRepository(options["path"], writeable=True).registry)
+            with openRepository(options["path"], writeable=True) as butler:
+                definition.register(butler.registry)
     run.summary["products"] = [options["path"]]
     named = "" if definition is None else f"; instrument {definition.name}"
     run.say(f"result: repository {options['path']}{named}; {run.seconds:.1f} s")
@@ -89,9 +90,8 @@ def _ingest(run):
 
     options = run.options
     paths = [path for path, _ in findFiles(options["images"], missing="keep")]  # to fail alone
-    butler = openRepository(options["path"], writeable=True)
-    definition = _definition(options["instrument"], butler, paths)
-    with run.timed("ingest"):
+    with run.timed("ingest"), openRepository(options["path"], writeable=True) as butler:
+        definition = _definition(options["instrument"], butler, paths)
         report = ingestExposures(
             butler,
             paths,
@@ -142,8 +142,8 @@ def check(**options):
 def _check(run):
     from stillsky.butler.repository import checkRepository, openRepository
 
-    with run.timed("check"):
-        report = checkRepository(openRepository(run.options["path"]), read=run.options["read"])
+    with run.timed("check"), openRepository(run.options["path"]) as butler:
+        report = checkRepository(butler, read=run.options["read"])
     for problem in report.problems:
         run.warn("W-REPO", problem)
     run.summary["metadata"] = {"datasets": report.datasets, "problems": report.problems}
