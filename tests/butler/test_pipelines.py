@@ -107,7 +107,10 @@ def test_photon_transfer_from_flats_to_gains_and_a_certified_calibration(butler,
 def test_pipelines_name_classes_that_exist():
     for path in (files("stillsky") / "pipelines").iterdir():
         if path.name.endswith(".yaml"):
-            graph = Pipeline.from_uri(str(path)).to_graph()
+            pipeline = Pipeline.from_uri(str(path))
+            if "dcr" in path.name:  # the band has no default
+                pipeline.addConfigOverride("parameters", "bandLimits", [402.8, 549.8])
+            graph = pipeline.to_graph()
             assert len(graph.tasks) >= 2, path.name
 
 

@@ -197,3 +197,34 @@ def test_a_dataset_type_of_other_dimensions_is_refused(butler, calexpFiles):
         ingestExposures(butler, paths, CAM, datasetType="thing", dimension="visit")
     with pytest.raises(DomainError, match="dimension"):
         ingestExposures(butler, paths, CAM, dimension="night")
+
+
+def test_two_names_of_one_number_are_told_apart(butler, calexpFiles, monkeypatch):
+    """Numbers made of names have 31 bits, so that ids of sources keep 16 for the sources of a detector."""
+    from stillsky.butler import instruments
+
+    record = {"instrument": "MyCam", "visit": 1, "detector": 0}
+    (first, second) = calexpFiles(visits=(1, 2), detectors=(0,))
+    monkeypatch.setattr(instruments, "_number", lambda info, card, obsId: 7)
+    report = ingestExposures(butler, [first], InstrumentDefinition("MyCam"))
+    assert not report.failed
+    with open(second, "rb") as file:
+        before = file.read()
+    report = ingestExposures(butler, [second], InstrumentDefinition("MyCam"))
+    assert len(report.failed) == 1 and "already" in report.failed[0][1]
+    with open(second, "rb") as file:
+        assert file.read() == before
+    assert butler.find_dataset("calexp", record | {"visit": 7}, collections="MyCam/calexp") is not None
+
+
+def test_ids_of_sources_have_room(butler):
+    from stillsky.diffim.detect_measure_config import IdGeneratorConfig
+    from stillsky.diffim.ids import layoutOfDataId
+
+    InstrumentDefinition("MyCam", {0: "a"}, {"r": "r"}).register(butler.registry)
+    butler.registry.insertDimensionData("day_obs", {"instrument": "MyCam", "id": 20260102})
+    visit = {"instrument": "MyCam", "id": 2**31 - 1, "name": "last", "physical_filter": "r", "day_obs": 20260102}
+    butler.registry.insertDimensionData("visit", visit)
+    dataId = butler.registry.expandDataId(instrument="MyCam", visit=2**31 - 1, detector=0)
+    layout = layoutOfDataId(dataId, IdGeneratorConfig())
+    assert layout.counterBits == 16 and layout.makeFactory().reserve(60000)[-1] > 0

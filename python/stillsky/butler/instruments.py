@@ -16,7 +16,9 @@ from ..errors import DomainError, FitsLayoutError, StillskyError
 
 __all__ = ["FitsInstrument", "InstrumentDefinition", "Observation", "nameOfInstrument", "observationOf"]
 
-_MAX_EXPOSURE = 2**40 - 1
+# Ids of sources have 63 bits: 6 for the release, 41 for visit and detector, and 16 for the sources of one detector.
+_MAX_EXPOSURE = 2**31 - 1
+_MAX_DETECTORS = 1024
 _KEYS = {"name", "detectors", "filters", "headers"}
 _HEADER_KEYS = {"exposure", "detector", "filter", "group", "target", "type"}
 # Where cameras write what the records need; the first that is present counts.
@@ -107,9 +109,11 @@ class InstrumentDefinition:
             raise DomainError(
                 f"instrument {self.name}: headers: unknown key {sorted(unknown)[0]!r}; known are {sorted(_HEADER_KEYS)}"
             )
-        bad = [key for key in self.detectors if not isinstance(key, int) or key < 0]
+        bad = [key for key in self.detectors if not isinstance(key, int) or not 0 <= key < _MAX_DETECTORS]
         if bad:
-            raise DomainError(f"instrument {self.name}: detectors: wanted ids of 0 or more, given {bad[0]!r}")
+            raise DomainError(
+                f"instrument {self.name}: detectors: wanted ids of 0 to {_MAX_DETECTORS - 1}, given {bad[0]!r}"
+            )
 
     @classmethod
     def fromYaml(cls, path):
@@ -134,12 +138,13 @@ class InstrumentDefinition:
             record = {
                 "name": self.name,
                 "class_name": f"{__name__}.{self.name}",
-                "detector_max": 10000,
-                "visit_max": _MAX_EXPOSURE,
-                "exposure_max": _MAX_EXPOSURE,
+                "detector_max": _MAX_DETECTORS,
+                "visit_max": _MAX_EXPOSURE + 1,
+                "exposure_max": _MAX_EXPOSURE + 1,
                 "visit_system": 0,
             }
-            registry.syncDimensionData("instrument", record, update=update)
+            if update or not registered(registry, "instrument", self.name, self.name):
+                registry.syncDimensionData("instrument", record, update=update)
             registry.syncDimensionData(
                 "visit_system", {"instrument": self.name, "id": 0, "name": "one-to-one"}, update=update
             )
@@ -311,7 +316,7 @@ def _span(middle, seconds):
 
 
 def _number(info, card, obsId):
-    """Id of the exposure: the file's number, else 40 bits of the SHA-1 of its name, the same on every machine."""
+    """Id of the exposure: the file's number, else 31 bits of the SHA-1 of its name, the same on every machine."""
     for value in (info.id, card):
         try:
             number = int(value)
@@ -319,11 +324,16 @@ def _number(info, card, obsId):
             continue
         if 0 < number <= _MAX_EXPOSURE:
             return number
-    return int.from_bytes(hashlib.sha1(obsId.encode(), usedforsecurity=False).digest()[:5], "big")
+    return int.from_bytes(hashlib.sha1(obsId.encode(), usedforsecurity=False).digest()[:4], "big") >> 1
 
 
 def _detectorNumber(name, path):
     digits = re.findall(r"\d+", name)
     if not digits:
         raise DomainError(f"{path}: detector {name!r} has no number; give the instrument's detectors as {{0: {name}}}")
-    return int(digits[-1])
+    number = int(digits[-1])
+    if number >= _MAX_DETECTORS:
+        raise DomainError(
+            f"{path}: detector {name!r}: wanted a number below {_MAX_DETECTORS}; name the detectors instead"
+        )
+    return number

@@ -189,7 +189,7 @@ def ingestExposures(butler, paths, definition, *, run=None, datasetType="calexp"
     for observations in groups.values():
         try:
             _registerExposure(butler.registry, definition, observations)
-        except (RegistryError, ConflictingDefinitionError) as error:
+        except (RegistryError, ConflictingDefinitionError, DomainError) as error:
             report.failed += [(one.path, " ".join(str(error).split())) for one in observations]
             continue
         for one in observations:
@@ -269,6 +269,7 @@ def _registerExposure(registry, definition, observations):
         definition.registerFilter(registry, first.filter)
         insert("day_obs", {"instrument": name, "id": day, "timespan": daySpan})
         insert("group", {"instrument": name, "name": first.group})
+        _refuseTwin(registry, name, first)
         if not registered(registry, "exposure", name, first.exposure):
             ra, dec = first.pointing
             insert(
@@ -287,6 +288,17 @@ def _registerExposure(registry, definition, observations):
         for one in covered:
             record = {"instrument": name, "visit": one.exposure, "detector": one.detector}
             insert("visit_detector_region", {**record, "region": region(one.corners)})
+
+
+def _refuseTwin(registry, instrument, one):
+    """Numbers made of names are short: two exposures of one number are told apart by their names."""
+    where = {"instrument": instrument, "exposure": one.exposure}
+    for record in registry.queryDimensionRecords("exposure", dataId=where):
+        if record.obs_id != one.obsId:
+            raise DomainError(
+                f"exposure {one.exposure} ({one.obsId}): that number is exposure {record.obs_id} already; give numbers "
+                "of their own by a header card, which the instrument's headers name as exposure"
+            )
 
 
 def _observingDay(time):

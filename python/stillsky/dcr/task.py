@@ -5,7 +5,7 @@ import math
 import lsst.pipe.base as pipeBase
 import lsst.pipe.base.connectionTypes as cT
 import numpy as np
-from lsst.pex.config import ConfigurableField, Field, FieldValidationError
+from lsst.pex.config import ConfigurableField, Field, FieldValidationError, RangeField
 
 from ..coadd.compare_warp_task import (
     CompareWarpAssembleCoaddConfig,
@@ -15,6 +15,7 @@ from ..coadd.compare_warp_task import (
 from ..coadd.connections import PATCH_DIMENSIONS, patchOutput, warpsInput
 from ..coadd.edge_bits import setCoaddEdgeBits
 from ..coadd.warps import asWarp
+from ..detection import detectSources
 from ..diffim.source_finding_task import SourceDetectionTask
 from ..errors import NoDataError, StillskyError
 from ..image import Exposure, Image, MaskedImage
@@ -84,6 +85,11 @@ class DcrAssembleCoaddConfig(
     doCalculatePsf = Field(
         dtype=bool, doc="Measure the PSF of the coadd; otherwise it is that of the visits chosen.", default=False
     )
+    detectionThreshold = RangeField(
+        dtype=float, default=5.0, min=0.0, inclusiveMin=False,
+        doc="Significance of the sources in which the subfilters may differ, where no earlier step has marked any as "
+        "DETECTED; not with compat.",
+    )  # fmt: skip
     detectPsfSources = ConfigurableField(target=SourceDetectionTask, doc="Finds the stars for that.")
 
     def setDefaults(self):
@@ -212,7 +218,7 @@ class DcrAssembleCoaddTask(DcrScheme, CompareWarpAssembleCoaddTask):
         scalers = [None] * len(warps) if given.scalers is None else list(given.scalers)
         weights = [1.0] * len(warps) if given.weights is None else [float(w) for w in given.weights]
         template = supplementaryData.templateCoadd
-        template = template if template.bbox == skyInfo.bbox else template[skyInfo.bbox]
+        template = self._withSources(template if template.bbox == skyInfo.bbox else template[skyInfo.bbox])
         baseMask = template.mask.copy()
         baseVariance = Image(template.variance.array / np.float32(self.config.dcrNumSubfilters), template.bbox.min)
         spans = self.findArtifacts(template, warps, scalers, weights)
@@ -251,6 +257,20 @@ class DcrAssembleCoaddTask(DcrScheme, CompareWarpAssembleCoaddTask):
             altMaskList=[spans[i] for i in used],
             dcr=result,
         )
+
+    def _withSources(self, template):
+        """The template, or a copy with its sources marked when nobody has: elsewhere all subfilters are alike."""
+        if self.config.compat or "DETECTED" not in self.config.convergenceMaskPlanes:
+            return template
+        if template.mask.isSet("DETECTED").any():
+            return template
+        template = template.copy()
+        detectSources(template, self.config.detectionThreshold, sigma=None if template.psf is not None else 2.0)
+        share = float(np.mean(template.mask.isSet("DETECTED")))
+        self.log.info("Sources of the template: %.1f %% of the pixels, where the subfilters may differ", 100 * share)
+        if share == 0:
+            self.log.warning("No source is detected in the template: all subfilters are alike")
+        return template
 
     def prepareDcrInputs(self, templateCoadd, warpRefList, weightList):
         """Equal subfilters of the template, ``bufferSize``, and what is known of the visits.

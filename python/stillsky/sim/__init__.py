@@ -8,6 +8,7 @@ from .flats import AmplifierTruth, SimulatedFlatPair, brighterFatterMatrix, flat
 from .frame import SimulatedFrame
 from .gaussian_field import GaussianField
 from .moffat_field import MoffatField
+from .night import Night, simulateNight
 from .pair import SimulatedPair, simulatePair
 from .render import addGalaxies, addStars
 
@@ -18,6 +19,7 @@ __all__ = [
     "FlatRamp",
     "GaussianField",
     "MoffatField",
+    "Night",
     "SimulatedFlatPair",
     "SimulatedFrame",
     "SimulatedPair",
@@ -35,6 +37,7 @@ __all__ = [
     "simulateDcrVisits",
     "simulateFlatPair",
     "simulateFlatRamp",
+    "simulateNight",
     "simulatePair",
     "writeDcrVisits",
     "writeFlatFiles",
