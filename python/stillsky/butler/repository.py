@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import DomainError, StillskyError
-from ..image import READ_ERRORS
+from .check import STORAGE, CheckReport, checkRepository
 from .instruments import InstrumentDefinition, observationOf, registered
 
 __all__ = [
@@ -25,9 +25,6 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger("stillsky.butler")
-
-#: Storage classes and formatters, for ``StorageClassFactory().addFromConfig`` and as a seed of repositories.
-STORAGE = "resource://stillsky/butler/storage.yaml"
 
 _DIMENSIONS = {"visit": ("instrument", "visit", "detector"), "exposure": ("instrument", "exposure", "detector")}
 
@@ -367,144 +364,6 @@ def registerSubfilters(butler, band, number):
     with butler.registry.transaction():
         for subfilter in range(number):
             butler.registry.syncDimensionData("subfilter", {"band": band, "id": subfilter})
-
-
-@dataclass
-class CheckReport:
-    """What `checkRepository` found.
-
-    Attributes
-    ----------
-    datasets : `int`
-        Datasets of the registry that were looked at.
-    problems : `list` [`str`]
-        One sentence each; empty for a repository that is whole.
-    """
-
-    datasets: int = 0
-    problems: list = field(default_factory=list)
-
-
-def checkRepository(butler, *, read=False):
-    """Prove that a repository is whole: every dataset has its file, of the size that is recorded, and no file is left over.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-    read : `bool`
-        Also read every dataset with its formatter.
-
-    Returns
-    -------
-    report : `CheckReport`
-    """
-    from lsst.daf.butler import MissingDatasetTypeError
-
-    report, known = CheckReport(), set()
-    current = _definitions()
-    for name, problem in _storageProblems(butler, current):
-        report.problems.append(f"storage class {name}: {problem}")
-    runs = butler.collections.query("*", collection_types={_runType()})
-    for kind in butler.registry.queryDatasetTypes("*"):
-        try:
-            refs = set(butler.registry.queryDatasets(kind, collections=runs)) if runs else set()
-        except MissingDatasetTypeError:
-            continue
-        for ref in sorted(refs, key=lambda one: (one.run, str(one.dataId))):
-            report.datasets += 1
-            _checkDataset(butler, ref, read, known, report.problems)
-    report.problems += _leftOver(butler, known)
-    return report
-
-
-def _checkDataset(butler, ref, read, known, problems):
-    what = f"{ref.datasetType.name} {dict(ref.dataId.required)} in {ref.run}"
-    try:
-        located = butler.getURIs(ref)
-    except FileNotFoundError:
-        return  # never written, or removed from the datastore and kept in the registry: legal
-    for uri in [located.primaryURI, *located.componentURIs.values()]:
-        if uri is None:
-            continue
-        if uri.isLocal:
-            known.add(os.path.realpath(uri.ospath))
-        if not uri.exists():
-            problems.append(f"{what}: its file is missing: {uri}")
-            return
-        recorded = _recordedSize(butler, ref)
-        if recorded >= 0 and uri.size() != recorded:
-            problems.append(f"{what}: {uri} has {uri.size()} bytes, wanted {recorded}")
-            return
-    if read and ref.datasetType.storageClass_name not in _WRITE_ONLY:
-        try:
-            butler.get(ref)
-        except READ_ERRORS as error:
-            problems.append(f"{what}: cannot be read: {type(error).__name__}: {' '.join(str(error).split())}")
-
-
-_WRITE_ONLY = ("Plot",)  # a picture does not become a figure again
-
-
-def _recordedSize(butler, ref):
-    """Size in bytes that the datastore noted when the file came; -1 when it did not note it."""
-    records = butler._datastore.export_records([ref])
-    sizes = [
-        info.file_size
-        for data in records.values()
-        for byTable in data.records.values()
-        for infos in byTable.values()
-        for info in infos
-    ]
-    return sizes[0] if len(sizes) == 1 else -1
-
-
-def _leftOver(butler, known):
-    """Files below the datastore's folder that no dataset owns: what a killed worker left."""
-    problems = []
-    for root in butler._datastore.roots.values():
-        if root is None or not root.isLocal:
-            continue
-        top = os.path.realpath(root.ospath)
-        for folder, _, files in os.walk(top):
-            paths = (os.path.realpath(os.path.join(folder, name)) for name in files)
-            own = folder == top
-            problems += [
-                f"no dataset owns {path}"
-                for path in paths
-                if path not in known and not (own and os.path.basename(path).startswith(_OWN_FILES))
-            ]
-    return sorted(problems)
-
-
-_OWN_FILES = ("butler.yaml", "gen3.sqlite3")  # the registry's with its journal
-
-
-def _runType():
-    from lsst.daf.butler import CollectionType
-
-    return CollectionType.RUN
-
-
-def _definitions():
-    from lsst.daf.butler import Config
-
-    return Config(STORAGE)
-
-
-def _storageProblems(butler, current):
-    """Storage classes whose definition in the repository is older than, or otherwise not, the installed one's."""
-    from lsst.daf.butler import Config
-
-    path = butler._config.configFile if hasattr(butler._config, "configFile") else None
-    if path is None:
-        return
-    stored = Config(path)
-    for name in current["storageClasses"]:
-        key = ("storageClasses", name)
-        if key not in stored:
-            yield name, "the repository has no definition of it; it was made by an older stillsky"
-        elif stored[key] != current[key]:
-            yield name, "the repository's definition differs from this stillsky's"
 
 
 def definitionOf(butler, name):

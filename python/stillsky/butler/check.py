@@ -1,0 +1,148 @@
+"""Is a repository whole? Every dataset has its file, as it was written, and every file has its dataset."""
+
+import os
+from dataclasses import dataclass, field
+
+from ..image import READ_ERRORS
+
+__all__ = ["STORAGE", "CheckReport", "checkRepository", "staleDefinitions"]
+
+#: Storage classes and formatters, for ``StorageClassFactory().addFromConfig`` and as a seed of repositories.
+STORAGE = "resource://stillsky/butler/storage.yaml"
+
+_WRITE_ONLY = ("Plot",)  # a picture does not become a figure again
+_OWN_FILES = ("butler.yaml", "gen3.sqlite3")  # the registry's with its journal
+
+
+@dataclass
+class CheckReport:
+    """What `checkRepository` found.
+
+    Attributes
+    ----------
+    datasets : `int`
+        Datasets of the registry that were looked at.
+    problems : `list` [`str`]
+        One sentence each; empty for a repository that is whole.
+    """
+
+    datasets: int = 0
+    problems: list = field(default_factory=list)
+
+
+def checkRepository(butler, *, read=False):
+    """Prove that a repository is whole: every dataset has its file, of the size that is recorded, and no file is left over.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+    read : `bool`
+        Also compare every file with its checksum, where one was recorded (`createRepository` has it so), and read every
+        dataset with its formatter.
+
+    Returns
+    -------
+    report : `CheckReport`
+
+    Notes
+    -----
+    A dataset of the registry without a record of a file is legal: it was removed from the datastore, or announced by a
+    workflow that did not write it. Two queries for each dataset type; without ``read`` one look at each file.
+    """
+    from lsst.daf.butler import CollectionType, MissingDatasetTypeError
+
+    report, known = CheckReport(), set()
+    report.problems += [f"storage class {name}: {problem}" for name, problem in staleDefinitions(butler)]
+    runs = butler.collections.query("*", collection_types={CollectionType.RUN})
+    for kind in butler.registry.queryDatasetTypes("*"):
+        try:
+            refs = set(butler.registry.queryDatasets(kind, collections=runs)) if runs else set()
+        except MissingDatasetTypeError:
+            continue
+        records = _fileRecords(butler, refs)
+        located = butler._datastore.getManyURIs(refs, allow_missing=True)
+        for ref in sorted(refs, key=lambda one: (one.run, str(one.dataId))):
+            report.datasets += 1
+            if ref in located:
+                report.problems += _problemsOf(butler, ref, located[ref], records.get(ref.id, []), read, known)
+    report.problems += _leftOver(butler, known)
+    return report
+
+
+def _problemsOf(butler, ref, located, records, read, known):
+    """At most one sentence about a dataset's files: missing, of another size, of other bytes, or unreadable."""
+    what = f"{ref.datasetType.name} {dict(ref.dataId.required)} in {ref.run}"
+    uris = [uri for uri in (located.primaryURI, *located.componentURIs.values()) if uri is not None]
+    known |= {os.path.realpath(uri.ospath) for uri in uris if uri.isLocal}
+    (record,) = records if len(uris) == len(records) == 1 else (None,)
+    for uri in uris:
+        if not uri.exists():
+            return [f"{what}: its file is missing: {uri}"]
+        if record is not None and record.file_size >= 0 and uri.size() != record.file_size:
+            return [f"{what}: {uri} has {uri.size()} bytes, wanted {record.file_size}"]
+    if not read:
+        return []
+    if ref.datasetType.storageClass_name not in _WRITE_ONLY:
+        try:
+            butler.get(ref)
+        except (*READ_ERRORS, ImportError) as error:  # a class of another package, which is not here
+            return [f"{what}: cannot be read: {type(error).__name__}: {' '.join(str(error).split())}"]
+    if record is not None and record.checksum and uris[0].isLocal and _checksum(uris[0]) != record.checksum:
+        return [f"{what}: {uris[0]} has other bytes than were written (checksum differs)"]
+    return []
+
+
+def _fileRecords(butler, refs):
+    """Dataset id to what the datastore noted of its files when they came."""
+    found = {}
+    for data in butler._datastore.export_records(refs).values():
+        for ident, byTable in data.records.items():
+            found.setdefault(ident, []).extend(info for infos in byTable.values() for info in infos)
+    return found
+
+
+def _checksum(uri):
+    from lsst.daf.butler.datastores.fileDatastore import FileDatastore
+
+    return FileDatastore.computeChecksum(uri, block_size=1 << 20)
+
+
+def _leftOver(butler, known):
+    """Files below the datastore's folder that no dataset owns: what a killed worker left."""
+    problems = []
+    for root in butler._datastore.roots.values():
+        if root is None or not root.isLocal:
+            continue
+        top = os.path.realpath(root.ospath)
+        for folder, _, files in os.walk(top):
+            paths = (os.path.realpath(os.path.join(folder, name)) for name in files)
+            own = folder == top
+            problems += [
+                f"no dataset owns {path}"
+                for path in paths
+                if path not in known and not (own and os.path.basename(path).startswith(_OWN_FILES))
+            ]
+    return sorted(problems)
+
+
+def staleDefinitions(butler):
+    """Storage classes whose definition in the repository is older than, or otherwise not, the installed one's.
+
+    Returns
+    -------
+    problems : `list` [(`str`, `str`)]
+        Name and sentence; empty for a butler without a configuration file.
+    """
+    from lsst.daf.butler import Config
+
+    path = getattr(butler._config, "configFile", None)
+    if path is None:
+        return []
+    stored, current, problems = Config(path), Config(STORAGE), []
+    for name in current["storageClasses"]:
+        key = ("storageClasses", name)
+        if key not in stored:
+            problems.append((name, "the repository has no definition of it; it was made by an older stillsky"))
+        elif stored[key] != current[key]:
+            problems.append((name, "the repository's definition differs from this stillsky's"))
+    return problems
