@@ -1,7 +1,9 @@
 """Task verbs that stillsky's tasks offer and that lsst-pipe-base no longer has; what they do is in `stillsky.compat`."""
 
 import contextlib
+import functools
 import os
+import warnings
 
 import numpy as np
 
@@ -11,6 +13,7 @@ __all__ = [
     "ErrorMetadata",
     "SchemaVerbs",
     "assignMetadata",
+    "earlierArguments",
     "quantumThreads",
 ]
 
@@ -40,14 +43,71 @@ class ErrorMetadata:
         self._metadata = dict(values)
 
 
+def earlierArguments(order=(), *, unused=(), **renamed):
+    """Let a method be called with the arguments that it had in 2018 and 2019, too.
+
+    Parameters
+    ----------
+    order : sequence of `str` or `str`
+        All arguments of then, in their places; wanted where some are unused now.
+    unused : sequence of `str`
+        Those of them that are no more. A call with one of them by name, or with as many arguments as there were, is taken
+        in the old order.
+    **renamed
+        Old name to new name.
+
+    Returns
+    -------
+    decorator : callable
+        The method has the attribute ``earlierArguments``, the names that it understands beside its own.
+    """
+    order = order.split() if isinstance(order, str) else list(order)
+
+    def decorate(method):
+        @functools.wraps(method)
+        def understand(self, *args, **kwargs):
+            if unused and (len(args) + len(kwargs) == len(order) or kwargs.keys() & set(unused)):
+                given = dict(zip(order, args, strict=False))
+                if twice := given.keys() & kwargs.keys():
+                    raise TypeError(f"{method.__name__}() got multiple values for argument {min(twice)!r}")
+                args, kwargs = (), {name: v for name, v in (given | kwargs).items() if name not in unused}
+            for old, new in renamed.items():
+                if old in kwargs:
+                    kwargs[new] = kwargs.pop(old)
+            return method(self, *args, **kwargs)
+
+        understand.earlierArguments = frozenset(unused) | renamed.keys()
+        return understand
+
+    return decorate
+
+
 class SchemaVerbs:
     """Schema catalogs of a task and of its whole hierarchy; a mixin for `lsst.pipe.base.Task`.
+
+    Parameters
+    ----------
+    *args
+        ``config``, ``name``, ``parentTask``, ``log``, as tasks took them once; all but the first are deprecated.
+    **kwargs
+        The same by name, which is how they are given today.
 
     Notes
     -----
     lsst-pipe-base dropped these verbs in 2022. Schemas are known once a task is constructed; a catalog is an empty
     `astropy.table.Table` with the columns, units and descriptions that the task will write.
     """
+
+    def __init__(self, *args, **kwargs):
+        names = ("config", "name", "parentTask", "log")[: len(args)]
+        if len(args) > len(names) or kwargs.keys() & set(names):
+            raise TypeError(
+                f"{type(self).__name__}: wanted config, name, parentTask, log once each, given {args} {kwargs}"
+            )
+        if len(args) > 1:
+            said = ", ".join(names[1:])
+            warnings.warn(f"{type(self).__name__}: give {said} by name", DeprecationWarning, stacklevel=2)
+        super().__init__(**dict(zip(names, args, strict=True)), **kwargs)
 
     def getSchemaCatalogs(self):
         """Catalogs of this task alone.

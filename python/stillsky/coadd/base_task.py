@@ -14,8 +14,8 @@ __all__ = ["CoaddBaseTask"]
 class CoaddBaseTask(CommandLineVerbs, EarlyPipelineVerbs, pipeBase.PipelineTask):
     """What all tasks share that combine warps: names, geometry, choice of inputs. Subclasses have a ConfigClass."""
 
-    def __init__(self, *, config=None, log=None, initInputs=None, **kwargs):
-        super().__init__(config=config, log=log, initInputs=initInputs, **kwargs)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
         self.makeSubtask("select")
         self.makeSubtask("inputRecorder")
 

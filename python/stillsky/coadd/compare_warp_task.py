@@ -8,7 +8,7 @@ from ..background.scale_variance_task import ScaleVarianceTask
 from ..detection.streaks_task import MaskStreaksTask
 from ..diffim.source_finding_task import SourceDetectionTask
 from ..errors import NoDataError
-from ..task_base import assignMetadata
+from ..task_base import assignMetadata, earlierArguments
 from . import artifact_rules, compare_warp
 from .compare_warp import reorderAndPadList
 from .compare_warp_coadd import pairWarps
@@ -84,8 +84,8 @@ class CompareWarpAssembleCoaddTask(AssembleCoaddTask):
     ConfigClass = CompareWarpAssembleCoaddConfig
     _DefaultName = "compareWarpAssembleCoadd"
 
-    def __init__(self, *, config=None, log=None, initInputs=None, **kwargs):
-        super().__init__(config=config, log=log, initInputs=initInputs, **kwargs)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
         self.makeSubtask("assembleStaticSkyModel")
         self.makeSubtask("detect")
         if self.config.doPreserveContainedBySource:
@@ -217,6 +217,7 @@ class CompareWarpAssembleCoaddTask(AssembleCoaddTask):
 
     # ------------------------------------------------------------------ artifacts
 
+    @earlierArguments(tempExpRefList="warpRefList")
     def findArtifacts(self, templateCoadd, warpRefList, imageScalerList=None, weightList=None, nKept=None):
         """Find what single visits have and the static sky has not; see `stillsky.coadd.findArtifacts`.
 

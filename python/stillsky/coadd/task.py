@@ -43,8 +43,8 @@ class AssembleCoaddTask(AssembleCoaddSteps, CoaddBaseTask):
     ConfigClass = AssembleCoaddConfig
     _DefaultName = "assembleCoadd"
 
-    def __init__(self, *, config=None, log=None, initInputs=None, **kwargs):
-        super().__init__(config=config, log=log, initInputs=initInputs, **kwargs)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
         self.makeSubtask("interpImage")
         if self.config.doScaleZeroPoint:
             self.makeSubtask("scaleZeroPoint")
@@ -198,7 +198,7 @@ class AssembleCoaddTask(AssembleCoaddSteps, CoaddBaseTask):
         mask : `int` or iterable of `str`, optional
             Bad planes, as bits of `stillsky.coadd.coaddSchema` or by name; default: ``config.badMaskPlanes``.
         supplementaryData : struct, optional
-            For subclasses.
+            For subclasses. It was the fifth argument of some of them in 2019, which is understood.
         psfMatchedWarpRefList : sequence, optional
             The same visits matched to one PSF.
 
@@ -216,6 +216,8 @@ class AssembleCoaddTask(AssembleCoaddSteps, CoaddBaseTask):
         warps = list(warpRefList if warpRefList is not None else tempExpRefList or ())
         if not warps:
             raise pipeBase.NoWorkFound("No warps were given.")
+        if supplementaryData is None and hasattr(altMaskList, "templateCoadd"):
+            altMaskList, supplementaryData = None, altMaskList
         given = GivenWarps(warps, imageScalerList, weightList, altMaskList, psfMatchedWarpRefList)
         return self.combine(skyInfo, given, mask, supplementaryData)
 

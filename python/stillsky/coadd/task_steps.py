@@ -1,6 +1,7 @@
 """The steps of AssembleCoaddTask, each as a method that can be called and replaced alone."""
 
 from ..errors import DomainError
+from ..task_base import earlierArguments
 from . import algorithm, metadata, pixel_changes, planes, processing
 from .bands import subBBoxIter
 from .input_recorder import shrinkValidPolygons
@@ -13,6 +14,7 @@ __all__ = ["AssembleCoaddSteps"]
 class AssembleCoaddSteps:
     """Methods over `stillsky.coadd`; a mixin for `AssembleCoaddTask`."""
 
+    @earlierArguments(tempExpRefList="warpRefList")
     def assembleMetadata(self, coaddExposure, warpRefList, weightList, psfMatchedWarpRefList=None):
         """Set the inputs, PSF, aperture corrections, filter and unit of a coadd.
 
@@ -39,6 +41,7 @@ class AssembleCoaddSteps:
 
     _subBBoxIter = subBBoxIter
 
+    @earlierArguments(tempExpRefList="warpRefList")
     def assembleSubregion(
         self, coaddExposure, bbox, warpRefList, imageScalerList, weightList, altMaskList, statsFlags, statsCtrl,
         nImage=None,
@@ -156,16 +159,20 @@ class AssembleCoaddSteps:
         """Take half the matching kernel off the valid polygons of the detectors, in place."""
         shrinkValidPolygons(coaddInputs, self.config.matchingKernelSize)
 
+    @earlierArguments(dataRef="brightObjectMasks")
     def processResults(self, coaddExposure, brightObjectMasks=None, dataId=None):
         """Interpolate over pixels without data and mask bright objects, as configured, in place.
 
         Parameters
         ----------
         coaddExposure : `stillsky.image.Exposure`
-        brightObjectMasks : `astropy.table.Table`, optional
+        brightObjectMasks : `astropy.table.Table`, or data reference of one, optional
         dataId : mapping, optional
             For messages.
         """
+        if brightObjectMasks is not None and not hasattr(brightObjectMasks, "colnames"):
+            wanted, reference = self.config.doMaskBrightObjects, brightObjectMasks
+            brightObjectMasks = self.readBrightObjectMasks(reference) if wanted else None
         processing.processResults(
             coaddExposure, self.config, brightObjects=brightObjectMasks, interpolate=self._interpolate
         )

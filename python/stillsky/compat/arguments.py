@@ -289,9 +289,18 @@ def _load(config, path):
 
 # ---- what the repository has
 def _patchesPerRow(butler):
-    def ask(tract):
-        records = butler.registry.queryDimensionRecords("patch", where=f"tract={tract}")
-        return max(record.cell_x for record in records) + 1
+    def ask(dataId):
+        tract, named = int(dataId["tract"]), dataId.get("skymap")
+        maps = [named] if named else [one.name for one in butler.registry.queryDimensionRecords("skymap")]
+        widths = set()
+        for name in maps:
+            records = list(butler.registry.queryDimensionRecords("patch", skymap=name, tract=tract))
+            widths |= {1 + max(record.cell_x for record in records)} if records else set()
+        if len(widths) != 1:
+            raise DomainError(
+                f"--id: patch=X,Y of tract {tract}: {'several sky maps have' if widths else 'no sky map has'} it"
+            )
+        return widths.pop()
 
     return ask
 

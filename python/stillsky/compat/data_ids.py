@@ -66,7 +66,7 @@ def castDataId(dataId, universe, *, patchesPerRow=None, say=lambda sentence: Non
         ``ccd`` means detector, ``filter`` the physical filter, ``patch=x,y`` the patch in that column and row.
     universe : `lsst.daf.butler.DimensionUniverse`
     patchesPerRow : callable, optional
-        Tract id to the number of patches in a row; wanted for ``patch=x,y``.
+        Takes the data id as it is given; the number of patches in a row of its tract, wanted for ``patch=x,y``.
     say : callable
         Takes a sentence about a key that is no dimension; it stays a text.
 
@@ -81,7 +81,9 @@ def castDataId(dataId, universe, *, patchesPerRow=None, say=lambda sentence: Non
         if name == "patch" and "," in str(text) and patchesPerRow is not None:
             try:
                 x, y = (int(v) for v in str(text).split(","))
-                cast[name] = y * patchesPerRow(int(dataId["tract"])) + x
+                cast[name] = y * patchesPerRow(dataId) + x
+            except DomainError:
+                raise
             except (ValueError, KeyError):
                 raise DomainError(f"--id: wanted tract=T patch=X,Y of whole numbers, given {text!r}") from None
             continue

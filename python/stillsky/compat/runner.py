@@ -1,6 +1,5 @@
 """TaskRunner and parseAndRun (task-framework 3.1, 3.3): one task per data id, in one or several processes."""
 
-import logging
 import sys
 import time
 import traceback

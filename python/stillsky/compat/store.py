@@ -115,8 +115,10 @@ class DataRef:
         """The run that is written to."""
         return self.store.run
 
-    def get(self, name, **parameters):
+    def get(self, name, immediate=True, **parameters):
         """The dataset of that name for this data id; keyword parameters such as ``bbox`` go to its formatter.
+
+        ``immediate`` is of old and changes nothing: what is asked for is read at once.
 
         The suffixes of old names work: ``name_sub`` with ``bbox``, ``name_md`` (metadata), ``name_wcs`` and other components.
         """

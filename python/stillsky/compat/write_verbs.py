@@ -82,7 +82,11 @@ def writeSchemas(task, butler, clobber=False, doBackup=True):
 
 
 def _columns(table):
-    return [(name, str(column.dtype), str(column.unit)) for name, column in table.columns.items()]
+    # texts have no fixed length: an empty column may come back with another one
+    kinds = {
+        name: "text" if column.dtype.kind in "SUO" else str(column.dtype) for name, column in table.columns.items()
+    }
+    return [(name, kinds[name], str(column.unit)) for name, column in table.columns.items()]
 
 
 def writeMetadata(task, dataRef):

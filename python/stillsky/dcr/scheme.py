@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import DomainError, StillskyError
 from ..image import Image, MaskedImage
+from ..task_base import earlierArguments
 from . import regularize
 from .apply import applyDcr, prefilter
 from .model import DcrModel
@@ -74,6 +75,7 @@ class DcrScheme:
 
     # ------------------------------------------------------------------ shifts
 
+    @earlierArguments(filterInfo="effectiveWavelength")
     def dcrResiduals(self, residual, visitInfo, wcs, effectiveWavelength=None, bandwidth=None):
         """Bring a residual back to each subfilter in turn.
 
@@ -158,6 +160,11 @@ class DcrScheme:
             splitThreshold=config.splitThreshold, amplifyModel=config.accelerateModel,
         )  # fmt: skip
 
+    @earlierArguments(
+        "dcrModels subExposures bbox dcrBBox warpRefList statsCtrl convergenceMetric baseMask gain modelWeights refImage "
+        "dcrWeights",
+        unused=["baseMask"],
+    )
     def dcrAssembleSubregion(
         self, dcrModels, subExposures, bbox, dcrBBox, warpRefList, statsCtrl, convergenceMetric, gain, modelWeights,
         refImage, dcrWeights,
@@ -192,6 +199,9 @@ class DcrScheme:
         )
         dcrModels.assign(new, bbox)
 
+    @earlierArguments(
+        "dcrModels residualGeneratorList dcrBBox statsCtrl mask gain modelWeights refImage dcrWeights", unused=["mask"]
+    )
     def newModelFromResidual(
         self, dcrModels, residualGeneratorList, dcrBBox, statsCtrl, gain, modelWeights, refImage, dcrWeights
     ):

@@ -124,8 +124,8 @@ class DcrAssembleCoaddTask(DcrScheme, CompareWarpAssembleCoaddTask):
     ConfigClass = DcrAssembleCoaddConfig
     _DefaultName = "dcrAssembleCoadd"
 
-    def __init__(self, *, config=None, log=None, initInputs=None, **kwargs):
-        super().__init__(config=config, log=log, initInputs=initInputs, **kwargs)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
         if self.config.doCalculatePsf:
             self.makeSubtask("detectPsfSources")
 

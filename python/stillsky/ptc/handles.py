@@ -4,7 +4,7 @@ from ..errors import DomainError, NotFoundError
 
 __all__ = ["ExposureHandle", "asHandle"]
 
-_COMPONENTS = ("visitInfo", "metadata", "detector")
+_COMPONENTS = ("visitInfo", "metadata", "detector", "bbox")
 
 
 class ExposureHandle:
@@ -38,7 +38,7 @@ class ExposureHandle:
             return self._source() if callable(self._source) else self._source
         if component not in _COMPONENTS:
             raise NotFoundError(f"exposure component: wanted one of {', '.join(_COMPONENTS)}, given {component!r}")
-        if self._known[component] is None:
+        if self._known.get(component) is None:
             self._known[component] = getattr(self.get(), component)
         return self._known[component]
 
