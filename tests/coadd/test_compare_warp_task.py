@@ -5,9 +5,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from coadd_scenes import constantWarp
+from lsst.pipe.base import Struct
 
-from stillsky import CompareWarpAssembleCoaddConfig, CompareWarpAssembleCoaddTask
-from stillsky.coadd.compare_warp_config import COMPARE_WARP_VALUES_2019
+from stillsky import (
+    CompareWarpAssembleCoaddConfig,
+    CompareWarpAssembleCoaddTask,
+    MaskStreaksTask,
+    ScaleVarianceTask,
+    SourceDetectionTask,
+)
+from stillsky.coadd.compare_warp_config import COMPARE_WARP_VALUES_2019, setDetectionDefaults
 from stillsky.detection import SpanSet
 from stillsky.geom import Box2I, Point2I
 from stillsky.image import Image, Mask
@@ -178,6 +185,52 @@ def test_supplementaryDataOfOldNames(visits):
         {"inputWarps": visits[0], **inputs}, None, {"coaddExposure": {"tract": 9, "patch": 0}}
     )
     assert struct.coaddExposure.bbox == TRACT_BOX
+
+
+class _Quiet(SourceDetectionTask):
+    """Finds what its parent does, and nothing in visits without a trail: knows no factor of thresholds."""
+
+    calls = 0
+
+    def detectFootprints(self, exposure, doSmooth=True, sigma=None, clearMask=True):
+        type(self).calls += 1
+        found = super().detectFootprints(exposure, doSmooth, sigma, clearMask)
+        return Struct(positive=found.positive.subset([]), negative=found.negative.subset([]))
+
+
+class _Sharp(SourceDetectionTask):
+    calls = 0
+
+    def detectFootprints(self, exposure, doSmooth=True, sigma=None, clearMask=True, **keywords):
+        type(self).calls += 1
+        return super().detectFootprints(exposure, doSmooth, sigma, clearMask, **keywords)
+
+
+class _Scale(ScaleVarianceTask):
+    def run(self, maskedImage):
+        return 1.0
+
+
+class _Streaks(MaskStreaksTask):
+    def find(self, maskedImage):
+        return Struct(lines=[Struct(spans=SpanSet.fromBox(Box2I(maskedImage.bbox.min, (3, 2))))])
+
+
+def test_retargetedSubtasksDoTheSearch(visits):
+    direct, matched, _ = visits
+    config = CompareWarpAssembleCoaddConfig()
+    config.doExtendArtifacts, config.doFilterMorphological, config.growStreakFp = False, True, 0.0
+    for name, target in (("detect", _Quiet), ("detectTemplate", _Sharp), ("scaleWarpVariance", _Scale),
+                         ("maskStreaks", _Streaks)):  # fmt: skip
+        getattr(config, name).retarget(target)
+    setDetectionDefaults(config.detect, config.detectTemplate)
+    task = CompareWarpAssembleCoaddTask(config=config)
+    static = task.staticSky(SimpleNamespace(bbox=TRACT_BOX, wcs=TRACT_WCS), matched[3:6])
+    spans = task.findArtifacts(static.templateCoadd, static.warpRefList)
+    assert _Quiet.calls == 3 and _Sharp.calls >= 1
+    assert [v.found for v in task.artifacts.visits] == [0, 0, 0]  # although visit 14 has a trail
+    assert [v.varianceFactor for v in task.artifacts.visits] == [1.0, 1.0, 1.0]
+    assert all(sum(s.area for s in one["CLIPPED"]) == 6 and len(one["STREAK"]) == 1 for one in spans)
 
 
 def test_methodsOfTheRules():

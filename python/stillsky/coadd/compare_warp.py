@@ -11,20 +11,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import errors
-from ..background import ExceedsMaxVarianceScaleError, makeBackground, scaleVariance
-from ..detection import FootprintSet, SpanSet, detectSources
-from ..detection.config import detectionKeywords
-from ..detection.streaks import findStreaks
+from ..background import ExceedsMaxVarianceScaleError
+from ..detection import FootprintSet, SpanSet
 from ..geom import Box2I
 from ..image import Image, Mask, MaskedImage
-from ..stats import StatisticsControl
 from .artifact_rules import fewEpochs, isTrail, joined, keepTrails, mostlyGood
+from .artifact_steps import ArtifactSteps, findOutliers, findTemplateSources, isPositive
 from .warps import asWarp
 
 __all__ = ["ArtifactSearch", "VisitArtifacts", "applyAltEdgeMask", "findArtifacts", "reorderAndPadList"]
 
 _log = logging.getLogger(__name__)
-_SKY_CELL, _SKY_CELLS = (32, 256), 6  # smallest and largest cell of the sky, pixels; cells along a small image
 
 
 @dataclass
@@ -90,7 +87,16 @@ class _Found:
 
 
 def findArtifacts(
-    template, psfMatchedWarps, config=None, *, weights=None, kept=None, scalers=None, sigma=None, strict=False
+    template,
+    psfMatchedWarps,
+    config=None,
+    *,
+    weights=None,
+    kept=None,
+    scalers=None,
+    sigma=None,
+    strict=False,
+    steps=None,
 ):
     """Find what single epochs have and the static sky has not.
 
@@ -115,6 +121,8 @@ def findArtifacts(
         Width of the PSF, pixels; default: from the PSF of the warps, else of the template.
     strict : bool
         Raise what reading a warp raises; otherwise the epoch has no data, and a note says why.
+    steps : `ArtifactSteps`, optional
+        What detects, scales variances and finds streaks; default: the functions of stillsky with ``config``.
 
     Returns
     -------
@@ -141,7 +149,8 @@ def findArtifacts(
     static = getattr(template, "maskedImage", template)
     if not np.isfinite(static.image.array).any():
         raise errors.NoDataError("findArtifacts: no pixel of the template has a value")
-    search = _Search(template, config, _checked(weights, psfMatchedWarps, "weights"), kept, sigma)
+    steps = ArtifactSteps.ofConfig(config) if steps is None else steps
+    search = _Search(template, config, _checked(weights, psfMatchedWarps, "weights"), kept, sigma, steps)
     scalers = _checked(scalers, psfMatchedWarps, "scalers") or [None] * len(psfMatchedWarps)
     for i, (warp, scaler) in enumerate(zip(psfMatchedWarps, scalers, strict=True)):
         search.add(i, warp, scaler, strict)
@@ -168,10 +177,10 @@ def _checked(values, warps, name):
 class _Search:
     """State over the box of the template while the epochs pass by."""
 
-    def __init__(self, template, config, weights, kept, sigma):
+    def __init__(self, template, config, weights, kept, sigma, steps):
         self.template = getattr(template, "maskedImage", template)
         self.templatePsf = getattr(template, "psf", None)
-        self.config = config
+        self.config, self.steps = config, steps
         self.box = self.template.bbox
         self.weights = weights
         self.kept = None if kept is None else getattr(kept, "array", kept)
@@ -179,7 +188,9 @@ class _Search:
         shape = self.template.image.array.shape
         self.epochs, self.number = np.zeros(shape, np.uint16), np.zeros(shape, np.uint16)
         self.found, self.altMasks, self.visits = [], [], []
-        self.sources = _templateSources(template, config, sigma) if config.doPreserveContainedBySource else None
+        self.sources = (
+            findTemplateSources(template, config, sigma, steps) if config.doPreserveContainedBySource else None
+        )
         self.sourceIds = None if not self.sources else self.sources.toIdImage()
 
     def add(self, i, warp, scaler, strict):
@@ -233,7 +244,7 @@ class _Search:
             scaler.scaleMaskedImage(warp)
         if config.doScaleWarpVariance:
             try:
-                visit.varianceFactor = scaleVariance(warp, config.scaleWarpVariance)
+                visit.varianceFactor = self.steps.scaleVariance(warp)
             except (ExceedsMaxVarianceScaleError, errors.NoDataError) as error:
                 visit.note = f"variance not scaled: {error}"
                 _log.warning("The variance of a warp cannot be scaled, it is used as it is: %s", error)
@@ -253,14 +264,14 @@ class _Search:
             return np.minimum(1, np.float32(self.weights[i] / np.mean(good)) / self.kept.astype(np.float32))
 
     def _candidates(self, difference, sigma, visit, found):
-        footprints = _outliers(difference, self.config, sigma)
+        footprints = findOutliers(difference, self.config, sigma, self.steps.detect)
         spanSets = [f.spans for f in footprints]
         visit.found = len(spanSets)
         if self.config.doPrefilterArtifacts and spanSets:
             spanSets = _where(spanSets, mostlyGood(spanSets, difference.mask, self.config))
         visit.candidates = len(spanSets)
         found.candidates = spanSets
-        found.positive = np.array([_isPositive(s, difference.image) for s in spanSets], bool)
+        found.positive = np.array([isPositive(s, difference.image) for s in spanSets], bool)
 
     def _streaks(self, difference, sigma):
         """Lines among the candidates that are left; those inside one source of the template are dropped."""
@@ -268,7 +279,7 @@ class _Search:
             difference.mask.clearPlane(plane)
         joined(self.found[-1].candidates).setMask(difference.mask, "DETECTED")
         grow = int(self.config.growStreakFp * sigma)
-        spanSets = [line.spans for line in findStreaks(difference, self.config.maskStreaks)]
+        spanSets = [line.spans for line in self.steps.findStreaks(difference)]
         if self.sourceIds is not None:
             spanSets = [s for s in spanSets if not _insideOne(s, self.sourceIds, self.box)]
         return [s.dilated(grow).clipped(self.box) for s in spanSets]
@@ -321,10 +332,6 @@ def _where(spanSets, chosen):
     return [spanSets[i] for i in np.flatnonzero(chosen)]
 
 
-def _isPositive(spanSet, image):
-    return np.nansum(spanSet.flatten(image)) > 0
-
-
 def _psfSigma(psf):
     if psf is None:
         raise errors.InvalidPsfError("findArtifacts: neither the warp nor the template has a PSF; give sigma")
@@ -348,70 +355,6 @@ def _differenceVariance(variance, templateVariance, share):
         variance += templateVariance
         np.maximum(variance, least, out=variance)
     variance[~(variance > 0)] = np.inf
-
-
-def _outliers(difference, config, sigma):
-    """Footprints of outliers of both signs, those that touch merged.
-
-    They reach down to the threshold of their extent. What only reaches that, but is a positive trail, counts too: a line
-    of many pixels is as significant as four brighter ones.
-    """
-    keywords = detectionKeywords(config.detect) | {"doSmooth": False, "sigma": sigma}
-    outliers = detectSources(difference, **keywords).footprints
-    if config.compat or not config.doExtendArtifacts or not config.extendThreshold < config.detect.thresholdValue:
-        return outliers
-    wide = detectSources(difference, **(keywords | {"threshold": config.extendThreshold})).footprints
-    chosen = np.zeros(len(wide), bool)
-    if len(outliers):
-        ids = np.unique(outliers.spans.flatten(wide.toIdImage(), wide.region.min))
-        chosen[ids[ids > 0] - 1] = True
-    if config.doKeepTrails:
-        for i in np.flatnonzero(~chosen & (wide.areas >= config.trailLength)):
-            spans = wide[i].spans
-            chosen[i] = isTrail(spans, config) and _isPositive(spans, difference.image)
-    return wide.subset(np.flatnonzero(chosen))
-
-
-def _templateSources(template, config, sigma):
-    """Sources of the static sky, less its background where ``detectTemplate.reEstimateBackground`` says so.
-
-    Inside a source nothing is an artifact: while sources cover nearly everything, as sky that was never subtracted does,
-    the threshold grows.
-    """
-    static = getattr(template, "maskedImage", template)
-    work = MaskedImage(static.image, static.mask.copy(), static.variance)
-    keywords = detectionKeywords(config.detectTemplate) | {"sigma": sigma, "psf": getattr(template, "psf", None)}
-    keywords["polarity"] = "positive"
-    if config.detectTemplate.reEstimateBackground:
-        work = _withoutSky(work)
-    size = max(1, int(np.isfinite(static.image.array).sum()))
-    factor = 1.0
-    for attempt in range(config.maxDetectTemplateIter):
-        found = detectSources(work, factor=factor, **keywords).positive
-        covered = int(found.areas.sum()) / size
-        if covered <= config.maxSourceCoverage:
-            return found
-        if attempt + 1 < config.maxDetectTemplateIter:
-            factor *= config.detectTemplateIterMultiplier
-    _log.warning("Sources cover %.0f %% of the static sky even at %.3g times the threshold", 100 * covered, factor)
-    return found
-
-
-def _withoutSky(masked):
-    """A copy less its smooth background; as it is where none can be fitted."""
-    cells = [-(-n // int(np.clip(n / _SKY_CELLS, *_SKY_CELL))) for n in masked.bbox.dimensions]
-    control = StatisticsControl(
-        andMask=masked.mask.bitmask(["NO_DATA", "BAD", "SAT"], ignoreMissing=True), nanSafe=True
-    )
-    image = masked.image.array.astype(np.float32)
-    try:
-        sky = makeBackground(
-            masked, nx=cells[0], ny=cells[1], rowStep=8, undersample="REDUCE_INTERP_ORDER", statControl=control
-        )
-        image -= sky.imageArray(dtype=np.float32)
-    except errors.NoDataError:
-        return masked
-    return MaskedImage(Image(image, masked.xy0), masked.mask, masked.variance)
 
 
 def _insideOne(spanSet, ids, box):

@@ -61,10 +61,10 @@ class CompareWarpAssembleCoaddConfig(
     assembleStaticSkyModel = ConfigurableField(
         target=AssembleCoaddTask, doc="Makes the static sky that warps are compared with."
     )
-    detect = ConfigurableField(target=SourceDetectionTask, doc="Outliers in warp minus static sky: its configuration.")
-    detectTemplate = ConfigurableField(target=SourceDetectionTask, doc="Sources of the static sky: its configuration.")
-    maskStreaks = ConfigurableField(target=MaskStreaksTask, doc="Search for streaks: its configuration.")
-    scaleWarpVariance = ConfigurableField(target=ScaleVarianceTask, doc="Variance of the warps: its configuration.")
+    detect = ConfigurableField(target=SourceDetectionTask, doc="Finds outliers in warp minus static sky.")
+    detectTemplate = ConfigurableField(target=SourceDetectionTask, doc="Finds sources of the static sky.")
+    maskStreaks = ConfigurableField(target=MaskStreaksTask, doc="Finds streaks.")
+    scaleWarpVariance = ConfigurableField(target=ScaleVarianceTask, doc="Scales the variance of warps.")
 
     def setDefaults(self):
         super().setDefaults()
@@ -239,7 +239,7 @@ class CompareWarpAssembleCoaddTask(AssembleCoaddTask):
         """
         search = compare_warp.findArtifacts(
             templateCoadd, list(warpRefList), self.config, weights=weightList, scalers=imageScalerList, kept=nKept,
-            strict=self.config.strict,
+            strict=self.config.strict, steps=self._steps(),
         )  # fmt: skip
         self.artifacts = search
         visits = search.visits
@@ -258,6 +258,27 @@ class CompareWarpAssembleCoaddTask(AssembleCoaddTask):
             self.log.warning("Warp %d: %s", i, note)
         return search.altMasks
 
+    def _steps(self):
+        """The subtasks, as the search calls them; those that are not wanted are not there."""
+
+        def detect(difference, sigma, factor=1.0):
+            found = self.detect.detectFootprints(
+                difference, doSmooth=False, sigma=sigma, clearMask=True, **_times(factor)
+            )
+            return found.positive.merge(found.negative)
+
+        def detectTemplate(exposure, sigma, factor=1.0):
+            return self.detectTemplate.detectFootprints(
+                exposure, sigma=sigma, clearMask=True, **_times(factor)
+            ).positive
+
+        return compare_warp.ArtifactSteps(
+            detect,
+            detectTemplate,
+            lambda pixels: self.scaleWarpVariance.run(pixels),
+            lambda difference: self.maskStreaks.find(difference).lines,
+        )
+
     def prefilterArtifacts(self, spanSetList, exp):
         """Candidates that are not mostly bad pixels; see `stillsky.coadd.prefilterArtifacts`."""
         return artifact_rules.prefilterArtifacts(spanSetList, exp, self.config)
@@ -269,3 +290,8 @@ class CompareWarpAssembleCoaddTask(AssembleCoaddTask):
     def applyAltEdgeMask(self, mask, altMaskList):
         """Mark where PSF-matched warps end; see `stillsky.coadd.applyAltEdgeMask`."""
         compare_warp.applyAltEdgeMask(mask, altMaskList)
+
+
+def _times(factor):
+    """Argument that multiplies a threshold, where it is needed: not every target of the subtasks need know it."""
+    return {} if factor == 1.0 else {"factor": factor}

@@ -57,20 +57,49 @@ class SourceDetectionTask(SchemaVerbs, pipeBase.Task):
         """
         if table is not None and self.config.thresholdPolarity != "positive" and "is_negative" not in table.colnames:
             raise DomainError("table: wanted a column is_negative, as sources of both polarities are sought")
-        found = detectSources(
-            exposure,
-            doSmooth=doSmooth,
-            sigma=sigma,
-            clearMask=clearMask,
-            missingMaskPlanes=missingMaskPlanes,
-            **detectionKeywords(self.config),
+        found = self._detect(
+            exposure, doSmooth=doSmooth, sigma=sigma, clearMask=clearMask, missingMaskPlanes=missingMaskPlanes
         )
+        return pipeBase.Struct(sources=found.sources(), **_results(found))
+
+    def detectFootprints(self, exposure, doSmooth=True, sigma=None, clearMask=True, *, factor=1.0):
+        """Find footprints, without a table of them.
+
+        Parameters
+        ----------
+        exposure, doSmooth, sigma, clearMask
+            As of `run`; masked images will do where sigma is given.
+        factor : `float`
+            Multiplies the thresholds.
+
+        Returns
+        -------
+        struct : `lsst.pipe.base.Struct`
+            As of `run`, without ``sources``.
+        """
+        found = self._detect(exposure, doSmooth=doSmooth, sigma=sigma, clearMask=clearMask, factor=factor)
+        return pipeBase.Struct(**_results(found))
+
+    def _detect(self, exposure, **keywords):
+        found = detectSources(exposure, **keywords, **detectionKeywords(self.config))
         assignMetadata(self.metadata, found.metadata)
-        return pipeBase.Struct(
-            sources=found.sources(), positive=found.positive, negative=found.negative, numPos=found.numPos,
-            numNeg=found.numNeg, numPosPeaks=found.numPosPeaks, numNegPeaks=found.numNegPeaks, factor=found.factor,
-            background=found.background, metadata=found.metadata,
-        )  # fmt: skip
+        return found
+
+
+def _results(found):
+    """What both verbs of detection return."""
+    names = (
+        "positive",
+        "negative",
+        "numPos",
+        "numNeg",
+        "numPosPeaks",
+        "numNegPeaks",
+        "factor",
+        "background",
+        "metadata",
+    )
+    return {name: getattr(found, name) for name in names}
 
 
 class SkyObjectsTask(SchemaVerbs, pipeBase.Task):
