@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 import stillsky
 from stillsky.coadd import (
@@ -15,6 +16,7 @@ from stillsky.coadd import (
     makeCoaddPsf,
     shrinkValidPolygons,
 )
+from stillsky.fits.records import fromRecord, toRecord
 from stillsky.geom import Box2D, Box2I, Polygon
 from stillsky.image import CoaddInputs
 from stillsky.meta import Detector, FilterLabel, VisitInfo
@@ -287,6 +289,32 @@ class _Strange(Psf):
     @classmethod
     def _restore(cls, header, arrays):
         raise stillsky.StillskyError("no form")
+
+
+def testManyDistinctWcsAreExact(tmp_path, rng):
+    inputs = CoaddInputs()
+    for k in range(100):
+        cd = rng.normal(0, 1e-4, (2, 2))
+        wcs = makeTanWcs(tuple(rng.uniform(-5e3, 5e3, 2)), (rng.uniform(0, 6.28), rng.uniform(-1.5, 1.5)), cd)
+        inputs.addCcd(k, Box2I((0, 0), (2000, 4000)), visit=k, wcs=wcs)
+    inputs.writeFits(tmp_path / "inputs.fits")
+    back = CoaddInputs.readFits(tmp_path / "inputs.fits")
+    assert back == inputs and len({*back.ccds["wcs"]}) == 100
+    x, y = rng.uniform(0, 4000, (2, 20))
+    for mine, theirs in zip(inputs.ccds["wcs"], back.ccds["wcs"], strict=True):
+        # cards hold numbers in 20 characters: a digit less than doubles
+        np.testing.assert_allclose(mine.pixelToSky(x, y), theirs.pixelToSky(x, y), rtol=0, atol=1e-14)
+
+
+def testCatalogsThatAreTextAreRead(tmp_path):  # layout 1
+    warp = _warp()
+    warp.info.coaddInputs.writeFits(tmp_path / "new.fits")
+    with fits.open(tmp_path / "new.fits") as hdus:
+        name, fields = fromRecord(hdus["SKY_COADD_OBJECTS"], 2)
+        fields["catalog"] = fields["catalog"].tobytes().decode()
+        old = toRecord("SKY_COADD_OBJECTS", name, fields, 1)
+        fits.HDUList([*(hdu.copy() for hdu in hdus[:3]), old]).writeto(tmp_path / "old.fits")
+    assert CoaddInputs.readFits(tmp_path / "old.fits") == warp.info.coaddInputs
 
 
 def testObjectsWithoutFormAreSampledOrAnnounced(tmp_path, caplog):

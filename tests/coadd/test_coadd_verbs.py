@@ -13,6 +13,7 @@ from lsst.daf.butler import DatasetType
 from repository_fixtures import butler, emptyRepository  # noqa: F401 (fixtures)
 from stillsky import AssembleCoaddConfig, AssembleCoaddTask, SkyMap, TractInfo, assembleCoadd
 from stillsky.butler.repository import registerSkyMap
+from stillsky.compat.coadd_verbs import _digest
 from stillsky.compat.store import DataRef, RunStore
 from stillsky.diffim.ids import IdFactory
 from stillsky.errors import DomainError, IdOverflowError
@@ -114,8 +115,26 @@ def test_ids_of_coadd_sources_say_tract_patch_and_band(patchRef):
     assert isinstance(first, IdFactory) and first.upper == 1 and other.upper == 2
     ids = first.reserve(3)
     assert (ids == (1 << first.counterBits) + np.array([1, 2, 3])).all() and first.counterBits >= 23
-    with pytest.raises(DomainError, match="has no number"):
-        task.makeIdFactory(DataRef(patchRef.store, {**PATCH, "band": "mauve"}))
+    # any name is a band: its number follows from the name alone, so other bands of the repository do not change it
+    mauve, puce = (task.makeIdFactory(DataRef(patchRef.store, {**PATCH, "band": band})) for band in ("mauve", "puce"))
+    assert mauve.counterBits == first.counterBits
+    assert len({first.upper, other.upper, mauve.upper, puce.upper}) == 4 and 64 <= mauve.upper < 4096
+    patchRef.butler.registry.insertDimensionData(
+        "physical_filter", {"instrument": "Cam", "name": "mauve-1", "band": "mauve"}
+    )
+    again = task.makeIdFactory(DataRef(patchRef.store, {**PATCH, "band": "mauve"}))
+    assert again.upper == mauve.upper
+
+
+def test_bands_that_would_share_ids_are_refused(patchRef):
+    names = {}
+    for i in range(9999):  # by the birthday paradox some seventy names do
+        twin = names.setdefault(_digest(f"band{i}"), f"band{i}")
+        if twin != f"band{i}":
+            break
+    patchRef.butler.registry.insertDimensionData("physical_filter", {"instrument": "Cam", "name": "twin", "band": twin})
+    with pytest.raises(DomainError, match="would have the same ids"):
+        AssembleCoaddTask().makeIdFactory(DataRef(patchRef.store, {**PATCH, "band": f"band{i}"}))
 
 
 def test_ids_without_a_repository_come_from_the_data_id():

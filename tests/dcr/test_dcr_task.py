@@ -5,13 +5,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from dcr_scene import BAND, SIZE, makeExposures, makeScene, scene, sceneWcs, sourceFluxes, visitInfoOf
+from dcr_scene import BAND, NOISE, SIZE, makeExposures, makeScene, scene, sceneWcs, sourceFluxes, visitInfoOf
 from lsst.pex.config import FieldValidationError
 
 from stillsky.dcr.task import DcrAssembleCoaddConfig, DcrAssembleCoaddTask
 from stillsky.dcr.template_task import GetDcrTemplateConfig, GetDcrTemplateTask
 from stillsky.errors import MismatchError
 from stillsky.geom import Box2I
+from stillsky.image import makeExposure
+from stillsky.psf import GaussianPsf
 from stillsky.wcs import SkyMap, TractInfo
 
 BOX = Box2I((0, 0), (SIZE, SIZE))
@@ -130,6 +132,22 @@ def testRunDataRefSolvesAPatchFromItsWarps(quantum, datasets):
         np.testing.assert_array_equal(coadd.image.array, quantum[2].dcrCoadds[[1, 2, 0][k]].image.array)
     with pytest.raises(RuntimeError, match="exactly one"):
         task.runDataRef(patch, selectDataList=[], warpRefList=[])
+
+
+def testPsfOfTheCoaddIsMeasuredOnTheSourcesOfItsSubtask(rng, caplog):
+    config = configOf(doCalculatePsf=True)
+    task = DcrAssembleCoaddTask(config=config)
+    pixels = rng.normal(0, NOISE, (240, 240))
+    yy, xx = np.mgrid[:240, :240]
+    for x, y in rng.uniform(-3, 3, (25, 2)) + np.array([(24 + 48 * (k % 5), 24 + 48 * (k // 5)) for k in range(25)]):
+        pixels += 4e4 / (2 * np.pi * 4) * np.exp(-((xx - x) ** 2 + (yy - y) ** 2) / 8)
+    coadd = makeExposure(pixels.astype(np.float32), variance=NOISE**2, psf=GaussianPsf(25, 25, 3.0))
+    task.measureCoaddPsf(coadd)
+    assert coadd.psf.fwhm((120, 120)) == pytest.approx(2.3548 * 2.0, rel=0.01)
+    assert coadd.mask.isSet("DETECTED").any()
+    faint = makeExposure((pixels / 100).astype(np.float32), variance=NOISE**2, psf=GaussianPsf(25, 25, 3.0))
+    task.measureCoaddPsf(faint)  # below the threshold of the subtask
+    assert faint.psf == GaussianPsf(25, 25, 3.0) and "PSF of the coadd is not measured" in caplog.text
 
 
 def testConfigRefusesWhatCannotBe():

@@ -1,5 +1,7 @@
 """Templates from patches: merging, warping, coverage, PSF, variance."""
 
+import logging
+
 import numpy as np
 import pytest
 from template_scenes import CALIB, CENTER, FIELD_BOX, field, inputs, patches, skyMap
@@ -9,8 +11,9 @@ from stillsky.diffim.template import TemplateInput, makeTemplate, markHighVarian
 from stillsky.diffim.template_config import GetTemplateAlgorithmConfig
 from stillsky.diffim.template_merge import TemplateMerger, mergeMaskedImages
 from stillsky.errors import DomainError, MismatchError, NoDataError
+from stillsky.fits import readExposure, writeExposure
 from stillsky.geom import Box2I, Extent2I, Point2I
-from stillsky.image import Image, Mask, MaskedImage, MaskSchema
+from stillsky.image import CoaddInputs, Image, Mask, MaskedImage, MaskSchema
 from stillsky.meta import FilterLabel
 
 SMALL = Box2I.fromMinMax(Point2I(0, 0), Point2I(180, 180))
@@ -123,6 +126,21 @@ def test_theTemplateHasTheGridCalibrationAndInputsItShould(box, tracts):
     rows = template.info.coaddInputs.ccds
     assert {(row["tract"], row["patch"]) for row in rows} == wanted
     assert template.psf.componentCount == len(wanted) == len(rows)
+
+
+def test_theInputsOfATemplateAreStoredWithIt(tmp_path, caplog):
+    template = makeTemplate(inputs(), LARGE, field().wcs, filter="g-sim").exposure
+    with caplog.at_level(logging.WARNING):
+        writeExposure(template, tmp_path / "template.fits")
+    assert "coaddInputs" not in caplog.text
+    found = readExposure(tmp_path / "template.fits")[0].info.coaddInputs
+    wanted = template.info.coaddInputs
+    assert isinstance(found, CoaddInputs) and found == wanted
+    for name in ("tract", "patch", "psf", "wcs", "photoCalib", "validPolygon"):
+        assert list(found.ccds[name]) == list(wanted.ccds[name])
+    assert {0, 1, 2, 3} >= set(found.ccds["tract"]) > {0} and len(found.visits) == 0
+    boxes = [found.bboxOf(row) for row in found.ccds]
+    assert all(p.bbox.contains(b.center) for p, b in zip(found.ccds["validPolygon"], boxes, strict=True))
 
 
 @pytest.mark.parametrize("box", [SMALL, LARGE])

@@ -1,5 +1,7 @@
 """Second-generation verbs of the tasks that combine warps: warps of exposures, ids of sources, a patch from lists of data."""
 
+import hashlib
+
 from lsst.pipe.base import NoWorkFound
 
 from ..diffim.ids import makeIdFactory
@@ -12,7 +14,7 @@ _BANDS = (
     *("U", "B", "V", "R", "I", "Z", "Y", "J", "H", "K", "Ks", "L", "M"),
     *("NUV", "FUV", "w", "VR", "white", "clear", "BP", "RP", "G", "VIS", "o", "c"),
 )  # places in ids: append, never insert
-_BAND_PLACES = 64
+_KNOWN_PLACES, _BAND_PLACES = 64, 4096  # of the bands above; of all, the others by the digest of their names
 
 __all__ = ["idFactoryOfPatch", "runPatch", "visitsOf", "warpReferences"]
 
@@ -120,22 +122,37 @@ def idFactoryOfPatch(dataRef):
 def _packed(butler, dataId):
     """Packed tract, patch and band of a data id, and the bits that such numbers of this sky map may have.
 
-    A sky map's record says how many tracts and patches it may have; of bands there are 64 places, so that an id does not
-    change when a repository gets one more band.
+    A sky map's record says how many tracts and patches it may have; the number of a band follows from its name alone, so that
+    an id does not change when a repository gets one more band.
     """
     given = dict(getattr(dataId, "mapping", dataId))
     keys = {key: given[key] for key in ("skymap", "tract", "patch", "band") if key in given}
     if len(keys) < 4:
         raise DomainError(f"dataRef: wanted skymap, tract, patch and band in its dataId, given {given}")
-    if keys["band"] not in _BANDS:
-        raise DomainError(
-            f"dataRef: band {keys['band']!r} has no number, wanted one of {', '.join(_BANDS)}",
-            remedy="give coaddId and coaddIdBits in the dataId of an object without a Butler",
-        )
+    band = _bandNumber(butler, str(keys["band"]))
     sky = butler.registry.expandDataId(skymap=keys["skymap"]).records["skymap"]
     perTract = sky.patch_nx_max * sky.patch_ny_max
-    packed = (int(keys["tract"]) * perTract + int(keys["patch"])) * _BAND_PLACES + _BANDS.index(keys["band"])
+    packed = (int(keys["tract"]) * perTract + int(keys["patch"])) * _BAND_PLACES + band
     return packed, max(1, (sky.tract_max * perTract * _BAND_PLACES - 1).bit_length())
+
+
+def _bandNumber(butler, band):
+    """Number of a band below _BAND_PLACES; DomainError if another band of the repository has the same one."""
+    if band in _BANDS:
+        return _BANDS.index(band)
+    number = _digest(band)
+    for record in butler.registry.queryDimensionRecords("band"):
+        if record.name not in (band, *_BANDS) and _digest(record.name) == number:
+            raise DomainError(
+                f"dataRef: bands {band!r} and {record.name!r} would have the same ids",
+                remedy="rename one, or give coaddId and coaddIdBits in the dataId of an object without a Butler",
+            )
+    return number
+
+
+def _digest(band):
+    value = int.from_bytes(hashlib.sha256(band.encode()).digest()[:8], "big")
+    return _KNOWN_PLACES + value % (_BAND_PLACES - _KNOWN_PLACES)
 
 
 def runPatch(task, dataRef, selectDataList=None, warpRefList=None):

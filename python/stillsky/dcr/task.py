@@ -407,18 +407,19 @@ class DcrAssembleCoaddTask(DcrScheme, CompareWarpAssembleCoaddTask):
         return coadds
 
     def measureCoaddPsf(self, coaddExposure):
-        """Measure the PSF of a coadd on its stars and set it; a failure is a warning, and the PSF stays.
+        """Measure the PSF of a coadd on the stars that `detectPsfSources` finds, and set it; a failure is a warning, and
+        the PSF stays.
 
         Parameters
         ----------
         coaddExposure : `stillsky.image.Exposure`
-            Its psf is replaced.
+            Its psf is replaced; its mask gets the planes of the detection.
         """
-        from ..diffim import measurePsf
+        from ..diffim.algorithm import measurePsf
 
         try:
-            measured = measurePsf(coaddExposure)
-            coaddExposure.psf = getattr(measured, "psf", measured)
+            sources = self.detectPsfSources.detectFootprints(coaddExposure, clearMask=False)
+            coaddExposure.psf = measurePsf(coaddExposure, footprints=sources.positive)
         except StillskyError as error:
             self.log.warning("The PSF of the coadd is not measured: %s", error)
 

@@ -144,7 +144,7 @@ def matchPsfs(science, template, *, config=None, stars=None, progress=None):
     return job.runMatch(asExposure(science, "science"), asExposure(template, "template"), stars)
 
 
-def measurePsf(exposure, *, config=None):
+def measurePsf(exposure, *, config=None, footprints=None):
     """The PSF of an exposure from its stars, as `subtract` makes it for an image that brings none.
 
     Parameters
@@ -152,6 +152,8 @@ def measurePsf(exposure, *, config=None):
     exposure : `stillsky.image.Exposure`
         Not modified.
     config : `stillsky.diffim.config.SubtractConfig`, optional
+    footprints : `stillsky.detection.FootprintSet`, optional
+        Where stars may be; default: anywhere.
 
     Returns
     -------
@@ -164,7 +166,15 @@ def measurePsf(exposure, *, config=None):
     """
     job = _Job(config, None, "psf", 0)
     exposure = withoutNan(withOwnSchema(exposure))
-    return empiricalPsf(exposure, job._findStars(exposure, "science"), job.config.psf)[0]
+    objects = job._findStars(exposure, "science")
+    if footprints is not None:
+        ids, (x0, y0) = footprints.toIdImage(), footprints.region.min
+        objects.isStar = objects.isStar & (
+            ids[np.rint(objects.y - y0).astype(int), np.rint(objects.x - x0).astype(int)] > 0
+        )
+        if not objects.isStar.any():
+            raise NoDataError("no star stands out", found=f"{len(footprints)} footprints, none with a single star")
+    return empiricalPsf(exposure, objects, job.config.psf)[0]
 
 
 class _Job:

@@ -5,7 +5,7 @@ import numpy as np
 from ..errors import DomainError, NoDataError
 from ..geom import Box2D, Box2I
 from ..image import Exposure
-from .template import PatchCollector, TemplateInputs, TemplateResult, meanPosition, mergePatches
+from .template import PatchCollector, TemplateResult, meanPosition, mergePatches
 
 __all__ = ["makeTractTemplate"]
 
@@ -60,6 +60,6 @@ def makeTractTemplate(inputs, wcs, skyCorners, config=None, *, visitInfo=None):
         template.psf = collector.rows[0]["psf"]
     else:
         template.psf = collector.psf(wcs, meanPosition(merged) if nGood else tuple(box.center))
-    result = TemplateInputs(collector.rows)
+    result = collector.coaddInputs()
     template.info.coaddInputs = result
     return TemplateResult(template, nGood, result, collector.notes)

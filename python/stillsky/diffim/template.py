@@ -10,7 +10,7 @@ import numpy as np
 from ..background import fitBackground
 from ..errors import DomainError, MismatchError, NoDataError
 from ..geom import Box2D, Box2I, Polygon
-from ..image import Exposure, Image, MaskedImage
+from ..image import CoaddInputs, Exposure, Image, MaskedImage
 from ..psf import CoaddPsf, CoaddPsfComponent
 from ..warp import Warper, computeDestBBox
 from ..wcs import pairTransform
@@ -19,7 +19,6 @@ from .template_merge import TemplateMerger
 __all__ = [
     "PatchCollector",
     "TemplateInput",
-    "TemplateInputs",
     "TemplateResult",
     "makeTemplate",
     "meanPosition",
@@ -68,22 +67,6 @@ class TemplateInput:
         return cls(exposure, exposure.wcs, exposure.bbox, tract, patch)
 
 
-@dataclass(frozen=True)
-class TemplateInputs:
-    """Where a template came from: what its ``coaddInputs`` hold.
-
-    Attributes
-    ----------
-    ccds : `list` [`dict`]
-        One row per input: id, tract, patch, bbox, wcs, psf, photoCalib, validPolygon, weight.
-    visits : `list`
-        Empty: the inputs are coadds.
-    """
-
-    ccds: list = field(default_factory=list)
-    visits: list = field(default_factory=list)
-
-
 @dataclass
 class TemplateResult:
     """A template and how it was made.
@@ -93,14 +76,15 @@ class TemplateResult:
     exposure : `stillsky.image.Exposure`
     nGood : `int`
         Pixels with data.
-    inputs : `TemplateInputs`
+    inputs : `stillsky.image.CoaddInputs`
+        One row of ``ccds`` per input, with ``tract`` and ``patch``; no visits: the inputs are coadds.
     notes : `list` [`str`]
         What was left out or could not be done.
     """
 
     exposure: Exposure
     nGood: int
-    inputs: TemplateInputs
+    inputs: CoaddInputs
     notes: list = field(default_factory=list)
 
 
@@ -163,7 +147,7 @@ class PatchCollector:
     Attributes
     ----------
     rows : `list` [`dict`]
-        One per input that was read; see `TemplateInputs`.
+        One per input that was read.
     notes : `list` [`str`]
     filter, photoCalib
         Those of the first input.
@@ -219,6 +203,18 @@ class PatchCollector:
         pixels *= exposure.photoCalib.mean / self.photoCalib.mean
         self.notes.append(f"tract {item.tract}, patch {item.patch}: scaled to the calibration of the first input")
         return pixels
+
+    def coaddInputs(self):
+        """What was read, as the exposure's record of its inputs."""
+        ccds = CoaddInputs.ccdTable()
+        for name in ("tract", "patch"):
+            ccds[name] = np.zeros(0, np.int64)
+        inputs, physical = CoaddInputs(ccds=ccds), getattr(self.filter, "physical", None) or self.band
+        for row in self.rows:
+            objects = {name: row[name] for name in ("wcs", "psf", "photoCalib", "validPolygon")}
+            added = inputs.addCcd(row["id"], row["bbox"], weight=row["weight"], filter=physical, **objects)
+            added["tract"], added["patch"] = row["tract"], row["patch"]
+        return inputs
 
     def psf(self, wcs, position):
         """The PSF of the template at any position: the mean of those of the inputs that hold it."""
@@ -342,7 +338,7 @@ def _finish(merged, nGood, wcs, collector, config, physical, visitInfo):
         merged, wcs=wcs, photoCalib=collector.photoCalib, filter=_filterOf(collector, physical), visitInfo=visitInfo
     )
     template.psf = collector.psf(wcs, meanPosition(merged))
-    inputs = TemplateInputs(collector.rows)
+    inputs = collector.coaddInputs()
     template.info.coaddInputs = inputs
     if hasattr(config, "highVarianceThreshold"):
         note = markHighVariance(template, config)

@@ -12,6 +12,7 @@ from ..image.coadd_inputs import COADD_INPUT_OBJECTS
 from ..meta import Header, VisitInfo
 from ..psf import Psf
 from ..psf.coadd_record import Once, packRecords, unpackRecord
+from ..psf.warped import bytesOf, textOf
 from ..wcs import SkyWcs
 from .components import apCorrFields, apCorrMapOf, photoCalibFields, photoCalibOf, sampledPsf
 from .files import openFits, readingErrors, writeHdus
@@ -25,6 +26,7 @@ _LOG = logging.getLogger("stillsky.fits")
 COADD_INPUT_TABLES = ("SKY_COADD_VISITS", "SKY_COADD_CCDS", "SKY_COADD_OBJECTS")
 
 _VERSION = 1
+_OBJECTS_VERSION = 2  # 1 had its catalog as text
 
 
 def coaddInputsHdus(inputs):
@@ -46,8 +48,9 @@ def coaddInputsHdus(inputs):
         for table, name in ((inputs.visits, COADD_INPUT_TABLES[0]), (inputs.ccds, COADD_INPUT_TABLES[1]))
     ]
     arrays, entries = packRecords(records)
-    catalog = {**arrays, "catalog": json.dumps(entries, sort_keys=True)}
-    return [*tables, toRecord(COADD_INPUT_TABLES[2], "CoaddInputs", catalog, _VERSION)]
+    # as bytes: astropy strips the blanks off a text of megabytes one by one
+    catalog = {**arrays, "catalog": bytesOf(json.dumps(entries, sort_keys=True))}
+    return [*tables, toRecord(COADD_INPUT_TABLES[2], "CoaddInputs", catalog, _OBJECTS_VERSION)]
 
 
 def _tableHdu(table, extname, once, records, numbers):
@@ -150,9 +153,10 @@ def readCoaddInputs(hdus):
     if len(present) < 3:
         raise FitsLayoutError(f"coadd inputs: wanted extensions {', '.join(COADD_INPUT_TABLES)}, found {present}")
     visits, ccds, objects = (hdus[name] for name in COADD_INPUT_TABLES)
-    fields = fromRecord(objects, _VERSION)[1]
-    stores = {"f": fields["floats"], "b": fields["bytes"]}
-    made = [_object(*unpackRecord(entry, stores)) for entry in json.loads(fields["catalog"])]
+    fields = fromRecord(objects, _OBJECTS_VERSION)[1]
+    stores, catalog = {"f": fields["floats"], "b": fields["bytes"]}, fields["catalog"]
+    entries = json.loads(catalog if isinstance(catalog, str) else textOf(catalog))
+    made = [_object(*unpackRecord(entry, stores)) for entry in entries]
     return CoaddInputs(_table(visits, CoaddInputs.visitTable(), made), _table(ccds, CoaddInputs.ccdTable(), made))
 
 

@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from ..errors import DomainError, StillskyError
 from .normal import TABLES
 
-__all__ = ["cardsOf", "wcsFromCards"]
+__all__ = ["cardText", "cardsOf", "wcsFromCards"]
 
 
 def wcsFromCards(header):
@@ -47,29 +47,49 @@ def _cards(header):
 
 def cardsOf(wcs, relax=True):
     """FITS cards of a normalised WCS, always with a CD matrix; SIP and TPV terms only with ``relax``."""
+    return fits.Header.fromstring(cardText(wcs, relax))
+
+
+def cardText(wcs, relax=True):
+    """`cardsOf` as text of 80 characters a card: many objects ask for it, and astropy takes milliseconds for a header."""
     if any(getattr(wcs, name) is not None for name in TABLES):
         raise StillskyError("a WCS with lookup-table distortions cannot be written as header cards")
-    w, header = wcs.wcs, fits.Header()
-    written = fits.Header.fromstring(w.to_header(True))  # wcslib hides TPV terms and the name of that projection
+    w = wcs.wcs
+    written = _written(w)  # wcslib hides TPV terms and the name of that projection
     sip = "-SIP" if wcs.sip is not None and relax else ""
     matrix = wcs.pixel_scale_matrix
-    header["WCSAXES"] = 2
+    cards = [("WCSAXES", 2)]
     for i in (0, 1):
         name = written[f"CTYPE{i + 1}"] if relax else w.ctype[i]
-        header[f"CTYPE{i + 1}"] = name.removesuffix("-SIP") + sip
-        header[f"CUNIT{i + 1}"] = "deg"
-        header[f"CRPIX{i + 1}"] = _fitting(w.crpix[i])
-        header[f"CRVAL{i + 1}"] = _fitting(w.crval[i])
-    for i in (0, 1):
-        for j in (0, 1):
-            header[f"CD{i + 1}_{j + 1}"] = _fitting(matrix[i, j])
-    header["LONPOLE"], header["LATPOLE"] = _fitting(w.lonpole), _fitting(w.latpole)
+        cards += [(f"CTYPE{i + 1}", name.removesuffix("-SIP") + sip), (f"CUNIT{i + 1}", "deg")]
+        cards += [(f"CRPIX{i + 1}", _fitting(w.crpix[i])), (f"CRVAL{i + 1}", _fitting(w.crval[i]))]
+    cards += [(f"CD{i + 1}_{j + 1}", _fitting(matrix[i, j])) for i in (0, 1) for j in (0, 1)]
+    cards += [("LONPOLE", _fitting(w.lonpole)), ("LATPOLE", _fitting(w.latpole))]
     if relax:
-        header.update({key: _fitting(written[key]) for key in written if key.startswith("PV")})
-    header["RADESYS"] = "ICRS"
+        cards += [(key, _fitting(value)) for key, value in written.items() if key.startswith("PV")]
+    cards.append(("RADESYS", "ICRS"))
     if sip:
-        _addSip(header, wcs.sip)
-    return header
+        cards += _sipCards(wcs.sip)
+    return "".join(map(_card, cards)) + f"{'END':80}"
+
+
+def _written(w):
+    """CTYPEi and PVi_m of the cards that wcslib writes."""
+    text, found = w.to_header(True), {}
+    for start in range(0, len(text), 80):
+        key, value = text[start : start + 8].strip(), text[start + 10 : start + 80]
+        if key.startswith("CTYPE"):
+            found[key] = value.split("'")[1].rstrip()
+        elif key.startswith("PV"):
+            found[key] = float(value.partition("/")[0])
+    return found
+
+
+def _card(pair):
+    key, value = pair
+    if isinstance(value, str):
+        return f"{key:8}= {repr(value.ljust(8)):70}"
+    return f"{key:8}= {repr(value).replace('e', 'E'):>20}{'':50}"
 
 
 def _fitting(value):
@@ -81,10 +101,11 @@ def _fitting(value):
     return rounded
 
 
-def _addSip(header, sip):
+def _sipCards(sip):
+    cards = []
     for name, terms in (("A", sip.a), ("B", sip.b), ("AP", sip.ap), ("BP", sip.bp)):
         if terms is None:
             continue
-        header[f"{name}_ORDER"] = terms.shape[0] - 1
-        for i, j in np.argwhere(terms != 0.0):
-            header[f"{name}_{i}_{j}"] = _fitting(terms[i, j])
+        cards.append((f"{name}_ORDER", terms.shape[0] - 1))
+        cards += [(f"{name}_{i}_{j}", _fitting(terms[i, j])) for i, j in np.argwhere(terms != 0.0)]
+    return cards

@@ -7,7 +7,7 @@ from astropy.wcs import NoConvergence
 
 from ..errors import DomainError
 from ..geom import AffineTransform, Point2D
-from .cards import cardsOf, wcsFromCards
+from .cards import cardsOf, cardText, wcsFromCards
 from .normal import TABLES, celestialWcs, shiftedWcs
 from .pair import affineAt
 
@@ -199,7 +199,7 @@ class SkyWcs:
                 tables = "".join(f"{data.tobytes().hex()} {rest}" for data, *rest in self._tables)
             else:
                 bare, tables = self._wcs, ""
-            object.__setattr__(self, "_text", cardsOf(bare).tostring() + tables)
+            object.__setattr__(self, "_text", cardText(bare) + tables)
         return self._text
 
     def __eq__(self, other):
