@@ -24,13 +24,16 @@ class CheckReport:
         Datasets of the registry that were looked at.
     problems : `list` [`str`]
         One sentence each; empty for a repository that is whole.
+    removed : `list` [`str`]
+        Files that no dataset owned, and that ``clean`` has removed.
     """
 
     datasets: int = 0
     problems: list = field(default_factory=list)
+    removed: list = field(default_factory=list)
 
 
-def checkRepository(butler, *, read=False):
+def checkRepository(butler, *, read=False, clean=False):
     """Prove that a repository is whole: every dataset has its file, of the size that is recorded, and no file is left over.
 
     Parameters
@@ -39,6 +42,9 @@ def checkRepository(butler, *, read=False):
     read : `bool`
         Also compare every file with its checksum, where one was recorded (`createRepository` has it so), and read every
         dataset with its formatter.
+    clean : `bool`
+        Remove the files that no dataset owns, such as what a killed worker was writing. Nothing may write into the repository
+        at that time: its files would be taken for such.
 
     Returns
     -------
@@ -65,7 +71,13 @@ def checkRepository(butler, *, read=False):
             report.datasets += 1
             if ref in located:
                 report.problems += _problemsOf(butler, ref, located[ref], records.get(ref.id, []), read, known)
-    report.problems += _leftOver(butler, known)
+    left = _leftOver(butler, known)
+    if clean:
+        for path in left:
+            os.remove(path)
+        report.removed += left
+    else:
+        report.problems += [f"no dataset owns {path}" for path in left]
     return report
 
 
@@ -108,21 +120,19 @@ def _checksum(uri):
 
 
 def _leftOver(butler, known):
-    """Files below the datastore's folder that no dataset owns: what a killed worker left."""
-    problems = []
+    """Paths below the datastore's folder that no dataset owns: what a killed worker left."""
+    left = []
     for root in butler._datastore.roots.values():
         if root is None or not root.isLocal:
             continue
         top = os.path.realpath(root.ospath)
         for folder, _, files in os.walk(top):
-            paths = (os.path.realpath(os.path.join(folder, name)) for name in files)
             own = folder == top
-            problems += [
-                f"no dataset owns {path}"
-                for path in paths
-                if path not in known and not (own and os.path.basename(path).startswith(_OWN_FILES))
+            names = (name for name in files if not (own and name.startswith(_OWN_FILES)))
+            left += [
+                path for path in (os.path.join(folder, name) for name in names) if os.path.realpath(path) not in known
             ]
-    return sorted(problems)
+    return sorted(left)
 
 
 def staleDefinitions(butler):

@@ -129,7 +129,8 @@ def _definition(given, butler, paths):
 
 @repo.command(cls=VerbCommand)
 @click.argument("path", metavar="REPO")
-@click.option("--read", is_flag=True, help="Also read every dataset.")
+@click.option("--read", is_flag=True, help="Also compare checksums, and read every dataset.")
+@click.option("--clean", is_flag=True, help="Remove files that no dataset owns. Only while nothing writes into REPO.")
 @runOptions()
 def check(**options):
     """Prove that REPO is whole: every dataset has its file, of the recorded size; no file is left over.
@@ -143,9 +144,12 @@ def _check(run):
     from stillsky.butler.repository import checkRepository, openRepository
 
     with run.timed("check"), openRepository(run.options["path"]) as butler:
-        report = checkRepository(butler, read=run.options["read"])
+        report = checkRepository(butler, read=run.options["read"], clean=run.options["clean"])
     for problem in report.problems:
         run.warn("W-REPO", problem)
     run.summary["metadata"] = {"datasets": report.datasets, "problems": report.problems}
-    run.say(f"result: {report.datasets} datasets, {len(report.problems)} problems; {run.seconds:.1f} s")
+    if run.options["clean"]:
+        run.summary["metadata"]["removed"] = report.removed
+    removed = f", {len(report.removed)} files removed" if report.removed else ""
+    run.say(f"result: {report.datasets} datasets, {len(report.problems)} problems{removed}; {run.seconds:.1f} s")
     return 3 if report.problems else 0
