@@ -48,3 +48,27 @@ def test_passOverTheVisits(benchmark, field, machine, accumulate, bar):
         spent = nanoseconds(once)
     print(f"\n{spent:.2f} ns per pixel and visit (bar {bar:g} on the machine of the specification)")
     assert spent < bar * max(1.0, machine)
+
+
+def test_iterationOfConjugateGradients(benchmark, field, machine):
+    """The same bar for an iteration with the prior: matrix, smoothing, vectors, and the metric of the new models."""
+    from stillsky.dcr.config import DcrConfig
+    from stillsky.dcr.solve import DcrProblem, solveConjugateGradients
+
+    data, _ = field
+    template = np.full((SIZE, SIZE), 100, np.float32)
+    template[::37, ::41] += 30
+    detected = np.random.default_rng(6).random((SIZE, SIZE)) < 0.2
+    problem = DcrProblem(data, template, detected, detected, 3, 1.7)
+    settings = DcrConfig()
+    settings.priorStrength, settings.cgTolerance, settings.useModelWeights = 0.1, 0.0, False
+
+    def iterations(n):
+        settings.cgIterations = n
+        return solveConjugateGradients(problem, settings)
+
+    with stillsky.numThreads(1):
+        benchmark(lambda: iterations(2))
+        spent = (nanoseconds(lambda: iterations(6)) - nanoseconds(lambda: iterations(2))) / 4
+    print(f"\n{spent:.2f} ns per pixel and visit (bar 8 on the machine of the specification)")
+    assert spent < 8 * max(1.0, machine)

@@ -113,6 +113,30 @@ def sourceFluxes(models):
     return np.array([[float(model[disc].sum(dtype=float)) / FLUX for model in models] for disc in near])
 
 
+def assertColours(models):
+    """The subfilters put the light of each source where the air puts it.
+
+    Not the shares of the true spectra, [0.2, 1/3, 0.467] for the red source, which a solver that has converged cannot give:
+    a subfilter stands for light at two fixed wavelengths in it, but more of a red star's light is redder than the middle of
+    each third. With the true shares the model of the red source would lie at -0.204 pixel at airmass 1.8, and its light lies
+    at -0.308. Of least squares, G11's figures after 20 iterations come near the true shares because they are on their way
+    (at -0.169): after 60 iterations they are [0.162, 0.350, 0.488], at -0.312 pixel.
+    """
+    fluxes = sourceFluxes(models)
+    assert fluxes[0].argmax() == 2 and fluxes[1].argmax() == 0
+    np.testing.assert_allclose(fluxes.sum(axis=1), 1, atol=0.01)
+    scale = math.radians(SCALE / 3600)
+    amplitudes = dcrAmplitudes(elevationOf(1.8), SITE, WEATHER, *BAND, 3, True).mean(axis=1) / scale
+    u = np.linspace(-1, 1, 601)
+    nm = LIMITS[0] + (u + 1) / 2 * (LIMITS[1] - LIMITS[0])
+    reference = refraction(BAND[0], elevationOf(1.8), SITE, WEATHER)
+    moved = (refraction(nm, elevationOf(1.8), SITE, WEATHER) - reference) / scale
+    truth = [np.average(moved, weights=1 + slope * u) for slope in SLOPES]
+    np.testing.assert_allclose(fluxes @ amplitudes, truth, atol=0.02)
+    shares = np.array([[0.2, 1 / 3, 0.4667], [0.4667, 1 / 3, 0.2], [1 / 3, 1 / 3, 1 / 3]])
+    assert abs(shares[0] @ amplitudes - truth[0]) > 0.1 and abs(shares[2] @ amplitudes - truth[2]) > 0.04
+
+
 # ------------------------------------------------------------------ the same as exposures
 
 

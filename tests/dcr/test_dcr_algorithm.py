@@ -8,6 +8,7 @@ from dcr_scene import (
     BAND,
     NOISE,
     SIZE,
+    assertColours,
     config,
     makeExposures,
     makeScene,
@@ -62,7 +63,8 @@ def testShiftsOfTheSceneAreThoseOfItsVisits(exposures):
 def testVisitsBecomeSubfiltersThatAddUp(result, exposures):
     """G11 with exposures, and G10."""
     template = exposures[1]
-    fluxes = sourceFluxes(result.models)
+    assertColours(result.models)
+    fluxes = sourceFluxes(assembleDcr(*exposures, config(prior="none")).models)  # see assertColours
     np.testing.assert_allclose(fluxes[0], [0.2, 1 / 3, 0.467], atol=0.02)
     np.testing.assert_allclose(fluxes[1], [0.467, 1 / 3, 0.2], atol=0.035)
     np.testing.assert_allclose(fluxes[2], 1 / 3, atol=0.02)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import DomainError, NoDataError
+from ..errors import DomainError, NoDataError, StillskyError
 from ..geom import Box2I
 from ..image import Image
 from . import regularize
@@ -56,6 +56,8 @@ class DcrResult:
         Pixels at the edges without metric: the largest shift, rounded up, and one.
     notes : `list` of `str`
         What was assumed.
+    strength : `float`
+        Rms of the subfilters' relative deviations from equal shares that the prior allowed; NaN without a prior.
     """
 
     models: DcrModel
@@ -78,6 +80,7 @@ class DcrResult:
     nIterations: int
     bufferSize: int
     notes: list = field(default_factory=list)
+    strength: float = math.nan
 
     @property
     def metadata(self):
@@ -92,6 +95,7 @@ class DcrResult:
             "gains": list(self.gains),
             "nIterations": self.nIterations,
             "solver": self.solver,
+            "priorStrength": self.strength,
             "stopped": self.stopped,
             "bufferSize": self.bufferSize,
             "skipped": [f"{name}: {reason}" for name, reason in self.skipped],
@@ -211,7 +215,18 @@ def _makeProblem(visits, planes, used, template, model, config):
         detected = unpackBits(anywhere, detected.shape[1])
     data = DcrData(visits, detected.shape, config.imageInterpOrder, config.memory)
     image = regularize._mean(model.modelImages) * np.float32(len(model))
-    return DcrProblem(data, image, detected | bad, detected, bufferSize)
+    return DcrProblem(data, image, detected | bad, detected, bufferSize, _psfSigma(model))
+
+
+def _psfSigma(model):
+    """Width of the PSF in the middle of the patch, or None."""
+    if model.psf is None:
+        return None
+    try:
+        xx, yy, _ = model.psf.computeShape(model.bbox.center)
+    except StillskyError:  # a coadd without inputs there
+        return None
+    return math.sqrt(0.5 * (xx + yy)) if xx + yy > 0 else None
 
 
 def _evaluate(problem, models, config):
@@ -289,7 +304,7 @@ def _finish(model, solution, problem, initial, used, skipped, template, config):
         metricMap=solution.metric.byTile, visitConvergence=solution.metric.byVisit,
         residualRms=solution.metric.rms, initialResidualRms=initial.rms, visits=used, skipped=skipped,
         solver="published" if config.compat else config.solver, stopped=solution.stopped,
-        nIterations=solution.nIterations, bufferSize=problem.bufferSize, notes=notes,
+        nIterations=solution.nIterations, bufferSize=problem.bufferSize, notes=notes, strength=solution.strength,
     )  # fmt: skip
 
 

@@ -86,6 +86,19 @@ class DcrFields(Config):
         default=1e-4,
         min=0.0,
     )
+    prior = ChoiceField(
+        dtype=str, optional=False, default="flux",
+        doc="What conjugate gradients take for granted of the subfilters.",
+        allowed={
+            "flux": "they deviate from equal shares by a fraction of the local flux, smooth over the PSF, as much as the "
+            "visits make probable",
+            "none": "nothing: least squares",
+        },
+    )  # fmt: skip
+    priorStrength = RangeField(
+        dtype=float, optional=True, default=None, min=0.0, inclusiveMin=False,
+        doc="Rms of these relative deviations; None: where the marginal likelihood of the visits is highest.",
+    )  # fmt: skip
     smoothness = RangeField(
         dtype=float, default=0.0, min=0.0,
         doc="Penalty, in units of the mean coverage, on differences between adjacent subfilters.",

@@ -241,6 +241,8 @@ class PlainDcr(PlainCoadd):
         for note in solved.notes:
             self.say(note)
         self.say(f"solved: {solved.solver}, {solved.nIterations} iterations, stopped: {solved.stopped}")
+        if np.isfinite(solved.strength):
+            self.say(f"prior: colours of {solved.strength:.2g} rms, as the visits make most probable")
         return solved
 
     def _finishDcr(self, stacked, solved):
@@ -266,6 +268,7 @@ class PlainDcr(PlainCoadd):
             "subfilters": len(solved.dcrCoadds), "bandBlue": low, "bandRed": high, "solver": solved.solver,
             "initialConvergence": float(solved.initialConvergence), "finalConvergence": float(solved.finalConvergence),
             "iterations": int(solved.nIterations), "bufferSize": int(solved.bufferSize),
+            "priorStrength": float(solved.strength) if np.isfinite(solved.strength) else None,
         }  # fmt: skip
         solved.coadd.mask.array[:] = coadd.mask.array
         return PlainDcrResult(

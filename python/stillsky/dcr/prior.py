@@ -1,0 +1,279 @@
+"""What the subfilters of a DCR coadd may look like before the visits are read: equal shares of the coadd, give or take a
+fraction of the local flux that is smooth over the PSF.
+
+The model y = A m + n alone leaves the differences between subfilters undetermined where refraction moves light by less than
+a PSF, and conjugate gradients fill them with noise. Bayes' remedy (Wiener 1949; Tikhonov & Arsenin 1977; for irregularly
+sampled data Rybicki & Press 1992, ApJ 398, 169) is a Gaussian prior. Light comes from points, so that whatever a subfilter
+has more than its share has the shape of the PSF and at most about the flux that is there::
+
+    m_k = t / N + W z_k,   W = G(s) diag(a),   z ~ N(0, tau^2),   a = sqrt(4 pi) sigma f / N,   s = sigma / sqrt(2)
+
+with t the coadd in the whole band, f >= 0 its flux with the noise taken off, sigma the width of the PSF and G(s) a
+convolution with a Gaussian. Of a star of flux F, f is F times a PSF; the deviation of subfilter k by c times its share has the
+flux c F / N and is W z with ``sum z^2 = c^2``: tau is the rms of c, whatever the flux, the width, and the sampling. Where f is 0
+nothing deviates. The estimate is what minimises ``sum_i w_i |y_i - T_i m|^2 + (nu/tau)^2 |z|^2``, nu^2 the noise of a visit of
+weight 1.
+
+The visits themselves tell tau: it is where their marginal likelihood (the evidence of MacKay 1992, Neural Computation 4, 415)
+
+    2 ln p = g^T (H + (nu/tau)^2)^-1 g / nu^2 - ln det(1 + (tau/nu)^2 H),   H = W^T A^T w A W,   g = W^T A^T w (y - A t/N)
+
+is highest. Both terms for all tau at once come from two Lanczos recursions with H, one from g and one from random signs
+(Golub & Meurant 1994; Ubaru, Chen & Saad 2017, SIAM J. Matrix Anal. Appl. 38, 1075).
+"""
+
+import logging
+import math
+
+import numpy as np
+
+from .. import _core
+
+__all__ = ["FluxPrior", "NoPrior", "dot", "makePrior", "sourceWidth", "visitNoise"]
+
+_LOG = logging.getLogger("stillsky.dcr")
+_MIN_SIGMA, _MAX_SIGMA = 0.6, 20.0  # pixels
+_LANCZOS_STEPS = 10
+_SAMPLES = 60000  # pixels of a visit that its noise is taken from
+_TAUS = np.geomspace(1e-3, 10.0, 121)
+
+
+class NoPrior:
+    """Least squares: every pixel of every subfilter is free."""
+
+    penalty = 0.0
+    strength = math.nan
+    sigma = math.nan
+
+    def expand(self, z):
+        """Deviations from equal shares."""
+        return z
+
+    def collect(self, planes):
+        """The adjoint of `expand`."""
+        return planes
+
+    def precondition(self, residual, out=None):
+        """Residual of the normal equations, scaled."""
+        return residual
+
+
+class FluxPrior:
+    """Deviations of the subfilters in proportion to the flux, smooth over the PSF.
+
+    Parameters
+    ----------
+    flux : `numpy.ndarray`
+        f, float32, not negative.
+    sigma : `float`
+        Of the PSF, pixels.
+    n : `int`
+        Number of subfilters.
+    covered : `numpy.ndarray` of `bool`
+        Pixels where the subfilters may deviate.
+    coverage : `float`
+        Mean weighted coverage of a subfilter.
+
+    Attributes
+    ----------
+    strength : `float`
+        tau; set by the caller, or by `findStrength`.
+    noise : `float`
+        nu.
+    """
+
+    def __init__(self, flux, sigma, n, covered, coverage=1.0):
+        self.sigma, self.noise, self.strength = float(sigma), 1.0, 1.0
+        self.amplitude = (flux * np.float32(math.sqrt(4 * math.pi) * sigma / n)).astype(np.float32)
+        self._covered = None if covered.all() else covered.astype(np.float32)
+        self._diagonal = self.amplitude**2 * np.float32(coverage / (2 * math.pi * sigma**2))  # of H, with sum G^2
+
+    @property
+    def penalty(self):
+        """(nu / tau)^2."""
+        return (self.noise / self.strength) ** 2
+
+    def expand(self, z):
+        """W z: deviations of the subfilters."""
+        return [self._smooth(plane, self.amplitude, self._covered) for plane in z]
+
+    def collect(self, planes):
+        """The transposed of W."""
+        return [self._smooth(plane, self._covered, self.amplitude) for plane in planes]
+
+    def precondition(self, residual, out=None):
+        """Residual of the normal equations over the diagonal of their matrix; ``out`` is written to where it is given."""
+        if out is None:
+            self._scale = 1 / (self._diagonal + np.float32(self.penalty))
+            out = [np.empty_like(plane) for plane in residual]
+        return [np.multiply(plane, self._scale, out=to) for plane, to in zip(residual, out, strict=True)]
+
+    def _smooth(self, plane, before, after):
+        out = np.empty(plane.shape, np.float32)
+        _core.smoothGaussian(plane, self.sigma / math.sqrt(2), before, after, out)
+        return out
+
+    def findStrength(self, gradient, matrix):
+        """Set tau to where the visits are most probable.
+
+        Parameters
+        ----------
+        gradient : `list` of `numpy.ndarray`
+            g.
+        matrix : callable
+            H z for z.
+
+        Returns
+        -------
+        strength : `float`
+            From 0.001, where the visits tell no colour, to 10.
+        """
+        values, shares, total = _lanczos(matrix, gradient)
+        rng = np.random.default_rng(20260121)
+        free = np.float32(self.amplitude > 0)
+        signs = [np.where(rng.random(free.shape, np.float32) < 0.5, -free, free).astype(np.float32) for _ in gradient]
+        modes, ofModes, count = _lanczos(matrix, signs)
+        if total == 0 or count == 0:
+            self.strength = _TAUS[0]
+            return self.strength
+        ratio = (_TAUS[:, None] / self.noise) ** 2
+        gain = total / self.noise**2 * np.sum(shares * ratio / (1 + ratio * values), axis=1)
+        cost = count * np.sum(ofModes * np.log1p(ratio * modes), axis=1)
+        self.strength = float(_TAUS[np.argmax(gain - cost)])
+        _LOG.debug("DCR: relative deviations of the subfilters %.3g", self.strength)
+        return self.strength
+
+
+def _lanczos(matrix, start):
+    """Nodes and weights of the Gauss quadrature of a spectrum seen from a vector, and its squared length."""
+    total = dot(start, start)
+    if not total > 0:
+        return np.zeros(1), np.zeros(1), 0.0
+    vector, before = [plane / np.float32(math.sqrt(total)) for plane in start], None
+    diagonal, beside = [], []
+    for _ in range(_LANCZOS_STEPS):
+        new = matrix(vector)
+        diagonal.append(dot(vector, new))
+        for k, plane in enumerate(new):
+            plane -= np.float32(diagonal[-1]) * vector[k]
+            if before is not None:
+                plane -= np.float32(beside[-1]) * before[k]
+        length = math.sqrt(dot(new, new))
+        if length <= 1e-5 * diagonal[0]:
+            break
+        beside.append(length)
+        before, vector = vector, [plane / np.float32(length) for plane in new]
+    beside = beside[: len(diagonal) - 1]
+    values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
+    return np.maximum(values, 0), vectors[0] ** 2, total
+
+
+def dot(a, b):
+    """Sum over all planes of the products."""
+    return float(sum(np.sum([np.dot(p, q) for p, q in zip(x, y, strict=True)], dtype=np.float64) for x, y in zip(a, b)))
+
+
+def makePrior(problem, config, covered, coverage):
+    """Prior of a problem, without its strength unless the configuration has it.
+
+    Parameters
+    ----------
+    problem : `stillsky.dcr.solve.DcrProblem`
+    config : `stillsky.dcr.config.DcrFields`
+    covered : `numpy.ndarray` of `bool`
+        Pixels where the subfilters may deviate.
+    coverage : `list` of `numpy.ndarray`
+        Weighted, of each subfilter.
+
+    Returns
+    -------
+    prior : `FluxPrior` or `NoPrior`
+        The latter where nothing is known of the noise.
+    """
+    if config.prior == "none":
+        return NoPrior()
+    noise = visitNoise(problem)
+    if not noise > 0:
+        return NoPrior()
+    sigma = problem.sigma or sourceWidth(problem.template, problem.detected, problem.excluded)
+    sigma = float(np.clip(sigma, _MIN_SIGMA, _MAX_SIGMA))
+    seen = float(np.mean([np.mean(plane) for plane in coverage]))
+    prior = FluxPrior(_localFlux(problem, sigma), sigma, problem.data.numSubfilters, covered, seen)
+    prior.noise = noise
+    if config.priorStrength is not None:
+        prior.strength = config.priorStrength
+    return prior
+
+
+def _localFlux(problem, sigma):
+    """f: the template smoothed, and its noise taken off in quadrature; 0 on the sky but for one pixel in six."""
+    s = sigma / math.sqrt(2)
+    flux = np.empty(problem.template.shape, np.float32)
+    _core.smoothGaussian(problem.template, s, None, None, flux)
+    empty = flux[~problem.excluded]
+    noise = float(np.sqrt(np.mean(np.square(empty, dtype=np.float64)))) if empty.size > 1 else 0.0
+    return np.sqrt(np.maximum(flux * np.abs(flux) - np.float32(noise**2), 0))
+
+
+def sourceWidth(template, detected, excluded):
+    """Sigma, in pixels, of the Gaussian whose neighbouring pixels correlate as those of the sources do.
+
+    Parameters
+    ----------
+    template : `numpy.ndarray`
+    detected, excluded : `numpy.ndarray` of `bool`
+        Sources; pixels that are no background.
+
+    Returns
+    -------
+    sigma : `float`
+        From the correlation at distance 1, exp(-1/(4 sigma^2)), with the noise of the background taken off.
+    """
+    background = template[~excluded]
+    variance = float(np.var(background, dtype=np.float64)) if background.size > 1 else 0.0
+    power = product = 0.0
+    for axis in (0, 1):
+        first, second = (slice(None), slice(None, -1)), (slice(None), slice(1, None))
+        first, second = (first, second) if axis == 1 else (first[::-1], second[::-1])
+        here, there = template[first].astype(float), template[second].astype(float)
+        both = detected[first] & detected[second]
+        power += float(np.sum(((here**2 + there**2) / 2 - variance)[both]))
+        product += float(np.sum((here * there)[both]))
+    if not 0 < product < power:
+        return _MIN_SIGMA if product <= 0 else _MAX_SIGMA
+    return math.sqrt(-1 / (4 * math.log(product / power)))
+
+
+def visitNoise(problem):
+    """Noise per pixel of a visit of weight 1, from the background pixels of all visits against the template.
+
+    Parameters
+    ----------
+    problem : `stillsky.dcr.solve.DcrProblem`
+
+    Returns
+    -------
+    noise : `float`
+        0 without background pixels. The scatter is that of the median absolute deviation; what the mean of M visits has
+        of each is put back.
+    """
+    from .engine import unpackBits
+
+    height, width = problem.template.shape
+    step = max(1, height * width // _SAMPLES)
+    shares, weights = [], []
+    for visit in problem.data.visits:
+        deviations = []
+        for row in range(step // 2, height, step):
+            use = unpackBits(visit.good[row : row + 1], width)[0] & ~problem.excluded[row]
+            pixels = visit.rows(row, row + 1)[0][use]
+            deviations.append(pixels - problem.template[row][use] if len(problem.data.visits) > 1 else pixels)
+        values = np.concatenate(deviations)
+        if values.size > 1:
+            scatter = 1.482602218505602 * float(np.median(np.abs(values - np.median(values))))
+            shares.append(visit.weight * scatter**2)
+            weights.append(visit.weight)
+    if not shares:
+        return 0.0
+    own = len(shares) / (len(shares) - 1) if len(shares) > 1 else 1.0
+    return math.sqrt(float(np.mean(shares)) * own)

@@ -1,0 +1,287 @@
+"""The prior of a DCR model: colours where there is light, none on the sky, and never worse than the plain coadd."""
+
+import math
+
+import numpy as np
+import pytest
+from dcr_scene import NOISE, SIGMA, config, makeScene
+from scipy import ndimage
+
+import stillsky
+from stillsky import _core
+from stillsky.dcr import assembleDcr
+from stillsky.dcr.config import DcrConfig
+from stillsky.dcr.engine import DcrData, DcrVisit, packBits
+from stillsky.dcr.prior import FluxPrior, NoPrior, makePrior, sourceWidth, visitNoise
+from stillsky.dcr.solve import DcrProblem, solveConjugateGradients
+from stillsky.detection import detectSources
+from stillsky.errors import DomainError, ShapeError
+from stillsky.sim import simulateDcrVisits
+
+WIDTH, VISITS = 192, 8
+
+
+class Field:
+    """Visits of faint or bright stars, the plain coadd, and a further visit as it is without noise."""
+
+    def __init__(self, colours, fluxRange, seed=1):
+        options = {"numStars": 24, "numTransients": 0, "fluxRange": fluxRange, "scienceHourAngle": 3.3}
+        made = simulateDcrVisits(WIDTH, VISITS, seed, **options)
+        if not colours:
+            made = self._withoutColours(made)
+        self.field = made
+        self.warps = [visit.toExposure() for visit in made.visits]
+        for warp in self.warps:
+            warp.image.array[...] -= made.parameters["sky"]
+        self.template = self.warps[0].copy()
+        self.template.visitInfo = None
+        self.template.image.array[...] = np.mean([w.image.array for w in self.warps], axis=0)
+        self.template.variance.array[...] /= VISITS
+        detectSources(self.template, threshold=5.0)
+        self.detected = self.template.mask.isSet("DETECTED")
+        self.detected[:6] = self.detected[-6:] = self.detected[:, :6] = self.detected[:, -6:] = False
+        self.truth = self._render(made, made.science.visitInfo)
+        self._solved = {}
+
+    @staticmethod
+    def _render(made, info, slopes=None):
+        """A visit without noise."""
+        from stillsky.sim.dcr_visits import _VisitMaker
+        from stillsky.sim.render import addStars
+
+        stars = made.stars
+        slopes = stars["slope"] if slopes is None else slopes
+        maker = _VisitMaker(WIDTH, WIDTH, made.visits[0].frame.psf, made.bandLimits, 0.0)
+        image = np.zeros((WIDTH, WIDTH))
+        steps = maker._dispersion(info)
+        for dx, dy, u in steps:
+            addStars(
+                image, maker.psf, stars["x"] + dx, stars["y"] + dy, stars["flux"] * (1 + slopes * u) / len(steps), 1e-3
+            )
+        return image
+
+    def _withoutColours(self, made):
+        flat = np.zeros_like(made.stars["slope"])
+        for visit in made.visits:
+            visit.frame.image += self._render(made, visit.visitInfo, flat) - self._render(made, visit.visitInfo)
+        made.stars["slope"] = flat
+        return made
+
+    def solve(self, **fields):
+        """`DcrResult`, made once."""
+        key = tuple(fields.items())
+        if key not in self._solved:
+            self._solved[key] = self._solve(**fields)
+        return self._solved[key]
+
+    def _solve(self, **fields):
+        settings = DcrConfig()
+        settings.bandLimits = list(self.field.bandLimits)
+        for name, value in fields.items():
+            setattr(settings, name, value)
+        weights = [1 / float(np.mean(w.variance.array)) for w in self.warps]
+        return assembleDcr(self.warps, self.template, settings, weights=weights)
+
+    def excess(self, image):
+        """Mean square error over sources of a template for the visit that nobody saw."""
+        return float(np.mean((image - self.truth)[self.detected] ** 2))
+
+    def heldOut(self, result):
+        return self.excess(result.models.buildMatchedTemplate(visitInfo=self.field.science.visitInfo, order=1))
+
+
+@pytest.fixture(scope="module", params=[(True, (40.0, 4000.0)), (False, (40.0, 4000.0)), (True, (20.0, 200.0))],
+                ids=["default", "without colour", "faint"])  # fmt: skip
+def faint(request):
+    return Field(*request.param)
+
+
+def testHeldOutVisitsAreBetterThanThePlainCoadd(faint):
+    """Least squares fit noise in faint sources; the prior takes at least seven parts in eight of that away, and does no harm
+    in a field without colour."""
+    plain = faint.excess(faint.template.image.array)
+    least, found = faint.solve(prior="none"), faint.solve()
+    assert faint.heldOut(found) < 0.5 * plain
+    assert faint.heldOut(found) < faint.heldOut(least) / 6
+    shares = faint.solve(priorStrength=1e-4)  # equal shares, hardly more
+    assert faint.heldOut(found) < 1.02 * faint.heldOut(shares)
+
+
+def testEveryStrengthNearTheOneFoundServes(faint):
+    """The marginal likelihood finds what the held-out visit would have chosen, to a few parts in a hundred."""
+    found = faint.solve()
+    best = min(faint.heldOut(faint.solve(priorStrength=tau)) for tau in (0.01, 0.03, 0.1, 0.3, 1.0))
+    assert faint.heldOut(found) < 1.1 * best
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def testTheBrightSceneDoesNotSuffer(order):
+    """G12: no worse than least squares, with the width of the sources for want of a PSF."""
+    from dcr_scene import scene, shiftsOf
+
+    from stillsky.dcr.model import matchedTemplate
+
+    made, pair, rms = makeScene(), shiftsOf(1.7, 60, split=True), {}
+    for prior in ("none", "flux"):
+        c = config(prior=prior, imageInterpOrder=order)
+        models = solveConjugateGradients(made.problem(c), c).models
+        left = matchedTemplate(models, pair, order, True, 0.1) - scene(1.7, 60)
+        rms[prior] = float(np.sqrt(np.mean(left[made.detected] ** 2)))
+    assert rms["flux"] < rms["none"]
+
+
+# ------------------------------------------------------------------ the prior as an operator
+
+
+def testPriorHasAnAdjointAndItsCovariance(rng):
+    """<W z, y> = <z, W^T y>; the deviation by c times its share of a star costs c^2."""
+    shape, sigma, n = (70, 90), 2.0, 3
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    star = 5000 * np.exp(-((x - 44.3) ** 2 + (y - 30.8) ** 2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)
+    covered = rng.random(shape) > 0.1
+    prior = FluxPrior(star.astype(np.float32), sigma, n, covered)
+    z, planes = ([rng.normal(size=shape).astype(np.float32) for _ in range(n)] for _ in range(2))
+    left = sum(float(np.sum(a.astype(float) * b)) for a, b in zip(prior.expand(z), planes, strict=True))
+    right = sum(float(np.sum(a.astype(float) * b)) for a, b in zip(z, prior.collect(planes), strict=True))
+    assert left == pytest.approx(right, rel=1e-4)
+    free = FluxPrior(star.astype(np.float32), sigma, n, np.ones(shape, bool))
+    c = 0.3
+    r2 = (x - 44.3) ** 2 + (y - 30.8) ** 2
+    z = [(c * np.exp(-r2 / (2 * sigma**2)) / (math.sqrt(math.pi) * sigma)).astype(np.float32)] * n
+    np.testing.assert_allclose(free.expand(z)[0], c * star / n, atol=2e-3 * star.max() / n)
+    assert float(np.sum(z[0].astype(float) ** 2)) == pytest.approx(c**2, rel=1e-3)
+
+
+def testTheSkyHasNoColour(faint):
+    """Where nothing is detected all subfilters are one share, and their noise is that of the coadd over N; where least
+    squares amplify noise in sources, the prior does not."""
+    found = faint.solve()
+    sky = ~ndimage.binary_dilation(faint.template.mask.isSet("DETECTED"), iterations=13)
+    assert sky.sum() > 3000
+    for model in found.models:
+        np.testing.assert_allclose(model[sky], faint.template.image.array[sky] / 3, rtol=1e-5, atol=1e-5)
+    noise = math.sqrt(float(np.mean(faint.warps[0].variance.array)) / VISITS) / 3
+    assert np.std([model[sky] for model in found.models]) == pytest.approx(noise, rel=0.1)
+
+
+def testNoiseOfFreeSubfiltersIsWhatTheAlgebraPredicts(rng):
+    """Sky of one level of flux, visits of noise: the subfilters deviate as the linear estimator of that prior, propagated in
+    Fourier space, says; each plane to 5 %."""
+    size, sigma, flux, tau, nu = 128, 2.0, 40.0, 0.2, 5.0
+    shifts = [
+        [[(a * s, b * s)] for s in (0.7, 0.0, -0.5)] for a, b in ((1, 0), (0, 1), (-1, 0.5), (0.6, -1), (-1.2, -0.3))
+    ]
+    images = [(flux + rng.normal(0, nu, (size, size))).astype(np.float32) for _ in shifts]
+    full = packBits(np.ones((size, size), bool))
+    visits = [DcrVisit(image, full, s, s, full, 1.0) for image, s in zip(images, shifts, strict=True)]
+    template = np.full((size, size), flux, np.float32)  # without noise: what the visits add is seen alone
+    everywhere = np.ones((size, size), bool)
+    problem = DcrProblem(DcrData(visits, (size, size)), template, everywhere, everywhere, 2, sigma)
+    settings = config(useModelWeights=False, cgTolerance=1e-6, cgIterations=60, priorStrength=tau)
+    prior = FluxPrior(template, sigma, 3, everywhere)
+    prior.noise, prior.strength = nu, tau
+    from stillsky.dcr import solve
+
+    before, solve.makePrior = solve.makePrior, lambda *args: prior
+    try:
+        models = solveConjugateGradients(problem, settings).models
+    finally:
+        solve.makePrior = before
+    k = 2 * np.pi * np.fft.fftfreq(size)
+
+    def phase(dy, dx):  # a bilinear shift, separable
+        def axis(d):
+            whole, part = math.floor(d), d - math.floor(d)
+            return np.exp(-1j * k * whole) * (1 - part + part * np.exp(-1j * k))
+
+        return axis(dy)[:, None] * axis(dx)[None, :]
+
+    a = np.array([[phase(*s[0]) for s in visit] for visit in shifts])  # (visit, subfilter, ky, kx)
+    normal = np.einsum("ikyx,ilyx->yxkl", a.conj(), a)
+    smooth = np.exp(-(sigma**2) / 4 * (k[:, None] ** 2 + k[None, :] ** 2)) * float(prior.amplitude[0, 0])
+    h = normal * (smooth**2)[..., None, None] + prior.penalty * np.eye(3)
+    inverse = np.linalg.inv(h)
+    spread = np.einsum("yxkl,yxlm,yxmk->yxk", inverse, normal * (smooth**4)[..., None, None], inverse.conj()).real
+    wanted = nu * np.sqrt(spread.mean(axis=(0, 1)))
+    inner = slice(16, -16), slice(16, -16)
+    got = [np.std((model - flux / 3)[inner]) for model in models]
+    np.testing.assert_allclose(got, wanted, rtol=0.05)
+    free = solve_free(problem)
+    assert min(free) > 3 * max(got)  # what least squares make of the same noise
+
+
+def solve_free(problem):
+    settings = config(useModelWeights=False, cgTolerance=1e-6, cgIterations=60, prior="none")
+    return [np.std(model[16:-16, 16:-16]) for model in solveConjugateGradients(problem, settings).models]
+
+
+# ------------------------------------------------------------------ its numbers
+
+
+def testWidthAndNoiseAreThoseOfTheScene():
+    made = makeScene()
+    problem = made.problem(config())
+    # the coadd is wider than the PSF by the refraction
+    assert sourceWidth(made.template, made.detected, made.detected) == pytest.approx(SIGMA, rel=0.1)
+    assert visitNoise(problem) == pytest.approx(NOISE, rel=0.03)
+    for visit in problem.data.visits:
+        visit.weight = 4.0
+    assert visitNoise(problem) == pytest.approx(2 * NOISE, rel=0.03)
+    flat = np.ones((20, 20), np.float32)
+    assert sourceWidth(flat, flat > 0, flat > 0) == 20.0
+    chequered = np.where(np.indices((20, 20)).sum(0) % 2, 1, -1)
+    assert sourceWidth(chequered.astype(np.float32), flat > 0, flat > 0) == 0.6
+
+
+def testWithoutBackgroundThereIsNoPrior(rng):
+    made = makeScene()
+    c = config()
+    problem = made.problem(c)
+    everywhere = np.ones_like(made.detected)
+    problem.excluded = everywhere
+    assert isinstance(makePrior(problem, c, everywhere, [np.ones(everywhere.shape)]), NoPrior)
+    c.prior = "none"
+    assert isinstance(makePrior(made.problem(c), c, everywhere, []), NoPrior)
+    assert np.isnan(solveConjugateGradients(made.problem(c), c).strength)
+
+
+def testStrengthIsZeroWithoutSignalAndKeptWhenGiven():
+    made = makeScene()
+    noise = [np.random.default_rng(i).normal(0, NOISE, made.template.shape).astype(np.float32) for i in range(8)]
+    flat = made.template * np.float32(0.003)  # sources below the noise
+    made.images = [image + flat for image in noise]
+    made.template = np.mean(made.images, axis=0).astype(np.float32)
+    c = config()
+    assert solveConjugateGradients(made.problem(c), c).strength < 0.3
+    c = config(priorStrength=0.25)
+    assert solveConjugateGradients(makeScene().problem(c), c).strength == 0.25
+
+
+# ------------------------------------------------------------------ smoothing
+
+
+@pytest.mark.parametrize(("shape", "sigma"), [((200, 1050), 1.4), ((3, 5), 2.5), ((70, 16), 0.6), ((1, 1), 1.0)])
+def testSmoothingAgreesWithSciPy(rng, shape, sigma):
+    image, before, after = (rng.normal(size=shape).astype(np.float32) for _ in range(3))
+    out = np.empty(shape, np.float32)
+    _core.smoothGaussian(image, sigma, before, after, out)
+    options = {"mode": "constant", "radius": math.ceil(4 * sigma)}
+    wanted = after * ndimage.gaussian_filter(image.astype(float) * before, sigma, **options)
+    np.testing.assert_allclose(out, wanted, atol=2e-6)
+    again = np.empty_like(out)
+    with stillsky.numThreads(1):
+        _core.smoothGaussian(image, sigma, before, after, again)
+    np.testing.assert_array_equal(out, again)
+    _core.smoothGaussian(image, sigma, None, None, out)
+    np.testing.assert_allclose(out, ndimage.gaussian_filter(image.astype(float), sigma, **options), atol=2e-6)
+
+
+def testSmoothingRefusesWhatItCannotDo():
+    image = np.zeros((4, 5), np.float32)
+    for sigma in (0.0, -1.0, math.nan, 65.0):
+        with pytest.raises(DomainError, match="sigma"):
+            _core.smoothGaussian(image, sigma, None, None, image.copy())
+    with pytest.raises(ShapeError, match="before"):
+        _core.smoothGaussian(image, 1.0, image[:3], None, image.copy())
+    with pytest.raises(ShapeError, match="out"):
+        _core.smoothGaussian(image, 1.0, None, None, image[:, :4].copy())
