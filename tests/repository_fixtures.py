@@ -71,4 +71,5 @@ def butler(tmp_path, emptyRepository):
     from stillsky.butler.repository import openRepository
 
     shutil.copytree(emptyRepository, tmp_path / "repo")
-    return openRepository(tmp_path / "repo", writeable=True)
+    with openRepository(tmp_path / "repo", writeable=True) as butler:
+        yield butler
