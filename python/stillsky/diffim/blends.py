@@ -16,11 +16,10 @@ from scipy.spatial import cKDTree
 
 from ..detection import Footprint, FootprintSet, SpanSet
 from ..measure import fitBlends, withoutNeighbours
+from .overlaps import MOST_TOGETHER, REACH
 
-__all__ = ["Blends", "fitFluxesTogether", "resolveBlends"]
+__all__ = ["Blends", "resolveBlends"]
 
-_REACH = 6.0  # widths of the PSF: the light of a neighbour farther away is a fraction 1e-4 of its own
-_MOST = 20  # sources of a group that are fitted together
 _RESOLVED = 2.0  # widths of the PSF: fitted lobes nearer to each other are one object
 _DIFFERENCE_SIGMAS = 3.0  # by which the fluxes of two changes differ
 
@@ -72,6 +71,11 @@ class Blends:
         return out[: self.nKept]
 
     @property
+    def severalComponents(self):
+        """Rows that are more than one point of light: dipoles (int array)."""
+        return np.flatnonzero(np.bincount(self.row, minlength=self.nRows) > 1)
+
+    @property
     def solved(self):
         """Components that are rows of their own with neighbours, and whose fit is good."""
         alone = np.bincount(self.row, minlength=self.nRows)[self.row] == 1
@@ -105,32 +109,6 @@ class Blends:
         out.nKept = len(kept)
         out._rank[len(kept) :] = -2  # seen by nobody
         return out
-
-
-def fitFluxesTogether(table, prefix, exposure, x, y, groups, psf=None):
-    """Put the fluxes of sources that overlap into a table of fluxes measured one by one, in place.
-
-    Parameters
-    ----------
-    table : `astropy.table.Table`
-        With ``instFlux``, ``instFluxErr`` and ``flag``, each with the prefix.
-    prefix : str
-    exposure : Exposure
-        That it was measured on.
-    x, y : float arrays
-        Parent pixels, which stay.
-    groups : int array
-        Sources of one group are fitted at once; below 0: alone, left as it is. Flagged rows and failed fits stay too.
-    psf : Psf, optional
-        Default: the exposure's.
-    """
-    rows = np.flatnonzero(groups >= 0)
-    if not len(rows):
-        return
-    found = fitBlends(exposure, x[rows], y[rows], groups[rows], psf=psf, maxShift=0.0)
-    good = (found["flagBits"] == 0) & ~np.asarray(table[prefix + "flag"])[rows]
-    for name, field in (("instFlux", "flux"), ("instFluxErr", "fluxErr")):
-        table[prefix + name][rows[good]] = found[field][good]
 
 
 def resolveBlends(difference, footprints, flags, *, psf, sigma, doAll, doSplit, threshold, maxFluxRatio, maxChi2):
@@ -212,13 +190,13 @@ def _grouped(parts, sigma):
     n = len(parts["row"])
     pairs = np.zeros((0, 2), int)
     if n:
-        pairs = cKDTree(np.stack([parts["x"], parts["y"]], axis=1)).query_pairs(_REACH * sigma, output_type="ndarray")
+        pairs = cKDTree(np.stack([parts["x"], parts["y"]], axis=1)).query_pairs(REACH * sigma, output_type="ndarray")
     order = np.argsort(parts["row"], kind="stable")
     same = order[1:][np.diff(parts["row"][order]) == 0], order[:-1][np.diff(parts["row"][order]) == 0]
     a, b = np.concatenate([pairs[:, 0], same[0]]), np.concatenate([pairs[:, 1], same[1]])
     label = connected_components(coo_array((np.ones(len(a), np.int8), (a, b)), shape=(n, n)), directed=False)[1]
     size = np.bincount(label, minlength=1)
-    kept = (size[label] > 1) & (size[label] <= _MOST) if n else np.zeros(0, bool)
+    kept = (size[label] > 1) & (size[label] <= MOST_TOGETHER) if n else np.zeros(0, bool)
     out = {name: values[kept] for name, values in parts.items()}
     out["group"] = np.unique(label[kept], return_inverse=True)[1] if n else np.zeros(0, int)
     return out

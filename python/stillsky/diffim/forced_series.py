@@ -12,6 +12,7 @@ from ..measure import forcedPhotometry, pixelFlags, psfFlux
 from ..measure.forced import FORCED, FORCED_TEMPLATE
 from ..stats import robustSigma
 from .image_sky import withoutSky
+from .overlaps import fitFluxesTogether, overlapping
 
 __all__ = ["ForcedImage", "Positions", "errorScale", "forcedEpoch", "forcedSeries", "subtractBaseline", "withoutSky"]
 
@@ -234,6 +235,10 @@ def forcedEpoch(image, positions, *, calibrateErrors=False, seed=0):
 
     Notes
     -----
+    Positions whose light overlaps are fitted together, as sources of `subtract` are: each has the flux without that of
+    its neighbours, at the positions as they are. Positions nearer to each other than a width of the PSF are taken for
+    several of one object.
+
     ``noCoverage``: the position is unknown, outside, or on a pixel without data: fluxes on the difference are NaN and
     flagged. Science image and template are measured where they themselves have pixels.
     """
@@ -246,6 +251,8 @@ def forcedEpoch(image, positions, *, calibrateErrors=False, seed=0):
     table["noCoverage"] = Column(lost, description="unknown, outside the difference, or on a pixel without data")
     scale = errorScale(difference, seed=seed, covariance=image.covariance) if calibrateErrors else np.nan
     measured = psfFlux(difference, x, y)
+    overlaps = overlapping(x, y, difference.psf.determinantRadius(difference.psf.averagePosition))
+    fitFluxesTogether(measured, DIFFERENCE, difference, x, y, overlaps)
     _append(table, measured, DIFFERENCE, DIFFERENCE, 1.0, lost)
     if image.covariance is not None:
         table[DIFFERENCE + "instFluxErr"] *= image.covariance.psfFactor(difference.psf, x, y)
@@ -254,7 +261,7 @@ def forcedEpoch(image, positions, *, calibrateErrors=False, seed=0):
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.asarray(table[DIFFERENCE + "instFlux"]) / np.asarray(table[DIFFERENCE + "instFluxErr"])
     table["detectSignificance"] = Column(ratio, description="flux on the difference over its error")
-    _appendDirect(table, image, x, y)
+    _appendDirect(table, image, x, y, overlaps)
     _calibrate(table, difference, x, y)
     for name in flags.colnames:
         if name.endswith("Center") or name == "base_PixelFlags_flag_offimage":
@@ -347,7 +354,7 @@ def _append(table, measured, prefix, given, scale, lost):
         table[prefix + name] = Column(values, unit=column.unit, description=column.description)
 
 
-def _appendDirect(table, image, x, y):
+def _appendDirect(table, image, x, y, overlaps):
     """Columns of science image and template: NaN and flagged where an image, or its PSF, is absent."""
     wcs = image.difference.wcs
     for prefix, exposure, psf, scale in (
@@ -359,7 +366,9 @@ def _appendDirect(table, image, x, y):
         sky = wcs if source.wcs is not None else None
         measured = forcedPhotometry(source, x, y, wcs=sky, psf=psf if usable else None, prefix=prefix)
         if usable:
-            flags = pixelFlags(source, *measured.meta["positions"])
+            places = measured.meta["positions"]
+            fitFluxesTogether(measured, prefix, source, *places, overlaps, psf)
+            flags = pixelFlags(source, *places)
             lost = np.asarray(flags["base_PixelFlags_flag_offimage"]) | np.asarray(flags["base_PixelFlags_flag"])
             lost |= np.asarray(flags["base_PixelFlags_flag_nodataCenter"])
         else:

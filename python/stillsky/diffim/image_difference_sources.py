@@ -113,7 +113,7 @@ class SourceFinder(_Job):
         direct = (self.science, self.template) if self.task.doDipoleFitting else (None, None)
         view = types.SimpleNamespace(
             config=self.config, difference=self.difference, psf=self.psf, score=self.score, metadata=self.metadata,
-            science=direct[0], template=direct[1], blends=self.blends,
+            science=direct[0], template=direct[1], blends=self.blends, sigma=self.sigma,
         )  # fmt: skip
         table = measureAll(view, footprints, flags, forcedPsf)
         if self.task.doApCorr:

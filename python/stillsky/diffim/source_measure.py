@@ -3,11 +3,11 @@
 import numpy as np
 from astropy.table import Table, hstack
 
-from ..measure import applyApCorr, forcedPhotometry, measureSources, motionScore
+from ..measure import applyApCorr, forcedPhotometry, measureSources, motionScore, psfFlux
 from ..measure.dipoles import lobePeaks
 from ..measure.forced import FORCED, FORCED_TEMPLATE
-from .blends import fitFluxesTogether
 from .image_sky import overBands
+from .overlaps import fitFluxesTogether, overlapping
 from .source_schema import completed
 
 __all__ = ["DIPOLE_FIT", "measureAll", "slotPositions"]
@@ -39,6 +39,7 @@ def measureAll(job, footprints, flags, forcedPsf):
     first = _firstIsNegative(footprints, flags)
     blends = getattr(job, "blends", None)
     table = _measured(job, footprints, first, blends)
+    overlaps = _fluxesTogether(job, table, blends)
     for name in ("dipoleFitsTried", "dipoleFitsSkipped"):
         if name in table.meta:
             job.metadata[name] = int(table.meta.pop(name))
@@ -63,7 +64,7 @@ def measureAll(job, footprints, flags, forcedPsf):
     if config.doForcedMeasurement:
         for prefix, exposure in ((FORCED, job.science), (FORCED_TEMPLATE, job.template)):
             if exposure is not None:
-                parts.append(_forced(job, exposure, prefix, x, y, bad, forcedPsf))
+                parts.append(_forced(job, exposure, prefix, x, y, bad, forcedPsf, overlaps))
                 if exposure is job.template:  # its noise is correlated where it was convolved
                     parts[-1][prefix + "instFluxErr"] *= getattr(job, "templateNoise", 1.0)
     if job.score is not None:
@@ -135,20 +136,50 @@ def _blendColumns(extra, nPeaks, blends):
     extra["detect_isDeblendedSource"] = np.asarray(extra["detect_fromBlend"]) | extra["detect_isIsolated"]
 
 
-def _forced(job, exposure, prefix, x, y, flag, psf):
-    """Forced fluxes on an image less its sky; those of sources that overlap all of a group at once."""
-    blends, groups = getattr(job, "blends", None), np.full(len(x), -1)
+def _fluxesTogether(job, table, blends):
+    """Fluxes at the positions of the table, in place, those of sources that overlap all of a group at once.
+
+    The errors stay where all positions of a group were fitted with the fluxes: they know of the positions' errors. So do
+    the fluxes of a dipole and its neighbours, which were fitted with both of its lobes.
+
+    Returns
+    -------
+    overlaps : `stillsky.diffim.overlaps.Overlaps` or None
+    """
+    sigma = getattr(job, "sigma", None) if job.config.doDeblend else None
+    if sigma is None:
+        return None
+    x, y = (np.asarray(table[f"base_SdssCentroid_{c}"], float) for c in "xy")
+    overlaps = overlapping(x, y, sigma)
+    before, solved = table[[f"base_PsfFlux_{name}" for name in ("instFlux", "instFluxErr")]], np.zeros(len(x), bool)
     if blends is not None:
-        groups[blends.row[blends.solved]] = blends.group[blends.solved]
-    sky = job.skyOf(exposure) if hasattr(job, "skyOf") else None
+        apart = (blends.size > 1) & (overlaps.group < 0)  # by their peaks they overlapped just so
+        apart[blends.severalComponents] = False
+        alone = psfFlux(job.difference, x[apart], y[apart], psf=job.psf)
+        for name in before.colnames:
+            table[name][apart] = alone[name]
+        overlaps.group[np.isin(overlaps.group, overlaps.group[blends.severalComponents])] = -1
+        solved[blends.row[blends.solved]] = True
+    fitFluxesTogether(table, "base_PsfFlux_", job.difference, x, y, overlaps, job.psf)
+    whole = solved & (overlaps.group >= 0) & ~np.isin(overlaps.group, overlaps.group[~solved])
+    for name, kept in zip(before.colnames, (solved & ~overlaps.isSingle, whole), strict=True):
+        table[name][kept] = before[name][kept]
+    return overlaps
+
+
+def _forced(job, exposure, prefix, x, y, flag, psf, overlaps):
+    """Forced fluxes on an image less its sky; those of sources that overlap all of a group at once."""
 
     def measure(part, rows):
-        found = forcedPhotometry(part, x[rows], y[rows], flag=flag[rows], psf=psf, prefix=prefix)
+        found = forcedPhotometry(part, x[rows], y[rows], psf=psf, prefix=prefix)
         found.meta.clear()
-        fitFluxesTogether(found, prefix, part, x[rows], y[rows], groups[rows], psf)
+        if overlaps is not None:
+            fitFluxesTogether(found, prefix, part, x[rows], y[rows], overlaps.subset(rows), psf)
+        found[prefix + "flag"][:] |= flag[rows]
         return found
 
-    return overBands(measure, exposure, sky, x, y, psf=psf, groups=groups)
+    sky = job.skyOf(exposure) if hasattr(job, "skyOf") else None
+    return overBands(measure, exposure, sky, x, y, psf=psf, groups=None if overlaps is None else overlaps.group)
 
 
 def _scorePlaces(table, footprints):

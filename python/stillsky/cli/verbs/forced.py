@@ -52,7 +52,8 @@ def forced(**options):
 
     DIFF is PREFIX.diff.fits of "stillsky subtract" (or another difference with a PSF). The science image that
     PREFIX.json names, and PREFIX.matched.fits, are measured as well. CATALOG is a table (ECSV, CSV, FITS, Parquet,
-    VOTable, text) with x, y (0-based pixels) or ra, dec (degrees), or a table of sources of stillsky.
+    VOTable, text) with x, y (0-based pixels) or ra, dec (degrees), or a table of sources of stillsky. Positions whose
+    light overlaps are fitted together: each flux is without that of its neighbours.
 
     The result has a row for every position and image. Fluxes are in counts of the science image, and in nJy where it is
     calibrated. Where there is no data they are NaN and noCoverage is true. With --baseline the mean of quiet epochs, the
