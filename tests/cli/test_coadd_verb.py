@@ -1,6 +1,8 @@
 """``stillsky coadd``: what it makes, what it refuses, and what it does when something is wrong in the middle."""
 
 import json
+import signal
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -236,6 +238,16 @@ def test_anExistingOutputIsKeptAndGatesAreHeard(there, frames, run):
     assert run("coadd", *names, "-o", "h", "--memory", "lots")[0] == 2
 
 
+@contextmanager
+def interruptible():
+    """The signal of Ctrl-C interrupts, as in a terminal: a shell's jobs in the background begin with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_interruptLeavesNothingAndTheNextRunGoesOn(there, frames, run, monkeypatch):
     """A15: Ctrl-C in the middle gives 130 and no partial file; finished warps of --work are used again."""
     import stillsky.coadd.plain as plain
@@ -248,9 +260,9 @@ def test_interruptLeavesNothingAndTheNextRunGoesOn(there, frames, run, monkeypat
     before = {p.name for p in there.iterdir()}
 
     def interrupted(*args, **kwargs):
-        raise KeyboardInterrupt  # the signal itself is ignored in jobs of the background
+        signal.raise_signal(signal.SIGINT)
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, interruptible():
         patch.setattr(plain, "assembleCoadd", interrupted)
         for more in ((), ("--work", "warps", "--memory", "1M")):
             code, _, err = run("coadd", *names, "-o", "i", "--reference", names[0], *more)
