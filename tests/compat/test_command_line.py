@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 pytest.importorskip("lsst.daf.butler")
 
@@ -180,6 +181,35 @@ def test_schemas_are_written_once_and_compared_exactly(butler, repo, monkeypatch
         task.writeSchemas(store)
     task.writeSchemas(store, clobber=True)
     assert store.get("toySources_schema").colnames == ["id", "magnitude"]
+    # two catalogs of which one does not fit: neither is written
+    both = {"another": Table({"id": [1]})[:0], "toySources": Table({"id": [1.0]})[:0]}
+    monkeypatch.setattr(ToyTask, "getSchemaCatalogs", lambda self: both)
+    with pytest.raises(TaskError, match="toySources_schema.*magnitude"):
+        task.writeSchemas(store)
+    assert store.get("another_schema") is None
+
+
+def test_what_another_writer_put_meanwhile_is_compared(butler, repo, monkeypatch):
+    task, store = ToyTask(), RunStore(butler, "u/race")
+    true, seen = RunStore.get, []
+
+    def late(self, *args):
+        """Sees nothing at first, as one that came at the same time."""
+        seen.append(args)
+        return None if len(seen) == 1 else true(self, *args)
+
+    for verb, name in ((task.writeConfig, "toy_config"), (task.writePackageVersions, "packages")):
+        verb(store)
+        seen.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(RunStore, "get", late)
+            verb(store)
+        assert len(seen) == 2 and store.get(name) is not None
+    other = ToyTask.ConfigClass()
+    other.factor = 7.0
+    store.replace(other, butler.get_dataset_type("toy_config"))
+    with pytest.raises(TaskError, match="factor"):
+        task.writeConfig(store)
 
 
 def test_a_data_reference_reads_writes_and_knows_old_names(butler, repo):

@@ -3,7 +3,9 @@
 import weakref
 
 from lsst.daf.butler import CollectionType, DatasetType, MissingCollectionError
+from lsst.daf.butler.registry import ConflictingDefinitionError
 
+from ..butler.task_metadata import readTaskMetadata
 from .chains import chainExists
 
 __all__ = ["DataRef", "RunStore"]
@@ -71,6 +73,17 @@ class RunStore:
         self.butler.collections.register(self.run)
         return self.butler.put(thing, kind, dict(dataId or {}), run=self.run)
 
+    def putOnce(self, thing, kind, dataId=None):
+        """Put a dataset unless there is one, also of a writer at the same time; what is there then, or None."""
+        old = self.get(kind.name, dataId)
+        if old is None:
+            try:
+                self.put(thing, kind, dataId)
+            except ConflictingDefinitionError:
+                self.butler.registry.refresh()
+                old = self.get(kind.name, dataId)
+        return old
+
     def replace(self, thing, kind, dataId=None, *, backup=False):
         """Put a dataset over one that may be there; with ``backup`` the old one goes to the run ``<run>~<n>``."""
         old = self.find(kind.name, dataId)
@@ -123,6 +136,8 @@ class DataRef:
         The suffixes of old names work: ``name_sub`` with ``bbox``, ``name_md`` (metadata), ``name_wcs`` and other components.
         """
         name = self._current(name)
+        if "." not in name and self.butler.get_dataset_type(name).storageClass_name == "TaskMetadata":
+            return readTaskMetadata(self.butler, name, self._idFor(name), collections=self.store.searched)
         return self.butler.get(name, self._idFor(name), parameters=parameters or None, collections=self.store.searched)
 
     def put(self, thing, name):

@@ -38,12 +38,11 @@ def writeConfig(task, butler, clobber=False, doBackup=True):
         store.replace(task.config, kind, backup=doBackup)
         return
     try:
-        old = store.get(name)
+        old = store.putOnce(task.config, kind)
     except Exception as error:  # raised again: whatever it was that a file or its formatter went wrong with
         error.add_note(f"{name} of run {store.run} cannot be read; give clobber to replace it")
         raise
     if old is None:
-        store.put(task.config, kind)
         return
     differences = []
     if not task.config.compare(old, shortcut=False, output=differences.append):
@@ -118,9 +117,11 @@ def writePackageVersions(task, butler, clobber=False, doBackup=True, dataset="pa
     store = RunStore(butler)
     kind = store.register(dataset, "Packages")
     new = Packages.fromSystem()
-    old = None if clobber else store.get(dataset)
-    if old is None:
+    if clobber:
         store.replace(new, kind, backup=doBackup)
+        return
+    old = store.putOnce(new, kind)
+    if old is None:
         return
     differences = new.difference(old)
     if differences:

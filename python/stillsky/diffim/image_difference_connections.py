@@ -60,6 +60,7 @@ class ImageDifferenceConnections(
         dimensions=("skypix",),
         multiple=True,
         deferLoad=True,
+        minimum=0,  # a visit outside of all pieces must not fail the graph of the others
     )
     inputDifference = _input(_DIFF + "differenceExp", "Difference that exists and is to be searched.")
     outputSchema = cT.InitOutput(

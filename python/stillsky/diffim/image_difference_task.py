@@ -209,6 +209,8 @@ class ImageDifferenceTask(CommandLineVerbs, EarlyPipelineVerbs, pipeBase.Pipelin
     def _finishQuantum(self, butlerQC, outputRefs, inputs, exposure, template):
         """From template to written outputs."""
         if inputs.get("referenceCatalog") is not None:
+            if len(inputs["referenceCatalog"]) == 0:
+                raise pipeBase.NoWorkFound("There are no reference objects for the science image.")
             self.astrometer.refObjLoader = ReferenceLoader(inputs["referenceCatalog"], self.config.refObjLoader)
         try:
             steps.prepared(exposure, "science image")
