@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 
 import stillsky
 from stillsky.dcr.files import matchedTemplateOf, readDcrModel
 from stillsky.fits import readExposure, writeExposure
 from stillsky.measure import circularApertureFlux
+from stillsky.report.dcr_report import dcrVerdict
 from stillsky.sim import simulateDcrVisits, writeDcrVisits
 
 BAND = ("--band-limits", "402.8,549.8nm")
@@ -116,6 +118,9 @@ def test_theTemplateOfAScienceVisitIsBetterThanTheCoadd(made, field, visits):
     ]
     assert left[1] < left[0] / 3
     assert template.psf is not None and template.wcs == coadd.wcs and len(readDcrModel(str(made))) == 3
+    assert readDcrModel(str(made)).order == 1  # of the solution, so that the template has the same splines
+    ratio = np.median(template.variance.array / coadd.variance.array)
+    assert 0.2 < ratio < 0.8  # what shifts by fractions of a pixel leave of the noise
 
 
 def test_subtractTakesTheSubfilters(made, visits, there, run):
@@ -137,8 +142,20 @@ def test_subtractTakesTheSubfilters(made, visits, there, run):
     assert not list(there.glob("e.*"))
 
 
-def test_bareImagesTellTheirAirmassByTimeAndPlace(visits, field):
-    result = stillsky.dcr([str(visits / f"p{k}.fits") for k in range(4)], bandLimits=(402.8, 549.8), subfilters=2)
+def test_bareImagesTellTheirAirmassByTimeAndPlace(visits, field, there):
+    with fits.open(visits / "p3.fits") as opened:
+        opened[0].header["AIRMASS"] = 1.9
+        opened.writeto(there / "other.fits")
+    names = [*(str(visits / f"p{k}.fits") for k in range(3)), "other.fits"]
+    result = stillsky.dcr(names, bandLimits=(402.8, 549.8), subfilters=2)
+    assert [code for code, sentence in result.warnings if "1 of 4 visits have an airmass" in sentence] == ["W-ZENITH"]
+    said = [sentence for sentence in result.decisions if sentence.startswith("zenith")]
+    assert len(said) == 1 and "1.9 in the header" in said[0]  # once, not for every step that asks
+    result.table["fwhm"][0] *= 2
+    for matched, wanted in ((True, "green"), (False, "red")):
+        result.metadata["psfMatched"] = matched
+        rule = next(r for r in dcrVerdict(result)["rules"] if "seeing" in r["name"])
+        assert rule["state"] == wanted
     airmass = [v.visitInfo.boresightAirmass for v in field.visits[:4]]
     np.testing.assert_allclose(result.table["airmass"], airmass, rtol=0.01)
     assert len(result.dcrCoadds) == 2 and "2 subfilters" in str(result)

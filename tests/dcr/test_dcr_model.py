@@ -15,7 +15,7 @@ from dcr_scene import (
 from scipy import ndimage
 
 from stillsky.dcr import DcrModel, applyDcr, regularize
-from stillsky.dcr.model import ModelHandle, matchedTemplate
+from stillsky.dcr.model import ModelHandle, matchedTemplate, shiftNoiseFactor
 from stillsky.errors import DomainError, NoDataError, OutOfBoundsError, ShapeError, StillskyError
 from stillsky.geom import Box2I
 from stillsky.image import Exposure, Image
@@ -341,3 +341,15 @@ def testSharesAddUpWithoutShifts():
     image = scene(1.0001, 0)
     zero = [(0.0, 0.0)] * 3
     np.testing.assert_allclose(matchedTemplate([image / 3] * 3, zero), image, atol=1e-6 * image.max())
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def testNoiseOfATemplateIsWhatItsShiftsLeave(rng, order):
+    """10.5.20: white noise through the shifts of a template, against the factor; D11's figures for one shift."""
+    half = [((0.5, 0.5), (0.5, 0.5))]
+    assert shiftNoiseFactor(half, order) == pytest.approx({1: 0.25, 3: 0.756**2}[order], rel=0.02)
+    assert shiftNoiseFactor([((2.0, -1.0), (2.0, -1.0))], order) == pytest.approx(1, abs=1e-5)
+    pairs = [((0.9, 0.4), (0.6, 0.25)), ((0.1, 0.05), (-0.1, -0.05)), ((-0.4, -0.2), (-0.6, -0.3))]
+    noise = rng.normal(size=(300, 300)).astype(np.float32)
+    moved = matchedTemplate([noise / 3] * 3, pairs, order, True)[10:-10, 10:-10]
+    assert np.var(moved) == pytest.approx(shiftNoiseFactor(pairs, order), rel=0.03)

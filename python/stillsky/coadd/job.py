@@ -247,6 +247,8 @@ class CoaddJob:
             except DomainError as error:
                 self._withoutPointing(item, error)
                 continue
+            kinds = {note.partition(" ")[0] for note in item.pointing.notes}  # of this place, not of the boresight
+            assumed = [note for note in assumed if note.partition(" ")[0] not in kinds or note in item.pointing.notes]
             for note in dict.fromkeys((*assumed, *item.pointing.notes)):
                 notes.setdefault(note, []).append(item.name)
         for note, names in notes.items():

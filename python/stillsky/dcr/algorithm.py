@@ -176,6 +176,7 @@ def assembleDcr(
         template.maskedImage, n, effective, width, template.wcs, template.filter, template.psf if psf is None else psf,
         template.photoCalib, bandLimits=limits, model="reference" if config.compat else "default",
     )  # fmt: skip
+    model.order = config.imageInterpOrder
     exact = config.solver == "conjugateGradients" and not config.compat
     visits, planes, used, skipped = readVisits(
         warps, model, config, weights=weights, prepareMask=prepareMask, scalers=scalers, strict=strict, exact=exact
@@ -317,4 +318,5 @@ def _describe(coadd, template, config, n):
     coadd.metadata["DCREFFWL"], coadd.metadata["DCRWIDTH"], coadd.metadata["DCRNUM"] = effective, width, n
     if limits:
         coadd.metadata["DCRLMIN"], coadd.metadata["DCRLMAX"] = limits
-    coadd.metadata["DCRVAR"] = "template variance over N; noise of the solution not propagated"
+    coadd.metadata["DCRORDER"] = config.imageInterpOrder
+    coadd.metadata["DCRVAR"] = "template variance over N: subfilters add up; blank sky has that over N"

@@ -10,7 +10,7 @@ from ..errors import DomainError, FitsLayoutError, MismatchError, NotFoundError
 from ..fits import readExposure
 from ..image import Exposure, Image, Mask, MaskedImage
 from ..meta.pointing import pointingOf
-from .model import DcrModel
+from .model import DcrModel, shiftNoiseFactor
 
 __all__ = ["bandTemplate", "findDcrFiles", "matchedTemplateOf", "readDcrModel"]
 
@@ -18,9 +18,14 @@ _CARDS = ("DCRNUM", "SUBFILT", "DCREFFWL", "DCRWIDTH")
 
 
 def bandTemplate(model, visitInfo):
-    """The model as a visit sees it, as an exposure; without a calibration too."""
-    pixels = model.buildMatchedTemplate(visitInfo=visitInfo, order=3)
-    variance = Image(model.variance.array * np.float32(len(model)), model.bbox.min)
+    """The model as a visit sees it, as an exposure; without a calibration too.
+
+    It is made with the splines of the solution. Its variance is that of blank sky: of the band, times what the shifts leave
+    of white noise (`stillsky.dcr.model.shiftNoiseFactor`). In sources the prior keeps the noise at about that.
+    """
+    pixels = model.buildMatchedTemplate(visitInfo=visitInfo, order=model.order)
+    left = shiftNoiseFactor(model.shifts(visitInfo, splitSubfilters=True), model.order)
+    variance = Image(model.variance.array * np.float32(len(model) * left), model.bbox.min)
     mask = Mask(model.mask.array.copy(), model.bbox.min, model.mask.schema)
     return Exposure(
         MaskedImage(Image(pixels, model.bbox.min), mask, variance), wcs=model.wcs, psf=model.psf, filter=model.filter,

@@ -10,7 +10,10 @@ from . import regularize
 from .apply import prefilter, splitShifts
 from .shifts import calculateDcr
 
-__all__ = ["DcrModel", "ModelHandle"]
+__all__ = ["DcrModel", "ModelHandle", "shiftNoiseFactor"]
+
+_DEFAULT_ORDER = 3
+_MAX_SHIFT = 32  # pixels; beyond, the noise factor of shifts is that of shifts so long
 
 
 class ModelHandle:
@@ -58,6 +61,8 @@ class DcrModel:
 
     Attributes
     ----------
+    order : {1, 3}
+        Of the splines of the solution, with which its templates are best made; 3 where it is not known.
     modelImages : `list` of `numpy.ndarray`
         float32, (height, width).
     effectiveWavelength, bandwidth, filter, psf, bbox, wcs, mask, variance, photoCalib, bandLimits
@@ -85,6 +90,7 @@ class DcrModel:
         self.effectiveWavelength, self.bandwidth = effectiveWavelength, bandwidth
         self.filter, self.psf, self.wcs, self.mask, self.variance = filterLabel, psf, wcs, mask, variance
         self.photoCalib, self.bandLimits, self.model = photoCalib, bandLimits, model
+        self.order = _DEFAULT_ORDER
 
     def _accept(self, image):
         box = getattr(image, "bbox", self.bbox)
@@ -166,10 +172,12 @@ class DcrModel:
             exposure = handle.get()
             first = exposure if first is None else first
             images[k] = exposure.image
-        return cls(
+        made = cls(
             images, effectiveWavelength, bandwidth, first.filter, first.psf, first.bbox, first.wcs, first.mask,
             first.variance, first.photoCalib, bandLimits=bandLimits, model=model,
         )  # fmt: skip
+        made.order = int((first.metadata or {}).get("DCRORDER") or _DEFAULT_ORDER)
+        return made
 
     @classmethod
     def fromExposures(cls, exposures, effectiveWavelength, bandwidth, *, bandLimits=None, model="default"):
@@ -495,3 +503,27 @@ def matchedTemplate(images, shifts, order=1, splitSubfilters=False, splitThresho
     out = np.empty(coefficients[0].shape, np.float32)
     _core.dcrTemplate([c.astype(np.float32, copy=False) for c in coefficients], int(order), lists, out)
     return out
+
+
+def shiftNoiseFactor(shifts, order=1):
+    """Variance of white noise after the shifts of a template, over that before: the sum of the squared weights.
+
+    Of blank sky the subfilters are one share each, so that a template is their common image, averaged over the shifts.
+
+    Parameters
+    ----------
+    shifts : sequence of pairs of (dy, dx)
+        Of `DcrModel.shifts` with ``splitSubfilters``.
+    order : {1, 3}
+
+    Returns
+    -------
+    factor : `float`
+        1 for whole pixels; 0.25 for one shift by half a pixel on both axes with order 1.
+    """
+    pairs = np.clip(np.asarray(shifts, float), -_MAX_SHIFT, _MAX_SHIFT)
+    middle = int(np.ceil(np.abs(pairs).max(initial=0.0))) + 12  # and the reach of the prefilter
+    unit = np.zeros((2 * middle + 1, 2 * middle + 1), np.float32)
+    unit[middle, middle] = 1.0 / len(pairs)
+    moved = matchedTemplate([unit] * len(pairs), [tuple(map(tuple, p)) for p in pairs], order, True)
+    return float(np.sum(np.square(moved, dtype=np.float64)))

@@ -16,6 +16,8 @@ from .refraction import MAX_WAVELENGTH, MIN_ELEVATION, MIN_WAVELENGTH
 
 __all__ = ["PlainDcr", "PlainDcrResult", "dcr"]
 
+_OTHER_AIRMASS = 0.05  # relative
+
 
 @dataclass
 class PlainDcrResult(PlainCoaddResult):
@@ -171,6 +173,7 @@ class PlainDcr(PlainCoadd):
         result : `PlainDcrResult`
         """
         matched = self._wantsMatching()
+        self.metadata["psfMatched"] = matched
         self.prepare(psfMatched=matched)
         if matched:
             self._useMatched()
@@ -216,9 +219,13 @@ class PlainDcr(PlainCoadd):
         self.metadata |= {"airmassMin": float(airmass.min()), "airmassMax": float(airmass.max())}
         distance = np.sqrt(np.maximum(airmass**2 - 1.0, 0.0))  # tangent of the zenith distance: refraction goes with it
         reach = distance[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
-        spread = float(np.sqrt(np.sum(np.var(reach, axis=0))))
+        spread = round(float(np.sqrt(np.sum(np.var(reach, axis=0)))), 6)
         self.metadata["dispersionSpread"] = spread
         self.say(f"airmass {airmass.min():.3f} to {airmass.max():.3f}; spread of the dispersion {spread:.2f} (tan z)")
+        stale = [i.name for i in self.used if _disagrees(i.pointing.airmass, i.visitInfo)]
+        if stale:
+            self.warn("W-ZENITH", f"{len(stale)} of {len(self.used)} visits have an airmass in the header that is not that of "
+                      f"their time and place ({stale[0]}): the direction of the zenith may be wrong")  # fmt: skip
         if spread < 0.1:
             self.warn("W-AIRMASS", "all visits see the same dispersion: colours can hardly be told apart")
 
@@ -238,8 +245,11 @@ class PlainDcr(PlainCoadd):
         )  # fmt: skip
         reasons = dict(solved.skipped)
         self.keepOnly([self.warps[v.index] for v in solved.visits], reasons)
-        for note in solved.notes:
-            self.say(note)
+        for (
+            note
+        ) in solved.notes:  # those of places and weather are said as the inputs are read, for all of them at once
+            if note.partition(":")[0] not in {sentence.partition(":")[0] for sentence in self.decisions}:
+                self.say(note)
         self.say(f"solved: {solved.solver}, {solved.nIterations} iterations, stopped: {solved.stopped}")
         if np.isfinite(solved.strength):
             self.say(f"prior: colours of {solved.strength:.2g} rms, as the visits make most probable")
@@ -257,7 +267,7 @@ class PlainDcr(PlainCoadd):
             ("residualBefore", solved.initialResidualRms, "plain coadd"), ("residualAfter", solved.residualRms, "DCR template"),
         ):  # fmt: skip
             column = np.full(len(table), np.nan)
-            noise = np.array([i.meanVariance for i in self.used])
+            noise = np.array([i.meanVariance for i in self.used]) * _noiseOfSources(coadd, detected)
             column[np.array(table["used"])] = np.sqrt(np.maximum(np.asarray(rms) ** 2 - noise, 0.0)) / strength
             table[name] = column
             table[name].description = f"rms residual of sources after the {words}, noise taken off, over their rms"
@@ -276,6 +286,20 @@ class PlainDcr(PlainCoadd):
             list(self.decisions), list(self.warnings), dict(self.timings), solved.models, list(solved.dcrCoadds),
             [float(c) for c in solved.convergence], [float(g) for g in solved.gains],
         )  # fmt: skip
+
+
+def _disagrees(airmass, info):
+    """Whether a header has quite another airmass."""
+    stored = getattr(info, "boresightAirmass", math.nan)
+    return stored > 0 and abs(math.log(airmass / stored)) > _OTHER_AIRMASS
+
+
+def _noiseOfSources(coadd, detected):
+    """Mean variance where sources are over that of all pixels: their light has noise, too."""
+    variance = np.where(np.isfinite(coadd.variance.array), coadd.variance.array, np.nan)
+    there = variance[detected & np.isfinite(variance)]
+    everywhere = float(np.nanmean(variance)) if np.isfinite(variance).any() else 0.0
+    return float(there.mean(dtype=float)) / everywhere if there.size and everywhere > 0 else 1.0
 
 
 def _edges(band):

@@ -243,7 +243,7 @@ class DcrAssembleCoaddTask(DcrScheme, CompareWarpAssembleCoaddTask):
             amplification=1.0,
         )  # fmt: skip
         for coadd, made in zip(coadds, result.dcrCoadds, strict=True):
-            for key in ("SUBFILT", "DCREFFWL", "DCRWIDTH", "DCRNUM", "DCRLMIN", "DCRLMAX", "DCRVAR"):
+            for key in ("SUBFILT", "DCREFFWL", "DCRWIDTH", "DCRNUM", "DCRLMIN", "DCRLMAX", "DCRORDER", "DCRVAR"):
                 if key in made.metadata:
                     coadd.metadata[key] = made.metadata[key]
         return pipeBase.Struct(

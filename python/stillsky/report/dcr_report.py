@@ -75,6 +75,8 @@ def dcrVerdict(result):
     seeing = np.asarray(result.table["fwhm"][result.table["used"]], float)
     seeing = seeing[np.isfinite(seeing)]
     ratio = float(seeing.max() / seeing.min()) if seeing.size > 1 else None
+    if figures.get("psfMatched"):  # the table has what they came with
+        ratio = 1.0
 
     def state(value, good, fair):
         if value is None or not np.isfinite(value):
