@@ -90,7 +90,9 @@ void MeanStack<T>::add(StackInput<T> const& in, double weight) {
             row.orUsable = at(orUsable_, i);
             row.orAll = at(orAll_, i);
             const stack_detail::MomentInput<T> input{source->image, source->mask, source->variance, rule};
-            stack_detail::addMoments(&input, 1, count, false, *scratch, row);
+            MaskPixel propagated = 0;
+            for (int bit : stack_detail::propagatedBits(control_)) propagated |= MaskPixel(1) << bit;
+            if (!stack_detail::addMoments(&input, 1, count, false, false, propagated, *scratch, row)) return;
             for (std::size_t b = 0; b < rejected_.size(); ++b) {
                 if (rejected_[b].empty()) continue;
                 stack_detail::addRejectedWeight(input.mask, scratch->usable[0], MaskPixel(1) << b, count,

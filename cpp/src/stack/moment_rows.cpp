@@ -3,6 +3,15 @@
 #include <cmath>
 #include <cstring>
 
+#include "stack_detail.hpp"
+
+// The compiler need not prove that sums and images do not overlap: they never do.
+#if defined(__GNUC__) && !defined(__clang__)
+#define STILLSKY_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define STILLSKY_INDEPENDENT
+#endif
+
 namespace stillsky {
 namespace stack_detail {
 namespace {
@@ -75,8 +84,8 @@ STILLSKY_INLINE void countSamples(MomentInput<T> const& in, const float* STILLSK
             const std::int32_t one = bitsOf(usable[i]) >> 29;  // 1.0f or 0.0f: 1 or 0
             n[i] += one;
             bits[i] |= mask[i] & -one;
-            all[i] |= mask[i];
         }
+        for (int i = 0; i < count && all; ++i) all[i] |= mask[i];
     } else {
         for (int i = 0; i < count; ++i) n[i] += bitsOf(usable[i]) >> 29;
     }
@@ -95,9 +104,9 @@ STILLSKY_INLINE void setFirst(const T* STILLSKY_RESTRICT x, const float* STILLSK
     }
 }
 
-// NIMAGES images at once, so that sums are loaded and stored once for all of them. INVERSE: each sample has its weight.
+// NIMAGES images from the one at `at` on at once, so that sums are loaded and stored once for all of them. INVERSE: each sample has its weight.
 template <int NIMAGES, bool INVERSE, bool SCATTER, bool VARIANCE, typename T>
-STILLSKY_INLINE void addSums(MomentScratch<T> const& s, const double* weights, int count, MomentRow const& row) {
+STILLSKY_INLINE void addSums(MomentScratch<T> const& s, int at, const double* weights, int count, MomentRow const& row) {
     double *STILLSKY_RESTRICT w = row.w, *STILLSKY_RESTRICT x = row.x, *STILLSKY_RESTRICT w2 = row.w2, *STILLSKY_RESTRICT x2 = row.x2;
     double* STILLSKY_RESTRICT v = row.v;
     const double* STILLSKY_RESTRICT first = row.first;
@@ -111,8 +120,8 @@ STILLSKY_INLINE void addSums(MomentScratch<T> const& s, const double* weights, i
     for (int i = 0; i < count; ++i) {
         double sumW = w[i], sumX = x[i], sumW2 = SCATTER ? w2[i] : 0, sumX2 = SCATTER ? x2[i] : 0, sumV = VARIANCE ? v[i] : 0;
         for (int k = 0; k < NIMAGES; ++k) {
-            const double good = static_cast<double>(s.usable[k][i]), value = static_cast<double>(s.x[k][i]);
-            const double weight = INVERSE ? s.weight[k][i] : image[k];
+            const double good = static_cast<double>(s.usable[at + k][i]), value = static_cast<double>(s.x[at + k][i]);
+            const double weight = INVERSE ? s.weight[at + k][i] : image[k];
             const double d = SCATTER ? good * (value - first[i]) : INVERSE ? good * value : value;
             sumW += weight * good;
             sumX += weight * d;
@@ -122,7 +131,7 @@ STILLSKY_INLINE void addSums(MomentScratch<T> const& s, const double* weights, i
             }
             if (VARIANCE) {
                 const double factor = INVERSE ? good * (power2 * weight * weight + power1 * weight + power0) : ofVariance[k];
-                sumV += factor * static_cast<double>(s.variance[k][i]);
+                sumV += factor * static_cast<double>(s.variance[at + k][i]);
             }
         }
         w[i] = sumW;
@@ -134,16 +143,16 @@ STILLSKY_INLINE void addSums(MomentScratch<T> const& s, const double* weights, i
 }
 
 template <int NIMAGES, typename T>
-STILLSKY_INLINE void addAny(MomentScratch<T> const& s, const double* weights, bool inverse, int count, MomentRow const& row) {
+STILLSKY_INLINE void addAny(MomentScratch<T> const& s, int at, const double* weights, bool inverse, int count, MomentRow const& row) {
     const bool scatter = row.x2 != nullptr, variance = row.v != nullptr;
     if (inverse) {
-        if (scatter) addSums<NIMAGES, true, true, false>(s, weights, count, row);
-        else if (variance) addSums<NIMAGES, true, false, true>(s, weights, count, row);
-        else addSums<NIMAGES, true, false, false>(s, weights, count, row);
+        if (scatter) addSums<NIMAGES, true, true, false>(s, at, weights, count, row);
+        else if (variance) addSums<NIMAGES, true, false, true>(s, at, weights, count, row);
+        else addSums<NIMAGES, true, false, false>(s, at, weights, count, row);
     } else {
-        if (scatter) addSums<NIMAGES, false, true, false>(s, weights, count, row);
-        else if (variance) addSums<NIMAGES, false, false, true>(s, weights, count, row);
-        else addSums<NIMAGES, false, false, false>(s, weights, count, row);
+        if (scatter) addSums<NIMAGES, false, true, false>(s, at, weights, count, row);
+        else if (variance) addSums<NIMAGES, false, false, true>(s, at, weights, count, row);
+        else addSums<NIMAGES, false, false, false>(s, at, weights, count, row);
     }
 }
 
@@ -175,20 +184,161 @@ STILLSKY_INLINE void addBody(MomentInput<T> const* in, int nImages, int count, b
             for (int i = 0; i < count; ++i) s.variance[k][i] = s.usable[k][i] != 0 ? s.variance[k][i] : 0.0f;
         }
     }
-    static_assert(GROUP == 2, "one call per size of a group");
-    if (nImages == 2) addAny<2>(s, weights, inverse, count, row);
-    else addAny<1>(s, weights, inverse, count, row);
+    if (nImages == GROUP) addAny<GROUP>(s, 0, weights, inverse, count, row);
+    else for (int k = 0; k < nImages; ++k) addAny<1>(s, k, weights + k, inverse, count, row);
+}
+
+template <bool SWAPPED>
+STILLSKY_INLINE std::int32_t ordered(std::int32_t bits) {
+    return SWAPPED ? swapped(bits) : bits;
+}
+
+// Sums of w, w x and w v of NIMAGES images, for each pixel in the order and with the arithmetic of addSums. WEIGHTED: else all
+// weights are 1. FULL: nImage, orAll and `rejected` (the OR of the masks of samples that are not usable) too. No sample
+// with |x| above the limit's bits is usable.
+template <int NIMAGES, bool WEIGHTED, bool SWAPPED, bool FULL>
+STILLSKY_INLINE void addPlain(MomentInput<float> const* in, std::int32_t limit, int count, MomentRow const& row, MaskPixel& rejected) {
+    const float* image[NIMAGES];
+    const MaskPixel* mask[NIMAGES];
+    const float* variance[NIMAGES];
+    double weight[NIMAGES], ofVariance[NIMAGES];
+    for (int k = 0; k < NIMAGES; ++k) {
+        image[k] = in[k].image;
+        mask[k] = in[k].mask;
+        variance[k] = in[k].variance;
+        weight[k] = in[k].rule.weight;
+        ofVariance[k] = row.power == 2 ? weight[k] * weight[k] : row.power == 1 ? weight[k] : 1.0;
+    }
+    const MaskPixel andMask = in[0].rule.andMask;
+    std::int32_t *STILLSKY_RESTRICT n = row.n, *STILLSKY_RESTRICT nImage = row.nImage;
+    MaskPixel *STILLSKY_RESTRICT orUsable = row.orUsable, *STILLSKY_RESTRICT orAll = row.orAll;
+    double *STILLSKY_RESTRICT w = row.w, *STILLSKY_RESTRICT x = row.x, *STILLSKY_RESTRICT v = row.v;
+    MaskPixel bad = 0;
+    STILLSKY_INDEPENDENT
+    for (int i = 0; i < count; ++i) {
+        double sumW = WEIGHTED ? w[i] : 0, sumX = x[i], sumV = v[i];
+        std::int32_t usable = n[i], clear = FULL ? nImage[i] : 0;
+        MaskPixel ofUsable = orUsable[i], ofAll = FULL ? orAll[i] : 0;
+        for (int k = 0; k < NIMAGES; ++k) {
+            const std::int32_t bits = ordered<SWAPPED>(bitsOf(image[k][i]));
+            const MaskPixel m = ordered<SWAPPED>(mask[k][i]);
+            const std::uint32_t hit = static_cast<std::uint32_t>(m & andMask);
+            const std::int32_t masked = static_cast<std::int32_t>(hit | (0u - hit));
+            const std::int32_t keep = ~((masked | (limit - (bits & 0x7fffffff))) >> 31);
+            usable -= keep;
+            ofUsable |= m & keep;
+            if (FULL) {
+                clear -= ~(masked >> 31);
+                ofAll |= m;
+                bad |= m & ~keep;
+            }
+            const double value = static_cast<double>(floatOf(bits & keep));
+            const double ofSample = static_cast<double>(floatOf(ordered<SWAPPED>(bitsOf(variance[k][i])) & keep));
+            sumX += WEIGHTED ? weight[k] * value : value;
+            sumV += WEIGHTED ? ofVariance[k] * ofSample : ofSample;
+            if (WEIGHTED) sumW += weight[k] * static_cast<double>(-keep);
+        }
+        x[i] = sumX;
+        v[i] = sumV;
+        n[i] = usable;
+        orUsable[i] = ofUsable;
+        if (WEIGHTED) w[i] = sumW;
+        if (FULL) {
+            nImage[i] = clear;
+            orAll[i] = ofAll;
+        }
+    }
+    rejected = bad;
+}
+
+template <int NIMAGES, bool SWAPPED>
+STILLSKY_INLINE void addPlainAny(MomentInput<float> const* in, std::int32_t limit, int count, MomentRow const& row, MaskPixel& rejected) {
+    if (row.w && row.orAll) addPlain<NIMAGES, true, SWAPPED, true>(in, limit, count, row, rejected);
+    else if (row.w) addPlain<NIMAGES, true, SWAPPED, false>(in, limit, count, row, rejected);
+    else if (row.orAll) addPlain<NIMAGES, false, SWAPPED, true>(in, limit, count, row, rejected);
+    else addPlain<NIMAGES, false, SWAPPED, false>(in, limit, count, row, rejected);
+}
+
+STILLSKY_SIMD void addPlainGroup(MomentInput<float> const* in, bool swapped, std::int32_t limit, int count, MomentRow const& row,
+                                 MaskPixel& rejected) {
+    if (swapped) addPlainAny<GROUP, true>(in, limit, count, row, rejected);
+    else addPlainAny<GROUP, false>(in, limit, count, row, rejected);
+}
+STILLSKY_SIMD void addPlainOne(MomentInput<float> const* in, bool swapped, std::int32_t limit, int count, MomentRow const& row,
+                               MaskPixel& rejected) {
+    if (swapped) addPlainAny<1, true>(in, limit, count, row, rejected);
+    else addPlainAny<1, false>(in, limit, count, row, rejected);
+}
+
+STILLSKY_SIMD void flagSwapped(MomentInput<float> const& in, int count, float* STILLSKY_RESTRICT usable) {
+    for (int i = 0; i < count; ++i) {
+        const std::int32_t good = usableBits(floatOf(ordered<true>(bitsOf(in.image[i]))), ordered<true>(in.mask[i]), in.rule.andMask,
+                                             bitsOf(in.rule.limit));
+        usable[i] = floatOf((in.rule.isUsable ? bitsOf(1.0f) : 0) & good);
+    }
+}
+STILLSKY_SIMD void flagNative(MomentInput<float> const& in, int count, float* x, float* usable) {
+    flagUsable(in, count, x, usable, nullptr, false);
+}
+
+STILLSKY_SIMD void addGeneral(MomentInput<float> const* in, int nImages, int count, bool keepFirst, MomentScratch<float>& scratch,
+                              MomentRow const& row) {
+    addBody(in, nImages, count, keepFirst, scratch, row);
+}
+STILLSKY_SIMD void addGeneral(MomentInput<double> const* in, int nImages, int count, bool keepFirst, MomentScratch<double>& scratch,
+                              MomentRow const& row) {
+    addBody(in, nImages, count, keepFirst, scratch, row);
 }
 
 }  // namespace
 
-STILLSKY_SIMD void addMoments(MomentInput<float> const* in, int nImages, int count, bool keepFirst, MomentScratch<float>& scratch,
-                              MomentRow const& row) {
-    addBody(in, nImages, count, keepFirst, scratch, row);
+MomentRow MomentRow::from(std::ptrdiff_t i) const {
+    MomentRow row = *this;
+    for (double** sum : {&row.w, &row.x, &row.first, &row.w2, &row.x2, &row.v, &row.min, &row.max}) *sum = *sum ? *sum + i : nullptr;
+    for (std::int32_t** count : {&row.n, &row.nImage, &row.orUsable, &row.orAll}) *count = *count ? *count + i : nullptr;
+    return row;
 }
-STILLSKY_SIMD void addMoments(MomentInput<double> const* in, int nImages, int count, bool keepFirst,
-                              MomentScratch<double>& scratch, MomentRow const& row) {
-    addBody(in, nImages, count, keepFirst, scratch, row);
+
+template <>
+bool isPlain<float>(SampleRule<float> const& rule, MomentRow const& row) {
+    const bool counts = (row.nImage != nullptr) == (row.orAll != nullptr) && row.orUsable;
+    return !rule.inverseVariance && row.v && !row.first && !row.min && counts;
+}
+template <>
+bool isPlain<double>(SampleRule<double> const&, MomentRow const&) {
+    return false;
+}
+
+bool addMoments(MomentInput<float> const* in, int nImages, int count, bool keepFirst, bool swapped, MaskPixel propagated,
+                    MomentScratch<float>& scratch, MomentRow const& row) {
+    if (!isPlain(in[0].rule, row)) {
+        addGeneral(in, nImages, count, keepFirst, scratch, row);
+        return propagated != 0;
+    }
+    const std::int32_t limit = bitsOf(in[0].rule.limit);
+    bool allUsable = true;
+    for (int k = 0; k < nImages; ++k) allUsable = allUsable && in[k].rule.isUsable;
+    MaskPixel rejected = 0;
+    if (nImages == GROUP && allUsable) {
+        addPlainGroup(in, swapped, limit, count, row, rejected);
+    } else {
+        for (int k = 0; k < nImages; ++k) {
+            MaskPixel ofImage = 0;
+            addPlainOne(in + k, swapped, in[k].rule.isUsable ? limit : -1, count, row, ofImage);
+            rejected |= ofImage;
+        }
+    }
+    if ((rejected & propagated) == 0) return false;
+    for (int k = 0; k < nImages; ++k) {
+        if (swapped) flagSwapped(in[k], count, scratch.usable[k]);
+        else flagNative(in[k], count, scratch.x[k], scratch.usable[k]);
+    }
+    return true;
+}
+bool addMoments(MomentInput<double> const* in, int nImages, int count, bool keepFirst, bool, MaskPixel propagated,
+                    MomentScratch<double>& scratch, MomentRow const& row) {
+    addGeneral(in, nImages, count, keepFirst, scratch, row);
+    return propagated != 0;
 }
 
 STILLSKY_SIMD void addRejectedWeight(const MaskPixel* STILLSKY_RESTRICT mask, const float* STILLSKY_RESTRICT usable, MaskPixel bit,

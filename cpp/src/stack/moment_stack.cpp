@@ -11,116 +11,157 @@ namespace stillsky {
 namespace stack_detail {
 namespace {
 
+// Pixels whose sums are held at a time. Images are read one after the other in runs of as many: processors fetch ahead what
+// is read in long runs only, from 8 kB on, and what is short of that comes at less than half the speed of the memory. The
+// sums, 44 bytes a pixel, stay in a cache of the second level.
+constexpr int TILE = 8192;
 // Distance of the arrays of sums: at multiples of 4096 bytes they would fight for the same lines of the cache.
-constexpr int APART = SEGMENT + 72, APART_INTS = SEGMENT + 176;
+constexpr int APART = TILE + 72, APART_INTS = TILE + 176;
 
-// Sums of one segment of a row.
+// Sums of one tile: rows, or a part of one.
 template <typename T>
-class Segment {
+class Tile {
 public:
-    Segment(std::vector<StackInput<T>> const& inputs, Plan const& plan, StackOutput<T> const& out)
+    Tile(std::vector<StackInput<T>> const& inputs, Plan const& plan, StackOutput<T> const& out)
             : inputs_(inputs), plan_(plan), out_(out), bits_(out.mask.data ? propagatedBits(plan.control) : std::vector<int>()) {
         const bool isMean = plan.property == MEAN, wantsError = out.variance.data != nullptr;
         const bool scatter = (isMean && wantsError && errorSourceOf(plan) == ErrorSource::SCATTER) || plan.property == VARIANCE ||
                              plan.property == STDEV || plan.property == MEANSQUARE;
         const bool sumV = isMean && wantsError && errorSourceOf(plan) != ErrorSource::SCATTER;
-        doubles_.assign(static_cast<std::size_t>(APART) * (13 + bits_.size()), 0.0);
-        auto at = [this](int i) { return doubles_.data() + static_cast<std::ptrdiff_t>(i) * APART; };
-        row_.w = at(0);
-        row_.x = at(1);
-        row_.first = scatter ? at(2) : nullptr;
-        row_.w2 = scatter ? at(3) : nullptr;
-        row_.x2 = scatter ? at(4) : nullptr;
-        row_.v = sumV ? at(5) : nullptr;
-        row_.power = powerOfWeight(plan);
         const bool extremes = plan.property == MIN || plan.property == MAX;
-        row_.min = extremes ? at(6) : nullptr;
-        row_.max = extremes ? at(7) : nullptr;
-        centre_ = at(8);
-        n_ = at(9);
-        again_ = at(10);  // w2, x and x2 of a second pass begin here: three arrays
-        for (std::size_t b = 0; b < bits_.size(); ++b) rejected_.push_back(at(13 + static_cast<int>(b)));
-        ints_.assign(static_cast<std::size_t>(APART_INTS) * 4, 0);
-        row_.n = ints_.data();
-        row_.nImage = out.nImage.data ? ints_.data() + APART_INTS : nullptr;
-        row_.orUsable = out.mask.data ? ints_.data() + 2 * APART_INTS : nullptr;
-        row_.orAll = out.mask.data ? ints_.data() + 3 * APART_INTS : nullptr;
+        row_.x = sums();
+        row_.first = scatter ? sums() : nullptr;
+        row_.w2 = scatter ? sums() : nullptr;
+        row_.x2 = scatter ? sums() : nullptr;
+        row_.v = sumV ? sums() : nullptr;
+        row_.power = powerOfWeight(plan);
+        row_.min = extremes ? sums() : nullptr;
+        row_.max = extremes ? sums() : nullptr;
+        row_.n = counts();
+        row_.orUsable = counts();
+        const bool full = out.nImage.data || !plan.options.maskMap.empty() || !bits_.empty();
+        row_.nImage = full ? counts() : nullptr;
+        row_.orAll = full ? counts() : nullptr;
+        for (std::size_t b = 0; b < bits_.size(); ++b) {
+            rejected_.push_back(sums());
+            propagated_ |= MaskPixel(1) << bits_[b];
+        }
         for (std::size_t i = 0; i < inputs.size(); ++i) rules_.push_back(ruleOf<T>(plan, i));
+        isPlain_ = isPlain(rules_[0], row_);
+        isWeighted_ = !isPlain_ || plan.weighting != Weighting::NONE;
+        if (isWeighted_) row_.w = sums();
+        isSwapped_ = isPlain_ && std::all_of(inputs.begin(), inputs.end(), [&](StackInput<T> const& in) {
+            return in.swapImage && (in.swapMask || !in.mask.data) && (in.swapVariance || !plan.needsVariance);
+        });
     }
 
-    void run(int x, int y, int count) {
-        clear();
-        addAll(x, y, count, row_, false);
-        if (row_.first) sumAgainAboutTheMean(x, y, count);
-        for (int i = 0; i < count; ++i) n_[i] = row_.n[i];
-        ValueSums sums{n_, row_.w, row_.w2, row_.x, row_.x2, row_.v, row_.first ? row_.first : centre_, row_.min, row_.max};
-        evaluate(plan_, count, sums, row_.n, value_, squared_);
-        PixelCounts counts{row_.n, row_.nImage, row_.orUsable, row_.orAll, n_, bits_.empty() ? nullptr : row_.w, {}};
-        counts.rejected.assign(plan_.control.maskPropagationThresholds().size(), nullptr);
-        for (std::size_t b = 0; b < bits_.size(); ++b) counts.rejected[static_cast<std::size_t>(bits_[b])] = rejected_[b];
-        writePixels(plan_, static_cast<int>(inputs_.size()), y, x, count, value_, squared_, counts, out_);
+    // Pixels x .. x+width-1 of rows y .. y+height-1, at most TILE.
+    void run(int x, int y, int width, int height) {
+        clear(width * height);
+        addAll(x, y, width, height, row_, false);
+        for (int i = 0; i < width * height; i += width) {
+            for (int at = 0; at < width; at += SEGMENT) finish(i + at, x + at, y + i / width, std::min(SEGMENT, width - at));
+        }
     }
 
 private:
-    void clear() {
-        std::fill(doubles_.begin(), doubles_.end(), 0.0);
-        std::fill(ints_.begin(), ints_.end(), 0);
+    double* sums() {
+        doubles_.emplace_back(static_cast<std::size_t>(APART), 0.0);
+        // where the system puts the arrays is its affair: each begins a few lines further on
+        return doubles_.back().data() + 8 * (doubles_.size() % 9);
+    }
+    std::int32_t* counts() {
+        ints_.emplace_back(static_cast<std::size_t>(APART_INTS), 0);
+        return ints_.back().data() + 40 * (ints_.size() % 4) + 16;
+    }
+
+    void clear(int count) {
+        for (double* sum : {row_.w, row_.x, row_.first, row_.w2, row_.x2, row_.v}) {
+            if (sum) std::fill_n(sum, count, 0.0);
+        }
+        for (double* sum : rejected_) std::fill_n(sum, count, 0.0);
+        for (std::int32_t* number : {row_.n, row_.nImage, row_.orUsable, row_.orAll}) {
+            if (number) std::fill_n(number, count, 0);
+        }
         if (row_.min) {
-            std::fill_n(row_.min, SEGMENT, std::numeric_limits<double>::infinity());
-            std::fill_n(row_.max, SEGMENT, -std::numeric_limits<double>::infinity());
+            std::fill_n(row_.min, count, std::numeric_limits<double>::infinity());
+            std::fill_n(row_.max, count, -std::numeric_limits<double>::infinity());
         }
     }
 
-    void addAll(int x, int y, int count, MomentRow const& row, bool keepFirst) {
+    // `row` begins with the first pixel of the part.
+    void addAll(int x, int y, int width, int height, MomentRow const& row, bool keepFirst) {
         MomentInput<T> group[GROUP];
         for (std::size_t i = 0; i < inputs_.size(); i += GROUP) {
             const int n = static_cast<int>(std::min<std::size_t>(GROUP, inputs_.size() - i));
-            for (int k = 0; k < n; ++k) {
-                const std::size_t at = i + static_cast<std::size_t>(k);
-                if (at + GROUP < inputs_.size()) prefetch(inputs_[at + GROUP], x, y, count, plan_.needsVariance);
-                RowSource<T, SEGMENT>& source = sources_[k];
-                source.load(inputs_[at], x, y, count, count, plan_.needsVariance);
-                group[k] = {source.image, source.mask, source.variance, rules_[at]};
+            for (int k = 0; k < n; ++k) group[k].rule = rules_[i + static_cast<std::size_t>(k)];
+            for (int r = 0; r < height; ++r) {
+                for (int at = 0; at < width; at += SEGMENT) {
+                    addPiece(i, n, x + at, y + r, std::min(SEGMENT, width - at), group, row.from(r * width + at), keepFirst);
+                }
             }
-            addMoments(group, n, count, keepFirst, scratch_, row);
-            for (int k = 0; k < n && !keepFirst; ++k) addRejected(group[k], k, count);
         }
     }
 
-    void addRejected(MomentInput<T> const& in, int k, int count) {
+    void addPiece(std::size_t i, int n, int x, int y, int count, MomentInput<T>* group, MomentRow const& row, bool keepFirst) {
+        for (int k = 0; k < n; ++k) {
+            RowSource<T, SEGMENT>& source = sources_[k];
+            source.load(inputs_[i + static_cast<std::size_t>(k)], x, y, count, count, plan_.needsVariance, isSwapped_);
+            group[k].image = source.image;
+            group[k].mask = source.mask;
+            group[k].variance = source.variance;
+        }
+        const bool some = addMoments(group, n, count, keepFirst, isSwapped_, keepFirst ? 0 : propagated_, scratch_, row);
+        for (int k = 0; k < n && some; ++k) addRejected(group[k], k, count, row.n - row_.n);
+    }
+
+    void addRejected(MomentInput<T> const& in, int k, int count, std::ptrdiff_t at) {
         const double* w = in.rule.inverseVariance ? scratch_.weight[k] : nullptr;
         for (std::size_t b = 0; b < bits_.size(); ++b) {
-            addRejectedWeight(in.mask, scratch_.usable[k], MaskPixel(1) << bits_[b], count, w, in.rule.weight, rejected_[b]);
+            const MaskPixel bit = MaskPixel(1) << bits_[b];
+            addRejectedWeight(in.mask, scratch_.usable[k], isSwapped_ ? swapped(bit) : bit, count, w, in.rule.weight, rejected_[b] + at);
         }
+    }
+
+    // Values of pixels of one row, whose sums begin at the i-th.
+    void finish(int i, int x, int y, int count) {
+        const MomentRow row = row_.from(i);
+        if (row.first) sumAgainAboutTheMean(row, x, y, count);
+        for (int p = 0; p < count; ++p) n_[p] = row.n[p];
+        const double* w = isWeighted_ ? row.w : n_;
+        ValueSums sums{n_, w, row.w2, row.x, row.x2, row.v, row.first ? row.first : zeros_, row.min, row.max};
+        evaluate(plan_, count, sums, row.n, value_, squared_);
+        PixelCounts counts{row.n, row.nImage, row.orUsable, row.orAll ? row.orAll : row.orUsable, n_, bits_.empty() ? nullptr : w, {}};
+        counts.rejected.assign(plan_.control.maskPropagationThresholds().size(), nullptr);
+        for (std::size_t b = 0; b < bits_.size(); ++b) counts.rejected[static_cast<std::size_t>(bits_[b])] = rejected_[b] + i;
+        writePixels(plan_, static_cast<int>(inputs_.size()), y, x, count, value_, squared_, counts, out_);
     }
 
     // Where the first sample lies far from the mean the sums have lost digits; those pixels take a second pass's.
-    void sumAgainAboutTheMean(int x, int y, int count) {
+    void sumAgainAboutTheMean(MomentRow const& row, int x, int y, int count) {
         bool far = false;
         for (int i = 0; i < count; ++i) {
-            const bool isFar = stats_detail::isFarFromCentre(row_.w[i], row_.x[i], row_.x2[i]);
+            const bool isFar = stats_detail::isFarFromCentre(row.w[i], row.x[i], row.x2[i]);
             n_[i] = isFar;
-            centre_[i] = isFar ? row_.first[i] + row_.x[i] / row_.w[i] : row_.first[i];
+            centre_[i] = isFar ? row.first[i] + row.x[i] / row.w[i] : row.first[i];
             far = far || isFar;
         }
         if (!far) return;
-        std::int32_t ints[SEGMENT];
-        std::fill_n(again_, 3 * APART, 0.0);
-        std::vector<double> w(SEGMENT, 0.0);
-        MomentRow row;
-        row.n = ints;
-        std::fill_n(ints, SEGMENT, 0);
-        row.w = w.data();
-        row.w2 = again_;
-        row.x = again_ + APART;
-        row.x2 = again_ + 2 * APART;
-        row.first = centre_;
-        addAll(x, y, count, row, true);
+        std::int32_t ints[SEGMENT] = {};
+        double sums[4][SEGMENT] = {};
+        MomentRow again;
+        again.n = ints;
+        again.w = sums[0];
+        again.w2 = sums[1];
+        again.x = sums[2];
+        again.x2 = sums[3];
+        again.first = centre_;
+        addAll(x, y, count, 1, again, true);
         for (int i = 0; i < count; ++i) {
             if (n_[i] == 0) continue;
-            row_.first[i] = centre_[i];
-            row_.x[i] = row.x[i];
-            row_.x2[i] = row.x2[i];
+            row.first[i] = centre_[i];
+            row.x[i] = again.x[i];
+            row.x2[i] = again.x2[i];
         }
     }
 
@@ -128,25 +169,26 @@ private:
     Plan const& plan_;
     StackOutput<T> const& out_;
     std::vector<int> bits_;
+    MaskPixel propagated_ = 0;
+    bool isPlain_ = false, isWeighted_ = true, isSwapped_ = false;
     std::vector<SampleRule<T>> rules_;
-    AlignedVector<double> doubles_;
-    AlignedVector<std::int32_t> ints_;
+    std::vector<AlignedVector<double>> doubles_;
+    std::vector<AlignedVector<std::int32_t>> ints_;
     MomentRow row_;
     std::vector<double*> rejected_;
-    double *centre_, *n_, *again_;
     RowSource<T, SEGMENT> sources_[GROUP];
     MomentScratch<T> scratch_;
-    double value_[SEGMENT], squared_[SEGMENT];
+    double value_[SEGMENT], squared_[SEGMENT], n_[SEGMENT], centre_[SEGMENT], zeros_[SEGMENT] = {};
 };
 
 }  // namespace
 
 template <typename T>
 void stackRowsOfMoments(std::vector<StackInput<T>> const& inputs, Plan const& plan, int y0, int y1, StackOutput<T> const& out) {
-    const auto segment = std::make_unique<Segment<T>>(inputs, plan, out);
-    const int width = inputs[0].image.width;
-    for (int y = y0; y < y1; ++y) {
-        for (int x = 0; x < width; x += SEGMENT) segment->run(x, y, std::min(SEGMENT, width - x));
+    const auto tile = std::make_unique<Tile<T>>(inputs, plan, out);
+    const int width = inputs[0].image.width, rows = std::max(1, TILE / std::max(width, 1));
+    for (int y = y0; y < y1; y += rows) {
+        for (int x = 0; x < width; x += TILE) tile->run(x, y, std::min(TILE, width - x), std::min(rows, y1 - y));
     }
 }
 

@@ -22,12 +22,13 @@ public:
 
     RowSource() { std::fill_n(zeros_, SIZE, 0); }
 
-    // Pixels x .. x+count-1 of row y; padded to `padded` pixels.
-    void load(StackInput<T> const& in, int x, int y, int count, int padded, bool needsVariance) {
-        image = piece(in.image, in.swapImage, x, y, count, padded, std::numeric_limits<T>::quiet_NaN(), image_);
-        mask = in.mask.data ? piece(in.mask, in.swapMask, x, y, count, padded, MaskPixel(0), mask_) : zeros_;
+    // Pixels x .. x+count-1 of row y; padded to `padded` pixels. `asTheyAre`: bytes are not turned.
+    void load(StackInput<T> const& in, int x, int y, int count, int padded, bool needsVariance, bool asTheyAre = false) {
+        const bool turn = !asTheyAre;
+        image = piece(in.image, turn && in.swapImage, x, y, count, padded, std::numeric_limits<T>::quiet_NaN(), image_);
+        mask = in.mask.data ? piece(in.mask, turn && in.swapMask, x, y, count, padded, MaskPixel(0), mask_) : zeros_;
         variance = needsVariance && in.variance.data
-                           ? piece(in.variance, in.swapVariance, x, y, count, padded, VariancePixel(0), variance_)
+                           ? piece(in.variance, turn && in.swapVariance, x, y, count, padded, VariancePixel(0), variance_)
                            : variance_;
     }
 
