@@ -93,6 +93,27 @@ STILLSKY_INLINE MaskPixel maskOf(Plan const& plan, int nImages, int i, PixelCoun
     return addMappedBits(bits, c.orAll[i], c.nUsable[i] < nImages, clipped, plan.options);
 }
 
+STILLSKY_SIMD void writeMasks(int count, const std::int32_t* STILLSKY_RESTRICT nUsable, const MaskPixel* STILLSKY_RESTRICT orKept,
+                              MaskPixel none, MaskPixel* STILLSKY_RESTRICT out) {
+    for (int i = 0; i < count; ++i) out[i] = nUsable[i] > 0 ? orKept[i] : none;
+}
+
+template <typename T>
+STILLSKY_INLINE void writeBody(int count, const double* STILLSKY_RESTRICT value, T* STILLSKY_RESTRICT out) {
+    for (int i = 0; i < count; ++i) out[i] = static_cast<T>(value[i]);
+}
+STILLSKY_SIMD void writeValues(int count, const double* value, float* out) { writeBody(count, value, out); }
+STILLSKY_SIMD void writeValues(int count, const double* value, double* out) { writeBody(count, value, out); }
+STILLSKY_SIMD void writeSquares(int count, const double* STILLSKY_RESTRICT squared, float* STILLSKY_RESTRICT out) {
+    for (int i = 0; i < count; ++i) out[i] = static_cast<float>(squared[i] < 0 ? NaN : squared[i]);
+}
+template <typename N>
+STILLSKY_INLINE void countBody(int count, const N* STILLSKY_RESTRICT n, std::uint16_t* STILLSKY_RESTRICT out) {
+    for (int i = 0; i < count; ++i) out[i] = static_cast<std::uint16_t>(static_cast<std::int32_t>(n[i]));
+}
+STILLSKY_SIMD void writeCounts(int count, const std::int32_t* n, std::uint16_t* out) { countBody(count, n, out); }
+STILLSKY_SIMD void writeCounts(int count, const double* n, std::uint16_t* out) { countBody(count, n, out); }
+
 }  // namespace
 
 void evaluate(Plan const& plan, int count, ValueSums const& s, const std::int32_t* nUsable, double* value, double* squared) {
@@ -119,24 +140,18 @@ void evaluate(Plan const& plan, int count, ValueSums const& s, const std::int32_
 template <typename T>
 void writePixels(Plan const& plan, int nImages, int y, int x0, int count, const double* value, const double* squared,
                  PixelCounts const& c, StackOutput<T> const& out) {
-    if (out.image.data) {
-        T* row = out.image.row(y) + x0;
-        for (int i = 0; i < count; ++i) row[i] = static_cast<T>(value[i]);
-    }
+    if (out.image.data) writeValues(count, value, out.image.row(y) + x0);
     if (out.mask.data) {
         MaskPixel* row = out.mask.row(y) + x0;
-        for (int i = 0; i < count; ++i) row[i] = maskOf(plan, nImages, i, c);
+        if (!c.weightUsable && plan.options.maskMap.empty() && !plan.clips) {
+            writeMasks(count, c.nUsable, c.orKept, plan.control.noGoodPixelsMask(), row);
+        } else {
+            for (int i = 0; i < count; ++i) row[i] = maskOf(plan, nImages, i, c);
+        }
     }
-    if (out.variance.data) {
-        VariancePixel* row = out.variance.row(y) + x0;
-        for (int i = 0; i < count; ++i) row[i] = static_cast<VariancePixel>(squared[i] < 0 ? NaN : squared[i]);
-    }
-    if (out.kept.data) {
-        for (int i = 0; i < count; ++i) out.kept.row(y)[x0 + i] = static_cast<std::uint16_t>(c.nKept[i]);
-    }
-    if (out.nImage.data) {
-        for (int i = 0; i < count; ++i) out.nImage.row(y)[x0 + i] = static_cast<std::uint16_t>(c.nImage[i]);
-    }
+    if (out.variance.data) writeSquares(count, squared, out.variance.row(y) + x0);
+    if (out.kept.data) writeCounts(count, c.nKept, out.kept.row(y) + x0);
+    if (out.nImage.data) writeCounts(count, c.nImage, out.nImage.row(y) + x0);
 }
 
 #define STILLSKY_INSTANTIATE(T)                                                                                   \

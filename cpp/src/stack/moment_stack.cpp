@@ -1,6 +1,9 @@
 // Stacks of properties made from moments: one pass over the samples.
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <limits>
+#include <memory>
 
 #include "moment_rows.hpp"
 #include "row_source.hpp"
@@ -14,9 +17,12 @@ namespace {
 // Pixels whose sums are held at a time. Images are read one after the other in runs of as many: processors fetch ahead what
 // is read in long runs only, from 8 kB on, and what is short of that comes at less than half the speed of the memory. The
 // sums, 44 bytes a pixel, stay in a cache of the second level.
-constexpr int TILE = 8192;
-// Distance of the arrays of sums: at multiples of 4096 bytes they would fight for the same lines of the cache.
-constexpr int APART = TILE + 72, APART_INTS = TILE + 176;
+constexpr int TILE = 8192, TILE_ROWS = 16;
+// Pixels of a line of the cache. Planes of images often begin at equal places of pages, and then all their lines compete for the
+// same eight places of the first cache: a load that straddles two lines finds neither a second time. So pieces begin where
+// lines of the first image do, and so do the sums of their pixels.
+constexpr int LINE = 16;
+constexpr int SUMS = TILE + TILE_ROWS * 2 * LINE;  // rows that lie apart begin with lines
 
 // Sums of one tile: rows, or a part of one.
 template <typename T>
@@ -50,29 +56,42 @@ public:
         isPlain_ = isPlain(rules_[0], row_);
         isWeighted_ = !isPlain_ || plan.weighting != Weighting::NONE;
         if (isWeighted_) row_.w = sums();
+        isContiguous_ = std::all_of(inputs.begin(), inputs.end(), [&](StackInput<T> const& in) {
+            return hasNoGaps(in.image) && hasNoGaps(in.mask) && (!plan.needsVariance || hasNoGaps(in.variance));
+        });
         isSwapped_ = isPlain_ && std::all_of(inputs.begin(), inputs.end(), [&](StackInput<T> const& in) {
             return in.swapImage && (in.swapMask || !in.mask.data) && (in.swapVariance || !plan.needsVariance);
         });
     }
 
-    // Pixels x .. x+width-1 of rows y .. y+height-1, at most TILE.
+    // Pixels x .. x+width-1 of rows y .. y+height-1: at most TILE pixels and TILE_ROWS rows.
     void run(int x, int y, int width, int height) {
-        clear(width * height);
-        addAll(x, y, width, height, row_, false);
-        for (int i = 0; i < width * height; i += width) {
-            for (int at = 0; at < width; at += SEGMENT) finish(i + at, x + at, y + i / width, std::min(SEGMENT, width - at));
+        const bool whole = isContiguous_ && width == inputs_[0].image.width;
+        const int pitch = whole ? width : (width + 2 * LINE - 1) / LINE * LINE;
+        runs_.clear();
+        for (int r = 0; r < (whole ? 1 : height); ++r) runs_.push_back({x, y + r, whole ? width * height : width, r * pitch + lead(x, y + r)});
+        clear(pitch * height + LINE);
+        addAll(runs_, row_, false);
+        for (int r = 0; r < height; ++r) {
+            const int begin = whole ? runs_[0].sums + r * width : runs_[static_cast<std::size_t>(r)].sums;
+            for (int at = 0; at < width; at += SEGMENT) finish(begin + at, x + at, y + r, std::min(SEGMENT, width - at));
         }
     }
 
 private:
+    template <typename V>
+    static bool hasNoGaps(View2<const V> const& plane) {
+        return plane.data == nullptr || plane.stride == plane.width;
+    }
+
     double* sums() {
-        doubles_.emplace_back(static_cast<std::size_t>(APART), 0.0);
-        // where the system puts the arrays is its affair: each begins a few lines further on
-        return doubles_.back().data() + 8 * (doubles_.size() % 9);
+        doubles_.emplace_back(static_cast<std::size_t>(SUMS + 9 * LINE), 0.0);
+        // the system begins such arrays at equal places of pages: each begins a few lines further on
+        return doubles_.back().data() + LINE * (doubles_.size() % 9);
     }
     std::int32_t* counts() {
-        ints_.emplace_back(static_cast<std::size_t>(APART_INTS), 0);
-        return ints_.back().data() + 40 * (ints_.size() % 4) + 16;
+        ints_.emplace_back(static_cast<std::size_t>(SUMS + 12 * LINE), 0);
+        return ints_.back().data() + LINE * (3 * (ints_.size() % 4) + 1);
     }
 
     void clear(int count) {
@@ -89,30 +108,40 @@ private:
         }
     }
 
-    // `row` begins with the first pixel of the part.
-    void addAll(int x, int y, int width, int height, MomentRow const& row, bool keepFirst) {
-        MomentInput<T> group[GROUP];
+    // Pixels from x of row y on, also into the next rows where there is nothing between; the place of the first one's sums.
+    struct Run {
+        int x, y, count, sums;
+    };
+
+    // How far into a line of the cache pixel x of row y of the first image is.
+    int lead(int x, int y) const {
+        return isPlain_ ? static_cast<int>(reinterpret_cast<std::uintptr_t>(inputs_[0].image.row(y) + x) / sizeof(T) % LINE) : 0;
+    }
+
+    void addAll(std::vector<Run> const& runs, MomentRow const& row, bool keepFirst) {
         for (std::size_t i = 0; i < inputs_.size(); i += GROUP) {
             const int n = static_cast<int>(std::min<std::size_t>(GROUP, inputs_.size() - i));
-            for (int k = 0; k < n; ++k) group[k].rule = rules_[i + static_cast<std::size_t>(k)];
-            for (int r = 0; r < height; ++r) {
-                for (int at = 0; at < width; at += SEGMENT) {
-                    addPiece(i, n, x + at, y + r, std::min(SEGMENT, width - at), group, row.from(r * width + at), keepFirst);
+            for (Run const& run : runs) {
+                int count = run.sums % LINE == 0 ? SEGMENT : LINE - run.sums % LINE;
+                for (int at = 0; at < run.count; at += count, count = SEGMENT) {
+                    count = std::min(count, run.count - at);
+                    addPiece(i, n, run.x + at, run.y, count, run.sums + at, row, keepFirst);
                 }
             }
         }
     }
 
-    void addPiece(std::size_t i, int n, int x, int y, int count, MomentInput<T>* group, MomentRow const& row, bool keepFirst) {
+    // Pixels whose sums begin at the i-th.
+    void addPiece(std::size_t first, int n, int x, int y, int count, int i, MomentRow const& row, bool keepFirst) {
+        MomentInput<T> group[GROUP];
         for (int k = 0; k < n; ++k) {
+            const std::size_t image = first + static_cast<std::size_t>(k);
             RowSource<T, SEGMENT>& source = sources_[k];
-            source.load(inputs_[i + static_cast<std::size_t>(k)], x, y, count, count, plan_.needsVariance, isSwapped_);
-            group[k].image = source.image;
-            group[k].mask = source.mask;
-            group[k].variance = source.variance;
+            source.load(inputs_[image], x, y, count, count, plan_.needsVariance, isSwapped_);
+            group[k] = {source.image, source.mask, source.variance, rules_[image]};
         }
-        const bool some = addMoments(group, n, count, keepFirst, isSwapped_, keepFirst ? 0 : propagated_, scratch_, row);
-        for (int k = 0; k < n && some; ++k) addRejected(group[k], k, count, row.n - row_.n);
+        const bool some = addMoments(group, n, count, keepFirst, isSwapped_, keepFirst ? 0 : propagated_, scratch_, row.from(i));
+        for (int k = 0; k < n && some; ++k) addRejected(group[k], k, count, i);
     }
 
     void addRejected(MomentInput<T> const& in, int k, int count, std::ptrdiff_t at) {
@@ -156,7 +185,7 @@ private:
         again.x = sums[2];
         again.x2 = sums[3];
         again.first = centre_;
-        addAll(x, y, count, 1, again, true);
+        addAll({{x, y, count, 0}}, again, true);
         for (int i = 0; i < count; ++i) {
             if (n_[i] == 0) continue;
             row.first[i] = centre_[i];
@@ -170,12 +199,13 @@ private:
     StackOutput<T> const& out_;
     std::vector<int> bits_;
     MaskPixel propagated_ = 0;
-    bool isPlain_ = false, isWeighted_ = true, isSwapped_ = false;
+    bool isPlain_ = false, isWeighted_ = true, isSwapped_ = false, isContiguous_;
     std::vector<SampleRule<T>> rules_;
     std::vector<AlignedVector<double>> doubles_;
     std::vector<AlignedVector<std::int32_t>> ints_;
     MomentRow row_;
     std::vector<double*> rejected_;
+    std::vector<Run> runs_;
     RowSource<T, SEGMENT> sources_[GROUP];
     MomentScratch<T> scratch_;
     double value_[SEGMENT], squared_[SEGMENT], n_[SEGMENT], centre_[SEGMENT], zeros_[SEGMENT] = {};
@@ -186,7 +216,7 @@ private:
 template <typename T>
 void stackRowsOfMoments(std::vector<StackInput<T>> const& inputs, Plan const& plan, int y0, int y1, StackOutput<T> const& out) {
     const auto tile = std::make_unique<Tile<T>>(inputs, plan, out);
-    const int width = inputs[0].image.width, rows = std::max(1, TILE / std::max(width, 1));
+    const int width = inputs[0].image.width, rows = std::min(TILE_ROWS, std::max(1, TILE / std::max(width, 1)));
     for (int y = y0; y < y1; y += rows) {
         for (int x = 0; x < width; x += TILE) tile->run(x, y, std::min(TILE, width - x), std::min(rows, y1 - y));
     }

@@ -56,9 +56,10 @@ struct StackOptions {
 //
 // Errors: ShapeError without images or when sizes differ (index and both sizes are named), DomainError when the number of
 // weights is wrong, a weight is negative, flags hold more than one property, or a variance is wanted and not given.
-// Cost per pixel and image on one 2.5 GHz core with AVX-512: mean 1 to 2 ns, quantiles and clipping 2 to 6 ns for tens of
-// images, growing with the squared logarithm of their number. Memory: one strip of 64 pixels of all images per thread. Every pixel is computed from its own samples in their
-// order: the result does not depend on threads, bands or strips.
+// Cost per pixel and image on one 2.5 GHz core with AVX-512: mean 0.6 to 1 ns (of float, with variances and weights of
+// images; else 2), quantiles and clipping 2 to 6 ns for tens of
+// images, growing with the squared logarithm of their number. Memory per thread: sums of 8192 pixels for means, else one strip of 64
+// pixels of all images. Every pixel is computed from its own samples in their order: the result does not depend on threads, bands or strips.
 template <typename T>
 void stackStrips(std::vector<StackInput<T>> const& inputs, int flags, StatisticsControl const& control,
                  StackOptions const& options, StackOutput<T> const& out);
