@@ -11,11 +11,30 @@ __all__ = [
     "CommandLineVerbs",
     "EarlyPipelineVerbs",
     "ErrorMetadata",
+    "STORAGE",
     "SchemaVerbs",
     "assignMetadata",
+    "knowStorageClasses",
     "earlierArguments",
     "quantumThreads",
 ]
+
+
+#: Storage classes and formatters, for ``StorageClassFactory().addFromConfig`` and as a seed of repositories.
+STORAGE = "resource://stillsky/butler/storage.yaml"
+
+
+def knowStorageClasses():
+    """Make the storage classes of stillsky known to this process, unless a repository has.
+
+    For modules whose connections are components of datasets: a job of bps reads its graph, and looks for these components,
+    before it opens the repository.
+    """
+    from lsst.daf.butler import StorageClassFactory
+
+    factory = StorageClassFactory()
+    if "StillskyExposure" not in factory:
+        factory.addFromConfig(STORAGE)
 
 
 def quantumThreads():

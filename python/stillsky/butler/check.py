@@ -4,11 +4,9 @@ import os
 from dataclasses import dataclass, field
 
 from ..image import READ_ERRORS
+from ..task_base import STORAGE
 
 __all__ = ["STORAGE", "CheckReport", "checkRepository", "staleDefinitions"]
-
-#: Storage classes and formatters, for ``StorageClassFactory().addFromConfig`` and as a seed of repositories.
-STORAGE = "resource://stillsky/butler/storage.yaml"
 
 _WRITE_ONLY = ("Plot",)  # a picture does not become a figure again
 _OWN_FILES = ("butler.yaml", "gen3.sqlite3")  # the registry's with its journal

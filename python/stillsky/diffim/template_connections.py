@@ -3,9 +3,12 @@
 import lsst.pipe.base as pipeBase
 import lsst.pipe.base.connectionTypes as cT
 
+from ..task_base import knowStorageClasses
+
 __all__ = ["GetTemplateConnections", "QUANTUM", "patchesInput", "scienceInput"]
 
 QUANTUM = ("instrument", "visit", "detector")
+knowStorageClasses()
 
 
 def scienceInput(component, doc, storageClass):

@@ -1,0 +1,97 @@
+"""The shipped pipelines by bps with Parsl on this machine, and its files for batch systems."""
+
+import sys
+from importlib.metadata import version
+from importlib.resources import files
+
+import pytest
+
+pytest.importorskip("lsst.daf.butler")
+pytest.importorskip("lsst.ctrl.bps", reason='bps is not installed (pip install "stillsky[engine]")')
+pytest.importorskip("lsst.ctrl.bps.parsl", reason='bps has no Parsl (pip install "stillsky[engine]")')
+
+from engines import assertSameNumbers, command, makeNight
+from lsst.ctrl.bps import BPS_DEFAULTS, BpsConfig
+from night import WHERE
+
+pytestmark = pytest.mark.engine
+_OLD_BPS = sys.version_info < (3, 12)  # whose releases stopped before Parsl changed its arguments
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    _OLD_BPS and tuple(map(int, version("parsl").split(".")[:2])) > (2025, 10),
+    reason="bps for Python 3.11 needs parsl 2025.10.27, as the extra engine has it",
+)
+def test_parsl_on_this_machine_gives_the_same_numbers(tmp_path, emptyRepository):
+    folder = makeNight(tmp_path, emptyRepository)
+    (folder / "bps.yaml").write_text("includeConfigs: resource://stillsky/pipelines/bps/local.yaml\n")
+    command(
+        "bps", "submit", "bps.yaml", "-b", folder / "repo", "-p", folder / "night.yaml", "-i", "SimCam/defaults",
+        "-o", "u/bps", "-d", WHERE, folder=folder,
+    )  # fmt: skip
+    # quanta of a sensor, of a patch and of a visit's detector shared a process each
+    logs = {path.name for path in folder.glob("submit/u/bps/*/logs/*")}
+    assert logs == {"pipetaskInit", "sensor", "warps", "patch", "difference", "finalJob"}
+    assertSameNumbers(folder, "u/bps")
+
+
+def configOf(name, tmp_path, text=""):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"includeConfigs: resource://stillsky/pipelines/bps/{name}.yaml\n{text}")
+    return BpsConfig(str(path), defaults=BPS_DEFAULTS)
+
+
+def test_the_local_file_has_a_site_of_two_cores(tmp_path):
+    from lsst.ctrl.bps.parsl.site import SiteConfig
+    from lsst.ctrl.bps.parsl.sites import Local
+
+    config = configOf("local", tmp_path)
+    assert isinstance(SiteConfig.from_config(config), Local)
+    assert config[".site.local.cores"] == 2 and config[".finalJob.requestCpus"] == 1
+    assert config["numberOfRetries"] == 2 and set(config["cluster"]) == {"sensor", "warps", "patch", "difference"}
+
+
+def test_every_task_of_the_pipelines_is_in_one_cluster(tmp_path):
+    from lsst.pipe.base import Pipeline
+
+    from stillsky.butler.run_pipeline import pipelineUri, shippedPipelines
+
+    clusters = configOf("local", tmp_path)["cluster"]
+    members = [label.strip() for name in clusters for label in clusters[name]["pipetasks"].split(",")]
+    assert len(set(members)) == len(members)
+    used = {label for name in shippedPipelines() for label in Pipeline.from_uri(pipelineUri(name)).task_labels}
+    assert used == set(members)
+
+
+def test_the_slurm_file_makes_an_executor_of_nodes(tmp_path):
+    from lsst.ctrl.bps.parsl.site import SiteConfig
+    from lsst.ctrl.bps.parsl.sites import Slurm
+
+    config = configOf("slurm", tmp_path, 'site: {slurm: {nodes: 4, account: mine, address: "127.0.0.1"}}\n')
+    config["payload"] = {"payloadName": "night", "operator": "me"}
+    config[".bps_defined.uniqProcName"] = "u_me_night"
+    site = SiteConfig.from_config(config)
+    assert type(site) is Slurm
+    site.get_address = lambda: "127.0.0.1"
+    (executor,) = site.get_executors()
+    provider = executor.provider
+    assert (provider.nodes_per_block, provider.walltime, provider.account) == (4, "04:00:00", "mine")
+    assert "--partition=batch" in provider.scheduler_options and provider.mem_per_node == 128
+
+
+def test_the_htcondor_file_names_its_service_and_its_limits(tmp_path):
+    given = tmp_path / "plain.yaml"
+    given.write_text("includeConfigs: resource://stillsky/pipelines/bps/htcondor.yaml\naccountingGroup: group.mine\n")
+    from lsst.daf.butler import Config
+
+    config = Config(str(given))
+    assert config["wmsServiceClass"] == "lsst.ctrl.bps.htcondor.HTCondorService"
+    assert config["site", "pool", "profile", "condor", "getenv"] == "True"
+    assert config["accountingGroup"] == "group.mine" and config["requestMemory"] == 4096
+    assert config["concurrency_limits"] == "db_limit" and config["finalJob", "requestCpus"] == 1
+
+
+def test_all_files_are_tested():
+    names = {path.name for path in (files("stillsky") / "pipelines" / "bps").iterdir() if path.name.endswith(".yaml")}
+    assert names == {"common.yaml", "local.yaml", "slurm.yaml", "htcondor.yaml"}
