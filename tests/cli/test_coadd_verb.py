@@ -1,16 +1,23 @@
 """``stillsky coadd``: what it makes, what it refuses, and what it does when something is wrong in the middle."""
 
 import json
+import re
 import signal
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
+from astropy.time import Time
 
 import stillsky
+from stillsky.coadd.artifact_io import readArtifacts
+from stillsky.coadd.compare_warp_config import ARTIFACT_VALUES_2019
 from stillsky.fits import readExposure, readImage, writeExposure
+from stillsky.geom import Box2I
 from stillsky.image import makeExposure
+from stillsky.meta import VisitInfo
 from stillsky.psf import GaussianPsf
 from stillsky.wcs import makeTanWcs
 
@@ -275,3 +282,132 @@ def test_interruptLeavesNothingAndTheNextRunGoesOn(there, frames, run, monkeypat
     assert not calls and list(_table("i")["grid"]).count("kept from an earlier run") == 2
     fresh = stillsky.coadd([str(n) for n in names], reference=str(names[0]))
     np.testing.assert_array_equal(readExposure("i.coadd.fits")[0].image.array, fresh.coadd.image.array)
+
+
+# ---------------------------------------------------------------------- registration, presets, sites, artifacts
+
+
+def _bare(k, wcs, path):
+    """A frame without a WCS."""
+    exposure = _frame(k, wcs, factor=1.0, sky=100.0)
+    exposure.wcs = None
+    writeExposure(exposure, path)
+
+
+def _peak(image):
+    return np.nanmax(image) - np.nanmedian(image)
+
+
+def test_imagesWithoutWcsThatDriftAreMoved(there, run):
+    for k, (x, y, angle) in enumerate([(80, 80, 0), (84.3, 77.9, 0), (71.6, 82.2, 1.5), (80.1, 80.0, 0)]):
+        _bare(k, _wcs(x, y, angle), f"d{k}.fits")
+    names = [f"d{k}.fits" for k in range(4)]
+    code, _, err = run("coadd", *names, "-o", "moved", "--no-report")
+    assert code == 0 and err.count("W-SHIFT") == 2
+    assert float(re.search(r"d2.fits is .* rotated by (\S+) degrees", err)[1]) == pytest.approx(1.5, abs=0.03)
+    assert list(_table("moved")["grid"]) == ["as it is", "registered", "registered", "as it is"]
+    moved = readExposure("moved.coadd.fits")[0]
+    assert moved.wcs is None and moved.psf.fwhm(moved.bbox.center) == pytest.approx(2.355 * 1.8, rel=0.05)
+    run("coadd", *names, "-o", "smeared", "--no-report", "-c", "register=never")
+    smeared = readExposure("smeared.coadd.fits")[0]
+    one = readExposure("d0.fits")[0]
+    assert _peak(moved.image.array) > 0.9 * _peak(one.image.array) > 1.4 * _peak(smeared.image.array)
+    # shapes that differ as well
+    small = readExposure("d1.fits")[0]
+    writeExposure(small[small.bbox.clipped(Box2I((0, 0), (140, 120)))], "small.fits")
+    code, _, err = run("coadd", "d0.fits", "small.fits", "-o", "two", "--no-report")
+    assert code == 0 and "small.fits is shifted by" in err
+
+
+def test_registerCorrectsWrongWcs(frames, there, run):
+    wrong = _frame(2)
+    wrong.wcs = _wcs(87.0, 75.0)
+    writeExposure(wrong, "wrong.fits")
+    names = [frames / "f0.fits", frames / "f1.fits", "wrong.fits"]
+    code, _, err = run("coadd", *names, "-o", "r", "--register", "--no-report")
+    assert code == 0 and "registration: wrong.fits shifted by" in err
+    table = _table("r")
+    assert list(table["grid"]) == ["as it is", "as it is", "registered"]
+    assert table["scaleStars"][2] > 10 and table["scale"][2] == pytest.approx(1 / SCALES[2], rel=0.02)
+    writeExposure(makeExposure(np.random.default_rng(3).normal(0, 3, (N, N)).astype(np.float32), variance=9.0, wcs=_wcs()),
+                  "empty.fits")  # fmt: skip
+    code, _, err = run("coadd", *names, "empty.fits", "-o", "e", "--register", "--no-report")
+    assert code == 0 and "empty.fits cannot be registered" in _table("e")["reason"].filled("")[3]
+    assert run("coadd", *names, "empty.fits", "-o", "s", "--register", "--strict")[0] == 4
+
+
+def test_artifactsOfEachInputAreInFiles(frames, there, run):
+    names = [f"f{k}.fits" for k in range(6)]
+    code, _, _ = run("coadd", *[frames / n for n in names], "--method", "compare", "--keep", "-o", "a", "--no-report")
+    assert code == 0
+    found = readArtifacts("a.artifacts.fits")
+    assert list(found) == names
+    pixels = {name: sum(s.area for s in planes.get("CLIPPED", ())) for name, planes in found.items()}
+    assert pixels == dict(zip(_table("a")["name"], _table("a")["artifactPixels"]))
+    assert pixels["f3.fits"] > 300 and max(v for k, v in pixels.items() if k != "f3.fits") < 50
+    with fits.open("a.masks.fits") as hdus:
+        assert [h.header["INPUT"] for h in hdus[1:]] == names
+        clipped = (hdus[4].data >> hdus[4].header["MP_CLIPPED"]) & 1
+        assert int(clipped.sum()) == pixels["f3.fits"]
+    with fits.open("a.artifacts.fits") as hdus:
+        assert hdus["EPOCHS"].data.shape == (N, N) and (hdus["EPOCHS"].data[clipped.astype(bool)] >= 1).all()
+    assert set(_summary("a")["products"]) >= {"a.artifacts.fits", "a.masks.fits"}
+    assert not (there / "b.artifacts.fits").exists()
+    code, _, err = run("coadd", *[frames / n for n in names], "--method", "compare", "-o", "a", "--no-report")
+    assert code == 7 and "a.artifacts.fits" in err
+
+
+@pytest.mark.parametrize("preset, values", [
+    ("rubin", {"artifacts.detect.thresholdValue": 7.5, "staticSky.calcErrorFromInputVariance": True}),
+    ("rubin-2019", {f"artifacts.{k}": v for k, v in ARTIFACT_VALUES_2019.items()}),
+])  # fmt: skip
+def test_presets(frames, there, run, preset, values):
+    names = [frames / f"f{k}.fits" for k in range(3)]
+    code, out, _ = run("coadd", *names, "--preset", preset, "--json", "--dry-run", "-c", "scale=stars")
+    resolved = json.loads(out)["config"]
+    assert code == 0 and resolved["origins"]["method"] == f"preset {preset}"
+    values = {"method": "compare", "assemble.compat": True, "scale": "stars", "assemble.sigmaClip": 3.0, **values}
+    assert {k: resolved["values"].get(k, v) for k, v in values.items()} == values
+    assert resolved["origins"]["scale"] != f"preset {preset}"
+
+
+def test_siteTellsTheAirmass(there, run):
+    for k in range(2):
+        exposure = _frame(k)
+        exposure.visitInfo = VisitInfo(id=k, exposureTime=30.0, date=Time(57000.1 + k, format="mjd", scale="tai"))
+        writeExposure(exposure, f"v{k}.fits")
+    assert run("coadd", "v0.fits", "v1.fits", "-o", "no", "--no-report")[0] == 0
+    assert np.isnan(_table("no")["airmass"]).all()
+    names = ("v0.fits", "v1.fits", "--no-report")
+    for prefix, site in (("name", "--site=Rubin"), ("figures", "--site=-70.749417,-30.244639,2663")):
+        code, _, err = run("coadd", *names, "-o", prefix, site)
+        assert code == 0 and "site: as given (2 inputs)" in err
+    airmass = np.array(_table("name")["airmass"])
+    assert (airmass > 1).all() and airmass[0] != airmass[1]
+    np.testing.assert_allclose(_table("figures")["airmass"], airmass, rtol=1e-6)
+    for site in ("--site=Atlantis", "--site=1,2", "--site=0,95,0"):
+        code, _, err = run("coadd", *names, "-o", "bad", site)
+        assert code == 2 and "--site" in err and "La Palma" in err
+
+
+def test_timesThatCannotBeAreSaid(there, run):
+    info = VisitInfo(id=1, exposureTime=30.0, date=Time(57000.3, format="mjd", scale="tai"), boresightAirmass=1.05)
+    for k in range(3):
+        exposure = _frame(k)
+        exposure.visitInfo = info
+        writeExposure(exposure, f"v{k}.fits")
+    code, _, err = run("coadd", "v0.fits", "v1.fits", "v2.fits", "-o", "t", "--no-report", "--site=Rubin")
+    assert code == 0 and "W-TIME" in err and "3 inputs of the same pixels have one time" in err
+    assert err.count("may be that of another exposure") == 1 and "(and 2 more inputs alike)" in err
+
+
+def test_fewInputsAreClippedWithCare(there, run):
+    """Good samples of five inputs are not lost to the scatter of their quartiles."""
+    for k in range(5):
+        writeExposure(_frame(k, factor=1.0, sky=100.0), f"n{k}.fits")
+    names = [f"n{k}.fits" for k in range(5)]
+    lost = []
+    for more in ((), ("-c", "widenClip=false")):
+        assert run("coadd", *names, "-o", "n", "--no-report", "--overwrite", *more)[0] == 0
+        lost.append(_summary("n")["metadata"]["rejectedFraction"])
+    assert lost[0] < 0.02 < 0.035 < lost[1]

@@ -87,7 +87,7 @@ def configOptions():
                      help="YAML file of keys; repeatable."),
         click.option("--config-script", "configScripts", multiple=True, type=click.Path(), metavar="FILE.py",
                      hidden=True, help="Python file that changes 'config'; repeatable."),
-        click.option("--preset", metavar="NAME", hidden=True, help="Named set of values: rubin or hotpants."),
+        click.option("--preset", metavar="NAME", hidden=True, help="Named set of values: rubin, hotpants, ..."),
     )  # fmt: skip
 
 
@@ -176,5 +176,9 @@ def stackOptions():
         click.option("--gain", type=float, metavar="X", hidden=True, help="Electrons per count, of all images."),
         click.option("--read-noise", "readNoise", type=float, metavar="X", hidden=True, help="Electrons."),
         click.option("--saturation", type=float, metavar="X", hidden=True, help="Counts."),
+        click.option("--register", is_flag=True, hidden=True,
+                     help="Find shift, rotation and scale of the images from their objects."),
+        click.option("--site", metavar="LON,LAT,HEIGHT", hidden=True,
+                     help="Of the telescope (degrees East, degrees, metres) or its name, where headers do not say it."),
         click.option("--report/--no-report", default=True, hidden=True, help="Write PREFIX.html."),
     )  # fmt: skip

@@ -54,7 +54,36 @@ _RUBIN_PTC = {
     "solve.compat": True,
 }
 
+_RUBIN_COADD = {
+    # CompareWarpAssembleCoaddTask of the Rubin pipelines, for calibrated inputs.
+    "method": "compare",
+    "scale": "none",
+    "assemble.sigmaClip": 3.0,
+    "widenClip": False,
+    "register": "never",
+    "assemble.clipIter": 2,
+    "assemble.badMaskPlanes": ["NO_DATA", "BAD", "SAT", "EDGE"],
+    "assemble.doInterp": True,
+    "assemble.compat": True,
+    "staticSky.compat": True,
+    "artifacts.compat": True,
+}
+
+_RUBIN_COADD_2019 = {
+    # The same of the documentation of 2019.
+    **_RUBIN_COADD,
+    "artifacts.detect.thresholdValue": 5.0,
+    "artifacts.detect.nSigmaToGrow": 2.0,
+    "artifacts.detectTemplate.nSigmaToGrow": 2.0,
+    "artifacts.detectTemplate.thresholdValue": 5.0,
+    "artifacts.detectTemplate.doTempLocalBackground": False,
+    "artifacts.detectTemplate.reEstimateBackground": False,
+    "artifacts.prefilterArtifactsMaskPlanes": ["NO_DATA", "BAD", "SAT", "SUSPECT"],
+    "staticSky.calcErrorFromInputVariance": False,
+}
+
 PRESETS = {
-    "rubin": {"subtract": _RUBIN, "psfmatch": _RUBIN, "ptc": _RUBIN_PTC},
+    "rubin": {"subtract": _RUBIN, "psfmatch": _RUBIN, "ptc": _RUBIN_PTC, "coadd": _RUBIN_COADD},
+    "rubin-2019": {"coadd": _RUBIN_COADD_2019},
     "hotpants": {"subtract": _HOTPANTS, "psfmatch": _HOTPANTS},
 }

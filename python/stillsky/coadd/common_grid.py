@@ -12,7 +12,7 @@ from ..psf import WarpedPsf
 from ..warp import Warper, alignedWithin, computeDestBBox
 from ..wcs import SkyWcs, makeTanWcs, pairTransform
 
-__all__ = ["Grid", "commonGrid", "onSameGrid", "toGrid"]
+__all__ = ["Grid", "commonGrid", "describedAs", "onSameGrid", "toGrid"]
 
 #: Pixels at the corners within which two grids are one: resampling would only add noise.
 ALIGNED_WITHIN = 0.02
@@ -83,7 +83,7 @@ def commonGrid(frames, reference=None):
         raise MismatchError(
             f"{len(without)} of {len(frames)} inputs have no WCS and are not all of one shape",
             found=shapes,
-            remedy="give all a WCS, or cut all to one grid",
+            remedy="give all a WCS, cut all to one grid, or register them by their objects with --register",
         )
     return _tangentPlane(frames)
 
@@ -176,7 +176,7 @@ def toGrid(exposure, grid, warper=None):
         raise _noOverlap(exposure, grid) from error
     if not np.any(~out.mask.isSet("NO_DATA")):
         raise _noOverlap(exposure, grid)
-    return _describedAs(exposure, out.maskedImage, grid, out.psf), "resampled"
+    return describedAs(exposure, out.maskedImage, out.psf, grid), "resampled"
 
 
 def _moved(exposure, grid, offset):
@@ -188,10 +188,10 @@ def _moved(exposure, grid, offset):
     part = exposure.maskedImage[common.shifted(offset)]
     part.xy0 = common.min
     psf = exposure.psf and WarpedPsf(exposure.psf, AffineTransform(translation=(-dx, -dy)))
-    return _describedAs(exposure, part, grid, psf)
+    return describedAs(exposure, part, psf, grid)
 
 
-def _describedAs(exposure, pixels, grid, psf):
+def describedAs(exposure, pixels, psf, grid):
     """The moved pixels with calibration, filter, visit and header of the exposure."""
     return Exposure(
         pixels, wcs=grid.wcs, psf=psf, photoCalib=exposure.photoCalib, filter=exposure.filter,

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -18,16 +19,18 @@ from ..fits import writeExposure
 from ..fits.file_lists import findFiles
 from ..fits.files import splitExtension
 from ..image import Exposure
-from ..meta.pointing import completeVisitInfo, pointingOf
+from ..meta import Observatory
+from ..meta.pointing import CONTRADICTED, completeVisitInfo, pointingOf
 from ..psf import WarpedPsf
 from ..psfmatch.model_algorithm import matchToModel
 from ..warp import Warper
 from ..wcs import pairTransform
-from .common_grid import commonGrid, onSameGrid, toGrid
+from .common_grid import Grid, commonGrid, describedAs, onSameGrid, toGrid
 from .inputs import prepareInputs
 from .job_inputs import CoaddInput, inputTable
 from .make_warp import modelPsfOfFwhm
 from .match_inputs import InputScaler, matchInputs, measureInput
+from .registration import Registrar, movedPsf, moveInput, noteRegistration
 from .warps import InMemoryWarp, WarpHandle
 
 __all__ = ["CoaddJob"]
@@ -190,6 +193,7 @@ class CoaddJob:
         if not good.any():
             raise NoDataError(f"{item.name}: no usable pixel: every one is NaN, masked, or without a positive variance")
         stars = self.config.scale != "none" or (self.config.doEstimatePsf and exposure.psf is None)
+        stars |= self.config.register == "always" or exposure.wcs is None
         item.measure = measureInput(exposure, self.config.stars, self.config.backgroundBinSize, stars)
         if exposure.psf is not None:
             item.psf, item.psfSource = exposure.psf, "file"
@@ -237,22 +241,49 @@ class CoaddJob:
         if self.grid.wcs is not None:
             center = self.grid.bbox.center
             place = self.grid.wcs.pixelToSky(float(center.x), float(center.y))
-        notes = {}
+        notes, contradicted, site = {}, [], None
+        if len(self.config.site):
+            longitude, latitude, height = self.config.site
+            site = Observatory(math.radians(longitude), math.radians(latitude), height)
         for item in list(self.used):
             try:
                 if item.visitInfo is None:
                     raise DomainError("nothing tells when and where it was taken")
-                item.visitInfo, assumed = completeVisitInfo(item.visitInfo, *place)
+                item.visitInfo, assumed = completeVisitInfo(item.visitInfo, *place, site=site)
                 item.pointing = pointingOf(item.visitInfo, *place)
             except DomainError as error:
                 self._withoutPointing(item, error)
                 continue
             kinds = {note.partition(" ")[0] for note in item.pointing.notes}  # of this place, not of the boresight
             assumed = [note for note in assumed if note.partition(" ")[0] not in kinds or note in item.pointing.notes]
+            contradicted += [(item.name, n) for n in item.pointing.notes if n.endswith(CONTRADICTED)]
             for note in dict.fromkeys((*assumed, *item.pointing.notes)):
-                notes.setdefault(note, []).append(item.name)
+                if not note.endswith(CONTRADICTED):
+                    notes.setdefault(note, []).append(item.name)
         for note, names in notes.items():
             self.say(f"{note}" + (f" ({len(names)} inputs)" if len(names) > 1 else f" ({names[0]})"))
+        self._checkTimes(contradicted)
+
+    def _checkTimes(self, contradicted):
+        """Warn of exposure times that the headers contradict, and of one time for several images."""
+        if contradicted:
+            self._sayContradicted(contradicted)
+        byTime = {}
+        for item in self.used:
+            if item.visitInfo is not None and item.visitInfo.date is not None:
+                byTime.setdefault(round(item.visitInfo.date.mjd, 8), []).append(item)
+        for items in byTime.values():
+            overlapping = [i for i in items[1:] if i.bbox.overlaps(items[0].bbox) and i.wcs == items[0].wcs]
+            if overlapping:
+                self.warn(
+                    "W-TIME", f"{len(overlapping) + 1} inputs of the same pixels have one time, as {items[0].name} and "
+                    f"{overlapping[0].name}: it is not that of all of them",
+                )  # fmt: skip
+
+    def _sayContradicted(self, contradicted):
+        name, note = contradicted[0]
+        more = f" (and {len(contradicted) - 1} more inputs alike)" if len(contradicted) > 1 else ""
+        self.warn("W-TIME", f"{name}: {note}{more}")
 
     def _withoutPointing(self, item, error):
         """A coadd does not need it."""
@@ -291,16 +322,56 @@ class CoaddJob:
 
     def _chooseGrid(self):
         reference = self._referenceInput()
-        self.grid = commonGrid(self.used, reference)
+        if self._registerAll(reference):
+            of = reference or self.used[0]
+            self.grid = Grid(of.bbox, of.wcs, f"grid of {of.name}, to which others are registered by their objects")
+        else:
+            self.grid = commonGrid(self.used, reference)
         self.say(f"grid: {self.grid.reason}")
         for item in self.used:
-            if item.wcs is not None and self.grid.wcs is not None:
+            if item.registration is not None:
+                item.area = self._areaOf(item)
+            elif item.wcs is not None and self.grid.wcs is not None:
                 center = self.grid.bbox.center
                 own = item.wcs.pixelScale(*item.bbox.center)
                 item.area = (self.grid.wcs.pixelScale(center.x, center.y) / own) ** 2
             elif (item.wcs is None) != (self.grid.wcs is None) and onSameGrid(self.grid, item):
                 self.warn("W-NOWCS", f"{item.name} has no WCS: taken to be on the grid, for its shape")
         return reference
+
+    def _areaOf(self, item):
+        """Area of a pixel of the grid over that of one of a registered input's own."""
+        area = item.registration.scale**-2
+        if item.throughWcs:
+            area *= (self.grid.wcs.pixelScale(*self.grid.bbox.center) / item.wcs.pixelScale(*item.bbox.center)) ** 2
+        return area
+
+    def _registerAll(self, reference):
+        """Register inputs by what they show: all that are wanted with ``register`` always, with auto those that have no WCS in
+        common with the reference, if they are of its shape or neither has one. Whether any was."""
+        mode, of = self.config.register, reference or self.used[0]
+        wanted = [i for i in self.used if i is not of and mode != "never" and (mode == "always" or _mayBeMoved(of, i))]
+        if not wanted:
+            return False
+        if of.measure is None:
+            self._measure(of)
+        registrar = Registrar(of, self.config.stars.matchRadius, self._quietly)
+        for item in wanted:
+            try:
+                fit = registrar.fit(item) if mode == "always" else registrar.fitOrShift(item)
+            except MismatchError as error:
+                if mode == "always":
+                    self._skip(item, error)
+                continue
+            if fit is None:
+                continue
+            noteRegistration(of, item, fit)
+            words = fit.describe(of.bbox.center)
+            if mode == "always":
+                self.say(f"registration: {item.name} {words}")
+            else:
+                self.warn("W-SHIFT", f"no common WCS, and {item.name} is {words}: moved by that much")
+        return any(i.registration is not None for i in self.used)
 
     def _referenceInput(self):
         """The reference, described; None without one."""
@@ -318,9 +389,11 @@ class CoaddJob:
         with self._quietly():
             exposure = item.load()
         item.describe(exposure)
-        if item.wcs is None:
+        if item.wcs is None and self.config.register != "always":
             raise MismatchError(
-                "the reference has no WCS", found=item.name, remedy="name one of the inputs, or an image with a WCS"
+                "the reference has no WCS",
+                found=item.name,
+                remedy="name one of the inputs, or an image with a WCS, or --register",
             )
         return item
 
@@ -399,7 +472,8 @@ class CoaddJob:
 
     def _warpOne(self, item, target, inMemory):
         """Handle of the warp, of the PSF-matched one or None, and what remains to be applied to the former."""
-        if target is None and not inMemory and not self._unit and item.path is not None and onSameGrid(self.grid, item):
+        inPlace = item.registration is None and onSameGrid(self.grid, item)
+        if target is None and not inMemory and not self._unit and item.path is not None and inPlace:
             # rows are read from the file itself when they are needed
             handle = WarpHandle(item.source, {"file": item.name}, scratch=self.folder(), **item.options)
             handle.shell.visitInfo = item.visitInfo
@@ -416,7 +490,11 @@ class CoaddJob:
             return handles[0], handles[1] if target is not None else None, InputScaler()
         with self._quietly():
             exposure = item.load()
-        warp, item.how = toGrid(exposure, self.grid, self._warper)
+        if item.registration is not None:
+            warp = describedAs(exposure, *moveInput(exposure, item, self.grid, self.config.warp), self.grid)
+            item.how = "registered"
+        else:
+            warp, item.how = toGrid(exposure, self.grid, self._warper)
         warp = Exposure(warp.maskedImage, warp.info, visitInfo=item.visitInfo)
         if self._unit and item.unit != self._unit:
             warp.metadata = warp.metadata.copy()
@@ -440,6 +518,7 @@ class CoaddJob:
     def _warpName(self, item, kind, target):
         """File of a finished warp: a name that only the same input, grid, scale and target have."""
         facts = [item.name, kind, repr(item.options), repr(self.grid.bbox), repr(item.match), self._warper]
+        facts += [repr(item.registration)] if item.registration is not None else []
         if item.path is not None:
             status = os.stat(item.path)
             facts += [item.path, status.st_size, status.st_mtime_ns]
@@ -497,6 +576,8 @@ class CoaddJob:
         psf = item.psf
         if psf is None:
             return np.nan
+        if item.registration is not None:
+            return float(movedPsf(psf, item, self.grid).fwhm(self.grid.bbox.center))
         if item.wcs is not None and self.grid.wcs is not None and not onSameGrid(self.grid, item):
             psf = WarpedPsf(psf, pairTransform(item.wcs, self.grid.wcs))
             x, y = pairTransform(item.wcs, self.grid.wcs)(*(np.array([float(v)]) for v in item.bbox.center))
@@ -553,3 +634,9 @@ class CoaddJob:
         for name in ("warps", "scalers", "matched"):
             values = getattr(self, name)
             setattr(self, name, [values[k] for k in chosen] if values else values)
+
+
+def _mayBeMoved(reference, item):
+    """Whether nothing but the shape of an input, if that, says how it lies on the reference."""
+    neither = reference.wcs is None and item.wcs is None
+    return neither or (None in (reference.wcs, item.wcs) and item.bbox.dimensions == reference.bbox.dimensions)

@@ -1,6 +1,6 @@
 """Configuration of a coadd of plain files."""
 
-from lsst.pex.config import ChoiceField, Config, ConfigField, Field, RangeField
+from lsst.pex.config import ChoiceField, Config, ConfigField, Field, ListField, RangeField
 
 from ..diffim.config import PsfModelConfig, StarConfig
 from ..psfmatch.config import ModelPsfMatchConfig
@@ -40,6 +40,23 @@ class CoaddJobConfig(Config):
             "none": "not at all: inputs are calibrated and free of sky, or alike",
         },
     )
+    register = ChoiceField(
+        dtype=str,
+        optional=False,
+        doc="Whether inputs are brought onto the first (or --reference) by shift, rotation and scale of their objects.",
+        default="auto",
+        allowed={
+            "auto": "those that have no WCS, when they do not lie on it as they are",
+            "always": "all, whatever their WCS say",
+            "never": "none: equal shapes without a WCS are one grid",
+        },
+    )
+    site = ListField(
+        dtype=float,
+        doc="Longitude (degrees East), latitude (degrees) and height (metres) of the telescope, for inputs that do not say it.",
+        default=[],
+        listCheck=lambda values: len(values) in (0, 3),
+    )
     minScaleStars = RangeField(dtype=int, doc="Fewest common stars that give a flux scale.", default=3, min=1)
     backgroundBinSize = RangeField(
         dtype=int, doc="Cell of the sky that stars are measured on, pixels.", default=128, min=8
@@ -50,6 +67,12 @@ class CoaddJobConfig(Config):
         doc="FWHM in pixels of the PSF that inputs are matched to when the method needs it; unset: 1.1 times the largest.",
         default=None, min=0.5, optional=True,
     )  # fmt: skip
+    widenClip = Field(
+        dtype=bool,
+        doc="Clip fewer inputs than 15 at more than assemble.sigmaClip: the quartiles of few samples scatter, and good samples "
+        "would be lost (4 sigma of five inputs: 5 % of them, and 5 % of the depth).",
+        default=True,
+    )
     stars = ConfigField("Which objects count as stars.", StarConfig)
     psf = ConfigField("PSF of inputs that bring none.", PsfModelConfig)
     warp = ConfigField("Resampling.", WarperConfig)

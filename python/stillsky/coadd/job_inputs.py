@@ -38,6 +38,8 @@ class CoaddInput:
     match : `InputMatch`
     pointing : `stillsky.meta.pointing.Pointing` or None
         Elevation and direction of the zenith at the middle of the coadd.
+    registration : `stillsky.diffim.similarity.SimilarityFit` or None
+        How it was registered by its objects; ``throughWcs``: after its WCS had brought it near.
     how : `str`
         How it came onto the grid.
     area : `float`
@@ -68,6 +70,8 @@ class CoaddInput:
     measure: InputMeasure | None = field(default=None, repr=False)
     match: InputMatch = InputMatch()
     pointing: object = None
+    registration: object = None
+    throughWcs: bool = False
     how: str = ""
     area: float = 1.0
     fwhm: float = math.nan

@@ -20,6 +20,7 @@ from ..measure import circularApertureFlux
 from ..measure.schema import aperturePrefix
 from ..stats import clippedStats
 from ..wcs import pairTransform
+from .registration import placesOf
 
 __all__ = ["InputMatch", "InputMeasure", "InputScaler", "matchInputs", "measureInput"]
 
@@ -46,6 +47,8 @@ class InputMeasure:
     wcs : `stillsky.wcs.SkyWcs` or None
     exposureTime : `float`
         Seconds, NaN when unknown.
+    places : `numpy.ndarray` (n, 2)
+        Positions of all undamaged bright objects, brightest first, for a registration.
     objects : `stillsky.diffim.stars.Objects` or None
         Everything found; for the PSF. Dropped by whoever keeps many measures.
     """
@@ -59,6 +62,7 @@ class InputMeasure:
     fluxErr: np.ndarray
     wcs: object = None
     exposureTime: float = math.nan
+    places: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)), repr=False)
     objects: object = field(default=None, repr=False)
 
 
@@ -158,7 +162,7 @@ def measureInput(exposure, config, binSize=128, stars=True):
     good = np.isfinite(flux) & (flux > 0) & np.isfinite(error)
     return InputMeasure(
         float(level + left), float(objects.skySigma), float(objects.fwhm), objects.x[use][good], objects.y[use][good],
-        flux[good], error[good], exposure.wcs, time, objects,
+        flux[good], error[good], exposure.wcs, time, placesOf(objects), objects,
     )  # fmt: skip
 
 

@@ -59,13 +59,24 @@ class PlainCoaddResult:
     warnings: list = field(default_factory=list)
     timings: dict = field(default_factory=dict)
 
-    def writeFiles(self, prefix, compress="none"):
-        """Write ``prefix.coadd.fits``, ``prefix.nimage.fits`` and ``prefix.inputs.ecsv``; existing ones are replaced."""
+    def writeFiles(self, prefix, compress="none", masks=False):
+        """Write ``prefix.coadd.fits``, ``prefix.nimage.fits``, ``prefix.inputs.ecsv`` and with method compare
+        ``prefix.artifacts.fits``, with ``masks`` also ``prefix.masks.fits``; existing ones are replaced."""
         from ..fits import writeExposure, writeImage
+        from .artifact_io import writeArtifactMasks, writeArtifacts
 
         writeExposure(self.coadd, f"{prefix}.coadd.fits", overwrite=True, compress=compress)
         writeImage(self.nImage, f"{prefix}.nimage.fits", overwrite=True)
         self.table.write(f"{prefix}.inputs.ecsv", format="ascii.ecsv", overwrite=True)
+        names, box, wcs = (
+            [n for n, used in self.table["name", "used"].iterrows() if used],
+            self.coadd.bbox,
+            self.coadd.wcs,
+        )
+        if self.epochCount is not None:
+            writeArtifacts(f"{prefix}.artifacts.fits", names, self.artifacts, self.epochCount, wcs=wcs, overwrite=True)
+            if masks:
+                writeArtifactMasks(f"{prefix}.masks.fits", names, self.artifacts, box, wcs=wcs, overwrite=True)
 
     def forSummary(self):
         """What P.json keeps besides the figures, so that the report can be made again."""
@@ -170,6 +181,9 @@ class PlainCoadd(CoaddJob):
             with self.timed("find artifacts"):
                 search = self._findArtifacts()
         config = configuredStack(self.config.assemble, STATISTICS[method])
+        if self.config.widenClip and config.statistic == "MEANCLIP":
+            config.sigmaClip *= clipFactor(len(self.used))
+            self.say(f"clipping: {config.sigmaClip:g} sigma of the quartiles of a pixel")
         bad = list(config.badMaskPlanes)
         if search is not None:
             # edges of single images are no artifacts, and the static sky has none
@@ -240,7 +254,7 @@ class PlainCoadd(CoaddJob):
         self.metadata |= self._figures(stacked, depth)
         return PlainCoaddResult(
             out, stacked.nImage, stacked.nKept, self.table(), search.epochCount if search is not None else None,
-            list(search.altMasks) if search is not None else [], depth, thumbnails, dict(self.metadata),
+            [a or {} for a in stacked.altMaskList] if search is not None else [], depth, thumbnails, dict(self.metadata),
             list(self.decisions), list(self.warnings), dict(self.timings),
         )  # fmt: skip
 
@@ -282,6 +296,15 @@ class PlainCoadd(CoaddJob):
             if pictured and len(self.used) > 1:
                 thumbnails.append((item.name, chi))
         return thumbnails
+
+
+def clipFactor(n):
+    """How much wider than for many samples clipping has to be, for it to cost at most 2 % of the depth.
+
+    Of Gaussian noise 4 sigma of the quartiles, then of the scatter, reject 4.6 % of five samples, 1.1 % of ten, and make the
+    mean 5.6 % and 2.9 % noisier (simulated); 8 sigma of five 1.3 % and 1.8 %, 5 sigma of ten 0.5 % and 1.4 %.
+    """
+    return {4: 1.25, 5: 2.0, 6: 1.5}.get(n, 1.25 if 7 <= n < 15 else 1.0)
 
 
 def configuredStack(config, statistic):

@@ -143,6 +143,9 @@ class PlainDcr(PlainCoadd):
     def _withoutPointing(self, item, error):
         self._skip(item, MismatchError(f"{item.name}: where the zenith was is not known: {error}"))
 
+    def _sayContradicted(self, contradicted):
+        """W-ZENITH says it, of all visits at once."""
+
     def _point(self):
         super()._point()
         for item in list(self.used):

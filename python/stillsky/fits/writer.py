@@ -203,6 +203,23 @@ def _planeHdus(maskedImage, wcsCards, unit, compress, seed):
     return hdus
 
 
+def maskCards(mask, wcs=None):
+    """Header of a mask's extension: WCS, origin, names of the planes."""
+    from astropy.io import fits
+
+    header = fits.Header() if wcs is None else _wcsCards(wcs, mask.xy0)
+    for card in [*originCards(mask.xy0), *_planeCards(mask.schema)]:
+        header.append(card)
+    return header
+
+
+def compressedMaskHdu(array, header, name):
+    """Image extension of a mask, compressed without loss."""
+    from astropy.io import fits
+
+    return _imageHdu(fits, _readOnly(array), header, name, "lossless", None)
+
+
 def _readOnly(array):
     """View that cannot be written to: the FITS library would swap the bytes of a writable array in place for a while,
     under the eyes of other threads."""

@@ -8,11 +8,13 @@ from ..errors import DomainError
 from .site import completeObservatory, completeWeather
 from .visit_info import Observatory, VisitInfo
 
-__all__ = ["Pointing", "completeVisitInfo", "pointingOf"]
+__all__ = ["CONTRADICTED", "Pointing", "completeVisitInfo", "pointingOf"]
 
 _STEP = math.radians(1.0 / 60.0)  # towards the zenith, for the direction of the apparent vertical
 _NEAR = math.radians(5.0)  # a stored direction farther from the computed one belongs to another time or place
 
+#: End of the note on a time that the header itself contradicts.
+CONTRADICTED = "the time may be that of another exposure"
 _STALE = 0.1  # relative difference of airmasses that no field of view explains
 
 
@@ -103,7 +105,7 @@ def _pointing(info, place, model):
             if known and abs(math.log(apparent.airmass / info.boresightAirmass)) > _STALE:
                 notes.append(
                     f"zenith: airmass {apparent.airmass:.3g} by time and site, {info.boresightAirmass:.3g} in the header: "
-                    "the time may be that of another exposure"
+                    + CONTRADICTED
                 )
             return _noted(apparent, notes)
         notes.append(

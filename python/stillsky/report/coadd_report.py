@@ -82,18 +82,35 @@ def coaddRules(result):
          _state(unscaled, (0, 0), (0, 1e9)) if scaling else None,
          "fields without common stars: calibrate beforehand, and use --scale none"),
         ("noise over what the inputs' noise allows", ratio, "0.90 to 1.10", _state(ratio, (0.9, 1.1), (0.75, 1.4))
-         if ratio is not None else None, "variances of the inputs are wrong, or their sky differs from place to place"),
+         if ratio is not None else None, _remedyOfNoise(ratio, chis)),
         ("worst chi of an input against the coadd", worst, "0.80 to 1.25", _state(worst, (0.8, 1.25), (0.6, 1.7)),
          "that input has another seeing, sky gradient, scale or noise than its header says: look at it below"),
         ("rejected samples, %", 100 * figures["rejectedFraction"], "below 3",
          _state(100 * figures["rejectedFraction"], (0, 3), (0, 10)),
-         "stars clipped for their seeing: --method compare, or mean; otherwise bad masks"),
+         "samples that scatter more than others of their pixel: stars clipped for their seeing (--method compare, or mean), "
+         "inputs that are not registered, or bad pixels without a mask"),
         ("widest over narrowest seeing", float(seeing.max() / seeing.min()) if seeing.size > 1 else None, "below 1.5",
          _state(float(seeing.max() / seeing.min()), (1, 1.5), (1, 2.5)) if seeing.size > 1 else None,
          "leave out what is much worse: it widens the PSF of all"),
         ("pixels without data, %", 100 * figures["emptyFraction"], "below 5",
          _state(100 * figures["emptyFraction"], (0, 5), (0, 60)), "gaps that no input fills"),
     ]  # fmt: skip
+
+
+def _remedyOfNoise(ratio, chis):
+    """What helps a coadd that is noisier than it should be.
+
+    Inputs that agree with the coadd better than their noise allows share a part of it. Of the correlation r between two of N
+    inputs the variance of the mean is 1 + (N - 1) r times that of independent ones, and chi^2 is 1 - r.
+    """
+    n = len(chis)
+    if ratio is not None and ratio > 1.1 and n > 1 and np.median(chis) < 0.95:
+        shared = min((ratio**2 - 1) / (n - 1), 1.0)
+        return (
+            f"a pattern that all inputs have, about {100 * shared:.0f} % of their variance (they agree with the coadd better than "
+            "noise can): subtract darks, divide by flats, or move the telescope between exposures"
+        )
+    return "variances of the inputs are wrong, or their sky differs from place to place"
 
 
 def coaddVerdict(result):
@@ -125,7 +142,7 @@ def judgedSection(section, result, verdict, cards):
         columns["what helps"] = [r["remedy"] if r["state"] in ("amber", "red") else "" for r in rules]
     section.table(columns, forms={"found": ".4g"}, states=[r["state"] for r in rules], sortable=False)
     if result.warnings:
-        section.heading("Warnings").items(warningText(code, sentence) for code, sentence in result.warnings)
+        section.heading("Warnings").items(warningText(code, sentence, stack=True) for code, sentence in result.warnings)
     section.heading("Decisions").items(result.decisions)
 
 

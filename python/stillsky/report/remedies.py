@@ -38,12 +38,25 @@ _WARNINGS = {
 }
 
 
+# The same where many images of one kind are read: their options have no sides.
+_STACK_WARNINGS = {
+    "W-NOVAR": "give the noise by --gain and --read-noise, or files with a variance plane",
+    "W-GAIN": "give --gain and --read-noise",
+    "W-DEFECTS": "nothing to do if they are defects of the detector; else name them in masks of the files",
+    "W-FOREIGNMASK": "name the planes in the headers (MP_ cards)",
+    "W-PSF": "give files with a PSF",
+    "W-SATURATED": "give --saturation",
+    "W-SHIFT": "nothing to do if that is right; -c register=never leaves the pixels where they are",
+    "W-TIME": "correct the headers: airmass and parallactic angle follow from the time",
+}
+
+
 def remedyOf(rule):
     """What helps when a rule (its name) is not met; empty when nothing is known."""
     return _RULES.get(rule, "")
 
 
-def warningText(code, sentence):
-    """A warning with what helps."""
-    remedy = _WARNINGS.get(code)
+def warningText(code, sentence, stack=False):
+    """A warning with what helps; ``stack``: to somebody who combines many images."""
+    remedy = _STACK_WARNINGS.get(code) if stack else _WARNINGS.get(code)
     return f"{code}: {sentence}" + (f". Try: {remedy}" if remedy else "")

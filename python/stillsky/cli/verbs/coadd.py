@@ -8,6 +8,7 @@ from ..run import runVerb
 __all__ = ["SUFFIXES", "coadd", "coaddFiles"]
 
 SUFFIXES = (".coadd.fits", ".nimage.fits", ".inputs.ecsv", ".html", ".json")
+ARTIFACTS, MASKS = ".artifacts.fits", ".masks.fits"  # with method compare; the latter with --keep
 
 
 @click.command(cls=VerbCommand)
@@ -17,6 +18,7 @@ SUFFIXES = (".coadd.fits", ".nimage.fits", ".inputs.ecsv", ".html", ".json")
     type=click.Choice(["mean", "meanclip", "median", "compare"]),
     help="compare leaves out what single PSF-matched images have and the static sky has not [default: meanclip].",
 )
+@click.option("--keep", is_flag=True, hidden=True, help="With compare, also write PREFIX.masks.fits: a mask per input.")
 @outputOptions("first file")
 @stackOptions()
 @configOptions()
@@ -30,7 +32,8 @@ def coadd(**options):
     sky of each are brought to those of the first by common stars and by clipped sky (--scale none: not at all).
 
     Products are PREFIX.coadd.fits (image, mask, variance, PSF), PREFIX.nimage.fits (inputs of each pixel),
-    PREFIX.inputs.ecsv (a row per input, used or not), PREFIX.html (report) and PREFIX.json.
+    PREFIX.inputs.ecsv (a row per input, used or not), PREFIX.html (report) and PREFIX.json; with --method compare also
+    PREFIX.artifacts.fits (what was left out of each input).
     """
     return runVerb("coadd", options, coaddFiles)
 
@@ -45,6 +48,8 @@ def coaddFiles(run):
     resolved = resolveStack(run, {"method": (options["method"], "--method")})
     prefix = stackPrefix(options, "coadd")
     suffixes = [s for s in SUFFIXES if options.get("report", True) or s != ".html"]
+    if resolved.config.method == "compare":
+        suffixes += [ARTIFACTS, MASKS] if options["keep"] else [ARTIFACTS]
     if not options["dry_run"]:
         output = StagedProducts(prefix, suffixes, options["overwrite"])
     from stillsky.coadd.plain import PlainCoadd
@@ -75,8 +80,32 @@ def resolveStack(run, dedicated):
         f"{base}scale": (options["scale"], "--scale"),
         f"{base}assemble.memory": (options["memory"], "--memory"),
         f"{base}assemble.strict": (options["strict"] or None, "--strict"),
+        f"{base}register": ("always" if options["register"] else None, "--register"),
+        f"{base}site": (parseSite(options["site"]) if options["site"] else None, "--site"),
     }
     return resolveRun(run, {k: pair for k, pair in {**shared, **dedicated}.items() if pair[0] is not None})
+
+
+def parseSite(text):
+    """[longitude, latitude, height] of ``LON,LAT,HEIGHT`` or of the name of a known site; DomainError for anything else."""
+    import math
+
+    from stillsky.errors import DomainError
+    from stillsky.meta.site import KNOWN_SITES
+
+    known = {name.lower(): site for name, site in KNOWN_SITES.items()}.get(text.strip().lower())
+    if known is not None:
+        return [math.degrees(known.longitude), math.degrees(known.latitude), known.elevation]
+    try:
+        longitude, latitude, height = (float(part) for part in text.split(","))
+    except ValueError:
+        longitude = math.nan
+    if not (abs(longitude) <= 360 and abs(latitude) <= 90 and -500 <= height <= 9000):
+        raise DomainError(
+            "--site: wanted longitude (degrees East), latitude (degrees) and height (metres), or the name of a site",
+            found=repr(text), remedy="--site=-70.8065,-30.1697,2207, or one of " + ", ".join(sorted(KNOWN_SITES)),
+        )  # fmt: skip
+    return [longitude, latitude, height]
 
 
 def stackPrefix(options, verb):
@@ -134,7 +163,8 @@ def writeStack(run, result, output, suffixes, module, function):
     from .subtract import noteMachine
 
     with run.timed("write"):
-        result.writeFiles(output.prefix, compress=run.option("compress", "none"))
+        masks = {"masks": True} if MASKS in suffixes else {}
+        result.writeFiles(output.prefix, compress=run.option("compress", "none"), **masks)
     run.summary["products"] = sorted(str(output.finalName(output.path(s))) for s in suffixes)
     run.summary |= result.forSummary()
     noteMachine(run)
