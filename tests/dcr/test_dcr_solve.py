@@ -1,5 +1,7 @@
 """Solutions for the subfilters: checks G5, G7 and G11 to G15."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from dcr_scene import (
@@ -296,6 +298,24 @@ def testNormalEquationsAgreeWithTheDirectForm(rng, order):
     clean = slice(64, 128), slice(512, 1024)
     differ = any(not np.array_equal(a[clean], b[clean]) for a, b in zip(direct, kernels, strict=True))
     assert differ == (order == 1)
+
+
+def testNormalEquationsTakeBackWhatBadPixelsBrought(rng):
+    """Of many visits with few bad pixels each the kernels of all pixels, less the bad ones, are the direct form."""
+    visits, models = _big(rng, (140, 530))
+    visits = [replace(visit, weight=1 + 0.1 * i) for i, visit in enumerate(visits * 8)]
+    for visit in visits:
+        good = rng.random((140, 530)) > 0.003
+        good[0, 0] = good[139, 529] = good[70, 265] = False
+        visit.good = packBits(good)
+    data = DcrData(visits, (140, 530), 1)
+    direct, kernels = (data.run(models, "model", normal=normal)[0] for normal in (False, True))
+    for a, b in zip(direct, kernels, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6 * np.abs(a).max())
+        assert not np.array_equal(a[20:100, 20:500], b[20:100, 20:500])
+    with stillsky.numThreads(1):
+        for a, b in zip(kernels, data.run(models, "model", normal=True)[0], strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("order", [1, 3])

@@ -122,8 +122,16 @@ struct EdgePixel {
     float value;
 };
 
+struct BadPixel {
+    int visit, x, y;
+};
+
+// Costs in units of one tap of one pixel: what a visit costs beside its taps, and a bad pixel in a tile done by kernels.
+constexpr double VISIT_COST = 25, BAD_COST = 4000;
+
 // What a thread needs while it works on a tile.
 struct Workspace {
+    std::vector<BadPixel> bad;
     AlignedVector<float> values, sums, model;
     std::vector<std::uint32_t> keep, score;
     RowSources sources;
@@ -156,6 +164,16 @@ public:
         // The hundreds of taps of cubic kernels, in float32 and before the adjoint prefilter, would cost a digit.
         if (normal && order == 1 && value == DcrPassValue::MODEL && !accumulators.empty() && !visits.empty()) {
             kernels_ = dcr::normalKernels(visits, forward_, backward_);
+            mostBad_ = mostBadPixels();
+            // The outermost pixels come from fewer pixels than the kernels assume.
+            safe_ = {1, 1, width_ - 1, height_ - 1};
+            for (auto const* list : {&forward_, &backward_}) {
+                for (Stencil const& s : *list) {
+                    safe_ = {std::max(safe_.x0, s.x0), std::max(safe_.y0, s.y0), std::min(safe_.x1, s.x1),
+                             std::min(safe_.y1, s.y1)};
+                }
+            }
+            safe_ = {safe_.x0 + reach_, safe_.y0 + reach_, safe_.x1 - reach_, safe_.y1 - reach_};
         }
     }
 
@@ -169,12 +187,26 @@ public:
             const int tx = i % result.tilesX, ty = i / result.tilesX;
             const int x0 = tx * DCR_TILE_WIDTH, y0 = rowBegin_ + ty * DCR_TILE_HEIGHT;
             const Rect tile{x0, y0, std::min(width_, x0 + DCR_TILE_WIDTH), std::min(rowEnd_, y0 + DCR_TILE_HEIGHT)};
-            doTile(tile, &result.metric[static_cast<std::size_t>(i)], static_cast<std::size_t>(nTiles));
+            doParts(tile, &result.metric[static_cast<std::size_t>(i)], static_cast<std::size_t>(nTiles));
         });
         return result;
     }
 
 private:
+    // Bad pixels of all visits, per pixel of a tile, up to which the kernels are cheaper than the visits one by one.
+    double mostBadPixels() const {
+        double direct = 0, kernels = 0;
+        for (std::size_t i = 0; i < visits_.size(); ++i) {
+            direct += VISIT_COST;
+            for (auto const& taps : forward_[i].taps) direct += static_cast<double>(taps.size());
+            for (auto const& taps : backward_[i].taps) direct += static_cast<double>(taps.size());
+        }
+        for (auto const& row : kernels_) {
+            for (auto const& taps : row) kernels += static_cast<double>(taps.size());
+        }
+        return std::max(0.0, direct - kernels) / BAD_COST;
+    }
+
     bool accumulating() const { return !accumulators_.empty(); }
 
     // Coefficients that a tile gathers: its own, and beyond the edges those that stand for its own by reflection.
@@ -191,6 +223,21 @@ private:
         return out;
     }
 
+    // A tile at the edge of the patch has a part where kernels serve, and strips about it.
+    void doParts(Rect tile, DcrMetricSums* sums, std::size_t sumStride) const {
+        const Rect inner{std::max(tile.x0, safe_.x0), std::max(tile.y0, safe_.y0), std::min(tile.x1, safe_.x1),
+                         std::min(tile.y1, safe_.y1)};
+        if (kernels_.empty() || inner.x0 >= inner.x1 || inner.y0 >= inner.y1) return doTile(tile, sums, sumStride);
+        const Rect parts[5] = {inner,
+                               {tile.x0, tile.y0, tile.x1, inner.y0},
+                               {tile.x0, inner.y1, tile.x1, tile.y1},
+                               {tile.x0, inner.y0, inner.x0, inner.y1},
+                               {inner.x1, inner.y0, tile.x1, inner.y1}};
+        for (Rect const& part : parts) {
+            if (part.x0 < part.x1 && part.y0 < part.y1) doTile(part, sums, sumStride);
+        }
+    }
+
     void doTile(Rect tile, DcrMetricSums* sums, std::size_t sumStride) const {
         static thread_local Workspace work;
         const Rect to = gathered(tile);
@@ -200,25 +247,54 @@ private:
         const std::size_t sumRow = static_cast<std::size_t>(roundUp(to.width()));
         const std::size_t sumPlane = sumRow * static_cast<std::size_t>(to.height());
         if (accumulating()) work.sums.assign(sumPlane * n_, 0.0f);
-        if (!kernels_.empty() && isClean(from)) {
+        if (!kernels_.empty() && isInside(to) && findBad(from, work.bad)) {
             normalTile(to, sumRow, sumPlane, work);
+            for (BadPixel const& pixel : work.bad) takeBack(pixel, to, sumRow, sumPlane, work.sums.data());
         } else {
             for (std::size_t i = 0; i < visits_.size(); ++i) doVisit(i, tile, to, from, sumRow, sumPlane, sums[i * sumStride], work);
         }
         if (accumulating()) store(tile, to, sumRow, sumPlane, work);
     }
 
-    bool isClean(Rect from) const {
+    bool isInside(Rect to) const {
+        return to.x0 >= safe_.x0 && to.x1 <= safe_.x1 && to.y0 >= safe_.y0 && to.y1 <= safe_.y1;
+    }
+
+    // List the bad pixels of all visits; false when there are so many that the visits are better done one by one.
+    bool findBad(Rect from, std::vector<BadPixel>& bad) const {
+        bad.clear();
+        const std::size_t most = static_cast<std::size_t>(mostBad_ * from.width() * from.height());
         for (std::size_t i = 0; i < visits_.size(); ++i) {
-            for (Stencil const* s : {&forward_[i], &backward_[i]}) {
-                if (from.x0 < s->x0 || from.x1 > s->x1 || from.y0 < s->y0 || from.y1 > s->y1) return false;
-            }
             for (int y = from.y0; y < from.y1; ++y) {
-                if (!dcr::allBits(visits_[i].good.row(y - visits_[i].imageRow0), from.x0, from.width())) return false;
+                const std::uint8_t* row = visits_[i].good.row(y - visits_[i].imageRow0);
+                if (dcr::allBits(row, from.x0, from.width())) continue;
+                for (int x = from.x0; x < from.x1; ++x) {
+                    if (row[x / 8] == 0xffU) x |= 7;
+                    else if (((row[x / 8] >> (x % 8)) & 1U) == 0) bad.push_back({static_cast<int>(i), x, y});
+                }
+                if (bad.size() > most) return false;
             }
         }
-        // A tile at the edge of the patch, whose values come from fewer pixels than the kernels assume.
-        return from.x0 > 0 && from.y0 > 0 && from.x1 < width_ && from.y1 < height_;
+        return true;
+    }
+
+    // What the kernels brought back from a bad pixel of one visit.
+    void takeBack(BadPixel const& pixel, Rect to, std::size_t sumRow, std::size_t sumPlane, float* sums) const {
+        Stencil const& forward = forward_[static_cast<std::size_t>(pixel.visit)];
+        Stencil const& backward = backward_[static_cast<std::size_t>(pixel.visit)];
+        float value = 0;
+        for (std::size_t k = 0; k < n_; ++k) {
+            for (Tap const& tap : forward.taps[k]) value += tap.weight * *padded_->at(k, pixel.x + tap.ox, pixel.y + tap.oy);
+        }
+        value *= static_cast<float>(visits_[static_cast<std::size_t>(pixel.visit)].weight);
+        for (std::size_t k = 0; k < n_; ++k) {
+            float* plane = sums + k * sumPlane;
+            for (Tap const& tap : backward.taps[k]) {
+                const int x = pixel.x + tap.ox, y = pixel.y + tap.oy;
+                if (x < to.x0 || x >= to.x1 || y < to.y0 || y >= to.y1) continue;
+                plane[static_cast<std::size_t>(y - to.y0) * sumRow + static_cast<std::size_t>(x - to.x0)] -= tap.weight * value;
+            }
+        }
     }
 
     void normalTile(Rect to, std::size_t sumRow, std::size_t sumPlane, Workspace& work) const {
@@ -356,6 +432,8 @@ private:
     std::vector<View2<float>> const& accumulators_;
     int rowBegin_, rowEnd_, order_;
     int reach_ = 0, forwardReach_ = 0;
+    double mostBad_ = 0;
+    Rect safe_{0, 0, 0, 0};  // pixels that the kernels serve
     std::vector<Stencil> forward_, backward_;
     std::unique_ptr<PaddedModels> padded_;
     std::vector<std::vector<std::vector<Tap>>> kernels_;

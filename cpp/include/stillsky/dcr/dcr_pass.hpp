@@ -59,8 +59,8 @@ struct DcrPassResult {
 // significance  S of the metric, patch-sized; may be empty when no visit has a score
 // accumulators  N images of the patch; only the rows asked for are written, all of them. Empty list: metric alone.
 //               For order 3 apply prefilterSpline(adjoint) when all rows are done.
-// normal        with MODEL and order 1: tiles where every visit is good everywhere take the N^2 kernels sum_i w_i B_k^T B_l, whose
-//               cost does not depend on the number of visits
+// normal        with MODEL and order 1: tiles with few bad pixels take the N^2 kernels sum_i w_i B_k^T B_l, whose cost does not
+//               depend on the number of visits, and then what bad pixels brought back is taken away, one by one
 //
 // ShapeError: sizes that do not fit, missing rows. DomainError: order, fewer than one subfilter, row limits.
 // Results are bit-identical for any number of threads and any cut into rows; GIL-free; float32 pixels, metric in double.
