@@ -5,6 +5,7 @@ Workers are forked from one server process that has imported the butler, so each
 
 import multiprocessing
 import os
+import queue
 import time
 
 import numpy as np
@@ -32,8 +33,9 @@ def shot(detector, writer=0):
     return Image(np.full((10, 12), 100.0 * writer + detector, np.float32))
 
 
-def putMany(path, run, writer, detectors, ready, outcome):
+def putMany(path, run, writer, detectors, ready, outcome, environment):
     """Body of a worker: put one image for each detector, starting when all workers are ready."""
+    os.environ.update(environment)  # the server that forked this may be older than what the test has set
     with openRepository(path, writeable=True) as butler:
         butler.collections.register(run)
         ready.wait(60)
@@ -55,12 +57,20 @@ def concurrently(path, runs, detectors):
     context.set_forkserver_preload(["lsst.daf.butler", "stillsky.butler.repository", "stillsky.image"])
     ready, outcome = context.Barrier(len(runs)), context.Queue()
     workers = [
-        context.Process(target=putMany, args=(os.fspath(path), run, number, detectors, ready, outcome))
+        context.Process(
+            target=putMany, args=(os.fspath(path), run, number, detectors, ready, outcome, dict(os.environ))
+        )
         for number, run in enumerate(runs)
     ]
     for worker in workers:
         worker.start()
-    found = dict(outcome.get(timeout=120) for _ in workers)
+    found = {}
+    while len(found) < len(workers):
+        assert not any(worker.exitcode for worker in workers), "a writer failed, see its traceback"
+        try:
+            found.update([outcome.get(timeout=1)])
+        except queue.Empty:
+            continue
     for worker in workers:
         worker.join(30)
         assert worker.exitcode == 0

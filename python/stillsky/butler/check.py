@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass, field
 
 from ..image import READ_ERRORS
-from ..task_base import STORAGE
+from .definitions import staleDefinitions
 
-__all__ = ["STORAGE", "CheckReport", "checkRepository", "staleDefinitions"]
+__all__ = ["CheckReport", "checkRepository"]
 
 _WRITE_ONLY = ("Plot",)  # a picture does not become a figure again
 _OWN_FILES = ("butler.yaml", "gen3.sqlite3")  # the registry's with its journal
@@ -56,7 +56,8 @@ def checkRepository(butler, *, read=False, clean=False):
     from lsst.daf.butler import CollectionType, MissingDatasetTypeError
 
     report, known = CheckReport(), set()
-    report.problems += [f"storage class {name}: {problem}" for name, problem in staleDefinitions(butler)]
+    stale = staleDefinitions(getattr(butler._config, "configFile", None))
+    report.problems += [f"storage class {name}: {problem} (stillsky repo update)" for name, problem in stale]
     runs = butler.collections.query("*", collection_types={CollectionType.RUN})
     for kind in butler.registry.queryDatasetTypes("*"):
         try:
@@ -131,26 +132,3 @@ def _leftOver(butler, known):
                 path for path in (os.path.join(folder, name) for name in names) if os.path.realpath(path) not in known
             ]
     return sorted(left)
-
-
-def staleDefinitions(butler):
-    """Storage classes whose definition in the repository is older than, or otherwise not, the installed one's.
-
-    Returns
-    -------
-    problems : `list` [(`str`, `str`)]
-        Name and sentence; empty for a butler without a configuration file.
-    """
-    from lsst.daf.butler import Config
-
-    path = getattr(butler._config, "configFile", None)
-    if path is None:
-        return []
-    stored, current, problems = Config(path), Config(STORAGE), []
-    for name in current["storageClasses"]:
-        key = ("storageClasses", name)
-        if key not in stored:
-            problems.append((name, "the repository has no definition of it; it was made by an older stillsky"))
-        elif stored[key] != current[key]:
-            problems.append((name, "the repository's definition differs from this stillsky's"))
-    return problems

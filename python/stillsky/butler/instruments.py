@@ -24,7 +24,7 @@ _HEADER_KEYS = {"exposure", "detector", "filter", "group", "target", "type"}
 # Where cameras write what the records need; the first that is present counts.
 _CARDS = {
     "exposure": ("EXPID", "EXPNUM", "IDNUM", "OBSNUM", "RUN-ID"),
-    "detector": ("DETECTOR", "CCDNUM", "CHIPID", "CCDID", "CCD", "DET-ID"),
+    "detector": ("CCDNUM", "CHIPID", "CCDID", "CCD", "DET-ID", "DETECTOR"),
     "filter": ("FILTER", "FILTER1", "FILTNAM", "FILTNAME", "INSFLNAM"),
     "group": ("GROUPID",),
     "target": ("OBJECT",),
@@ -183,6 +183,8 @@ def nameOfInstrument(paths):
         except (StillskyError, OSError):
             continue
         said = str((info.instrumentLabel if info is not None else "") or header.get("INSTRUME") or "")
+        if not said.strip() and "DECam" in str(header.get("FILTER") or "").split():
+            said = "DECam"  # products of its Community Pipeline may lose INSTRUME; their filters are "i DECam SDSS c0003 ..."
         name = re.sub(r"\W+", "_", said.strip()).strip("_")
         if name:
             return name if name.isidentifier() else f"Cam_{name}"
@@ -260,7 +262,7 @@ def observationOf(path, definition):
         pointing = tuple(float(np.degrees(v)) for v in middle)
     return Observation(
         path=os.path.abspath(path),
-        exposure=_number(info, card["exposure"], obsId),
+        exposure=_number(None if "exposure" in definition.headers else info.id, card["exposure"], obsId),
         obsId=obsId,
         detector=byName[detectorName] if detectorName in byName else _detectorNumber(detectorName, path),
         detectorName=detectorName,
@@ -294,7 +296,7 @@ def _headers(path):
             header["FILTER"] = label.physical or label.band
         detector = readPart(path, "detector")
         if detector is not None:
-            header["DETECTOR"] = detector.id if detector.id is not None else detector.name
+            header["CCDNUM"] = detector.id if detector.id is not None else detector.name
     return header, info, readWcs(path), readBBox(path)
 
 
@@ -315,9 +317,9 @@ def _span(middle, seconds):
     return middle - half, middle + half
 
 
-def _number(info, card, obsId):
+def _number(known, card, obsId):
     """Id of the exposure: the file's number, else 31 bits of the SHA-1 of its name, the same on every machine."""
-    for value in (info.id, card):
+    for value in (known, card):
         try:
             number = int(value)
         except (TypeError, ValueError):

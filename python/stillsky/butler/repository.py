@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import DomainError, StillskyError
-from .check import STORAGE, CheckReport, checkRepository
+from .check import CheckReport, checkRepository
+from .definitions import STORAGE, configurationOf
 from .instruments import InstrumentDefinition, observationOf, registered
 
 __all__ = [
@@ -20,12 +21,14 @@ __all__ = [
     "createRepository",
     "ingestExposures",
     "openRepository",
+    "registerInstrument",
     "registerSkyMap",
     "registerSubfilters",
 ]
 
 _LOG = logging.getLogger("stillsky.butler")
 
+_SKYMAPS = "skymaps"
 _DIMENSIONS = {"visit": ("instrument", "visit", "detector"), "exposure": ("instrument", "exposure", "detector")}
 
 
@@ -113,8 +116,7 @@ def openRepository(path, *, writeable=False):
     """
     from lsst.daf.butler import Butler
 
-    if not os.path.exists(os.path.join(path, "butler.yaml")):
-        raise FileNotFoundError(2, "no repository (it has no butler.yaml)", os.fspath(path))
+    configurationOf(path)
     with _registryErrors(os.fspath(path)):
         return Butler.from_config(os.fspath(path), writeable=writeable)
 
@@ -165,7 +167,8 @@ def ingestExposures(butler, paths, definition, *, run=None, datasetType="calexp"
     Raises
     ------
     DomainError
-        Another ``dimension``, or a dataset type that exists with other dimensions or another storage class.
+        Another ``dimension``, a dataset type that exists with other dimensions or another storage class, or an instrument that
+        is registered with another definition (`registerInstrument` changes it).
     """
     from lsst.daf.butler import DatasetRef, DatasetType, FileDataset
     from lsst.daf.butler.registry import ConflictingDefinitionError, RegistryError
@@ -178,7 +181,7 @@ def ingestExposures(butler, paths, definition, *, run=None, datasetType="calexp"
         butler.registry.registerDatasetType(kind)
     except (ConflictingDefinitionError, RegistryError) as error:
         raise DomainError(f"dataset type {datasetType}: {error}") from None
-    definition.register(butler.registry)
+    registerInstrument(butler, definition)
     butler.collections.register(run)
     _addDefault(butler, f"{definition.name}/defaults", run)
     report = IngestReport()
@@ -202,6 +205,35 @@ def ingestExposures(butler, paths, definition, *, run=None, datasetType="calexp"
             else:
                 report.ingested.append(ref)
     return report
+
+
+def registerInstrument(butler, definition, *, update=False):
+    """Insert the records of an instrument; sky maps that are there become part of its chain ``<instrument>/defaults``.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        Writeable.
+    definition : `InstrumentDefinition`
+    update : `bool`
+        Names of detectors and bands of filters that are registered otherwise are changed.
+
+    Raises
+    ------
+    DomainError
+        Something is registered otherwise, and ``update`` is False.
+    """
+    from lsst.daf.butler.registry import ConflictingDefinitionError
+
+    try:
+        definition.register(butler.registry, update=update)
+    except ConflictingDefinitionError as error:
+        raise DomainError(
+            f"instrument {definition.name}: registered with another definition (stillsky repo update REPO --instrument "
+            f"FILE changes it): {' '.join(str(error).split())}"
+        ) from None
+    if _SKYMAPS in butler.collections.query("*"):
+        _addDefault(butler, f"{definition.name}/defaults", _SKYMAPS)
 
 
 def _addDefault(butler, chain, collection):
@@ -309,7 +341,7 @@ def _observingDay(time):
     return int(text.replace("-", "")), Timespan(begin, begin + TimeDelta(1.0, format="jd"))
 
 
-def registerSkyMap(butler, name, skyMap, *, run="skymaps"):
+def registerSkyMap(butler, name, skyMap, *, run=_SKYMAPS):
     """Insert the records of a sky map, its tracts and patches, and put the map itself as dataset ``skyMap``.
 
     Parameters

@@ -33,7 +33,7 @@ def create(**options):
 
 def _create(run):
     from stillsky.butler.instruments import InstrumentDefinition
-    from stillsky.butler.repository import createRepository, openRepository
+    from stillsky.butler.repository import createRepository, openRepository, registerInstrument
 
     options = run.options
     definition = InstrumentDefinition.fromYaml(options["instrument"]) if options["instrument"] else None
@@ -44,7 +44,7 @@ def _create(run):
             raise _exists(error) from error
         if definition is not None:
             with openRepository(options["path"], writeable=True) as butler:
-                definition.register(butler.registry)
+                registerInstrument(butler, definition)
     run.summary["products"] = [options["path"]]
     named = "" if definition is None else f"; instrument {definition.name}"
     run.say(f"result: repository {options['path']}{named}; {run.seconds:.1f} s")
@@ -125,6 +125,55 @@ def _definition(given, butler, paths):
     if given:
         return definitionOf(butler, given)
     return InstrumentDefinition(nameOfInstrument(paths))
+
+
+@repo.command(cls=VerbCommand)
+@click.argument("path", metavar="REPO")
+@click.option(
+    "--instrument", metavar="FILE", help="YAML of an instrument whose detectors or filters are new or changed."
+)
+@click.option("--skymap", metavar="FILE", help="YAML of a sky map: name, pixelScale, patch, border, tracts.")
+@click.option("--subfilters", metavar="BAND:N", help="Subfilters 0 to N-1 of a band, which DCR coadds need.")
+@runOptions()
+def update(**options):
+    """Bring REPO up to date: stillsky's storage classes always, and what is given of instrument, sky map, subfilters.
+
+    A sky map is, for instance: {name: field, pixelScale: 0.263, patch: 4000, border: 100, tracts: [{center: [189.5, 12.4],
+    size: [1.5, 1.5]}]}: arcseconds, pixels, degrees. Without tracts there is one, which holds all visits of REPO.
+    """
+    return runVerb("repo update", options, _update)
+
+
+def _update(run):
+    from stillsky.butler.definitions import updateStorage
+    from stillsky.butler.instruments import InstrumentDefinition
+    from stillsky.butler.repository import openRepository, registerInstrument, registerSkyMap, registerSubfilters
+    from stillsky.butler.sky_maps import parseSubfilters, skyMapFromYaml
+
+    options, said = run.options, []
+    definition = InstrumentDefinition.fromYaml(options["instrument"]) if options["instrument"] else None
+    subfilters = parseSubfilters(options["subfilters"]) if options["subfilters"] else None
+    with run.timed("update"):
+        changes = updateStorage(options["path"])
+        with openRepository(options["path"], writeable=True) as butler:
+            if definition is not None:
+                registerInstrument(butler, definition, update=True)
+                said.append(f"instrument {definition.name}")
+            if options["skymap"]:
+                name, skyMap = skyMapFromYaml(options["skymap"], butler)
+                registerSkyMap(butler, name, skyMap)
+                patches = sum(len(tract) for tract in skyMap)
+                said.append(f"sky map {name} ({len(skyMap)} tracts, {patches} patches)")
+            if subfilters is not None:
+                registerSubfilters(butler, *subfilters)
+                said.append(f"{subfilters[1]} subfilters of {subfilters[0]}")
+    for change in changes:
+        run.say(change)
+    run.summary["metadata"] = {"changes": changes, "registered": said}
+    run.say(
+        f"result: {len(changes)} definitions changed; {', '.join(said) or 'nothing registered'}; {run.seconds:.1f} s"
+    )
+    return 0
 
 
 @repo.command(cls=VerbCommand)
