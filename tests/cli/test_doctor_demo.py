@@ -46,3 +46,23 @@ def test_demo_finds_its_transients_and_says_where_the_pictures_are(run, tmp_path
     assert float(gains.split()[2].rstrip("%")) < 2.0
     again = run("demo", folder, "--size", "512")
     assert again[0] == 7 and "--overwrite" in again[2]
+
+
+@pytest.mark.slow
+def test_demo_of_a_night_in_a_repository(run, tmp_path):
+    pytest.importorskip("lsst.daf.butler")
+    folder = tmp_path / "night"
+    code, out, err = run("demo", folder, "--butler", "--size", "256", "--json")
+    assert code == 0
+    facts = json.loads(out)["metadata"]
+    found, truth = facts["gainFound"], facts["gainTruth"]
+    assert len(found) == 2 and found == pytest.approx(truth, rel=0.02)
+    assert facts["coaddNoise"] == pytest.approx(facts["visitNoise"] / 2, rel=0.05)  # of four visits
+    counts = facts["transients"]
+    assert counts["expected"] >= 2 and counts["found"] == counts["expected"]
+    assert facts["problems"] == [] and "0 problems" in err
+    assert (folder / "repo" / "butler.yaml").exists() and (folder / "truth.ecsv").exists()
+    image = next(line for line in err.splitlines() if line.startswith("image:")).split(maxsplit=1)[1]
+    assert os.path.exists(image)
+    again = run("demo", folder, "--butler", "--size", "256")
+    assert again[0] == 7 and "--overwrite" in again[2]

@@ -74,3 +74,34 @@ def test_the_help_names_the_three_steps():
 
     said = CliRunner().invoke(cli, ["repo", "--help"]).output
     assert all(word in said for word in ("create", "ingest", "check"))
+
+
+def test_skymap_holds_the_images(run, tmp_path):
+    from stillsky.butler.repository import openRepository
+    from stillsky.fits import writeExposure
+    from stillsky.sim import simulateDcrVisits
+
+    where = tmp_path / "night"
+    assert run("create", where)[0] == 0
+    (tmp_path / "visits").mkdir()
+    for visit in simulateDcrVisits(64, 2).visits:
+        writeExposure(visit.toExposure(), str(tmp_path / "visits" / f"{visit.visitInfo.id}.fits"))
+    code, summary, err = run("skymap", where, tmp_path / "visits", "--patch", 40, "--border", 5, "--subfilters", "g:3")
+    assert code == 0 and summary["metadata"] == {"name": "sky", "width": 64, "height": 64, "patches": [2, 2]}
+    again = run("skymap", where, tmp_path / "visits", "--patch", 40, "--border", 5)
+    assert again[0] == 0  # the same map is there: nothing changes
+    code, summary, err = run("skymap", where, tmp_path / "visits", "--patch", 32)
+    assert code == 2 and "another one of that name" in err
+    assert run("skymap", where, tmp_path / "visits", "--name", "b", "--subfilters", "g")[0] == 2
+    assert run("skymap", where, tmp_path / "absent.fits")[0] == 3
+    with openRepository(where) as butler:
+        patches = list(butler.registry.queryDimensionRecords("patch", where="skymap='sky'"))
+        assert len(patches) == 4
+        assert len(list(butler.registry.queryDimensionRecords("subfilter"))) == 3
+        assert butler.get("skyMap", skymap="sky", collections="skymaps")[0].bbox.width == 64
+
+
+def test_skymap_refuses_images_without_sky_coordinates(run, frames, tmp_path):
+    assert run("create", tmp_path / "night")[0] == 0
+    code, _, err = run("skymap", tmp_path / "night", *frames)
+    assert code == 4 and "WCS" in err

@@ -10,14 +10,20 @@ __all__ = ["demo"]
 
 @click.command(cls=VerbCommand)
 @click.argument("folder", default="stillsky-demo", required=False, type=click.Path(file_okay=False))
-@click.option("--size", type=click.IntRange(min=256), default=1024, show_default=True, help="Side in pixels.")
+@click.option(
+    "--size", type=click.IntRange(min=256), default=None, show_default="1024; 512 with --butler", help="Side in pixels."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed.")
+@click.option(
+    "--butler", is_flag=True, help="Instead one night in a Butler repository: photon transfer, coadd, difference."
+)
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @runOptions()
 def demo(**options):
     """Show both jobs on simulated data in FOLDER, and say where the pictures are.
 
-    First a pair of images with transients is subtracted, then the flats of a sensor give its photon transfer curves.
+    First a pair of images with transients is subtracted, then the flats of a sensor give its photon transfer curves. With
+    --butler the tasks of the pipelines do it, in a repository.
     """
     return runVerb("demo", options, _run)
 
@@ -32,6 +38,11 @@ def _run(run):
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}", found=error.strerror, remedy="name another") from error
+    if run.options["butler"]:
+        from .demo_butler import showButler
+
+        return showButler(run)
+    run.options["size"] = run.options["size"] or 1024
     _refuseExisting(folder, run.options["overwrite"])
     return _showSubtract(run, dict(run.options)) or _showPtc(run)
 

@@ -4,6 +4,7 @@ import click
 
 from ..options import VerbCommand, runOptions
 from ..run import runVerb
+from .repo_skymap import skymap
 
 __all__ = ["repo"]
 
@@ -125,6 +126,9 @@ def _definition(given, butler, paths):
     if given:
         return definitionOf(butler, given)
     return InstrumentDefinition(nameOfInstrument(paths))
+
+
+repo.add_command(skymap)
 
 
 @repo.command(cls=VerbCommand)
