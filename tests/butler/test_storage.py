@@ -196,3 +196,92 @@ def test_a_file_damaged_in_the_repository_is_named(butler, put, exposure):
         file.truncate(3000)
     with pytest.raises(Exception, match="bytes|size|[Tt]runcated"):
         butler.get(ref)
+
+
+def test_inputs_of_a_coadd_come_back_with_their_objects(butler, put, exposure):
+    from stillsky.image import CoaddInputs
+
+    inputs = CoaddInputs()
+    objects = {"psf": exposure.psf, "wcs": exposure.wcs, "visitInfo": exposure.visitInfo}
+    inputs.addVisit(7, exposure.bbox, goodpix=1900, weight=0.25, filter="r", **objects)
+    inputs.addCcd(7001, exposure.bbox, ccd=1, visit=7, goodpix=1900, weight=0.25, filter="r", **objects)
+    back = butler.get(put(inputs, "StillskyCoaddInputs"))
+    assert back == inputs and back.visits["weight"][0] == 0.25
+    assert back.ccds["psf"][0] == exposure.psf and back.bboxOf(back.ccds[0]) == exposure.bbox
+
+
+def test_kernels_that_vary_and_psfs_of_every_kind_come_back(butler, put):
+    from stillsky.kernel import FixedKernel, LinearCombinationKernel, PolynomialFunction2
+    from stillsky.psf import GaussianPsf, ImageGridPsf, KernelPsf, PcaPsf
+
+    rng = np.random.default_rng(4)
+    basis = [FixedKernel(rng.normal(size=(5, 5))) for _ in range(2)]
+    functions = [PolynomialFunction2([1.0, 0.01, 0.002]), PolynomialFunction2([0.3, 0.0, -0.01])]
+    kernel = LinearCombinationKernel(basis, functions)
+    back = butler.get(put(kernel, "StillskyKernel", "kernel"))
+    for x, y in ((0.0, 0.0), (30.5, 12.25)):
+        np.testing.assert_allclose(back.imageAt(x, y), kernel.imageAt(x, y), rtol=1e-12, atol=1e-13)
+    y, x = np.mgrid[-5:6, -5:6]
+    stamps = [np.exp(-(x**2 + y**2) / (2 * s**2)) for s in (1.2, 1.5)]
+    box = Box2I(Point2I(0, 0), Extent2I(50, 40))
+    for i, psf in enumerate((
+        GaussianPsf(9, 9, 1.3), KernelPsf(stamps[0]), ImageGridPsf([stamps], [0.0, 49.0], [20.0]),
+        PcaPsf(stamps, [[0.5, -0.5, 0.0], [0.5, 0.5, 0.0]], box),
+    )):  # fmt: skip
+        again = butler.get(put(psf, "StillskyPsf", f"psf{i}"))
+        assert type(again) is type(psf)
+        for at in ((0.0, 0.0), (48.0, 35.5)):
+            np.testing.assert_array_equal(again.computeKernelImage(at).array, psf.computeKernelImage(at).array)
+
+
+def test_a_table_of_the_repository_is_a_plain_table_and_the_reverse(butler, put, tmp_path):
+    """Parquet that other programs read, with meta of every type; ECSV and FITS tables are ingested."""
+    from lsst.daf.butler import DatasetRef, FileDataset
+    from pyarrow import parquet
+
+    from stillsky.diffim import writeSources
+
+    table = Table({"id": [1, 2]}, meta={"list": [1, 2.5], "text": "r12", "none": None, "nan": float("nan")})
+    table["id"].unit, table["id"].description = "pix", "number"
+    path = butler.getURI(put(table, "StillskyTable", "t0")).ospath
+    assert parquet.read_table(path).to_pydict() == {"id": [1, 2]}
+    butler.collections.register("u/files")
+    for i, suffix in enumerate(("ecsv", "fits", "parquet"), 1):
+        plain = str(tmp_path / f"plain.{suffix}")
+        writeSources(table["id",], plain)
+        kind = DatasetType(f"t{i}", ("instrument",), "StillskyTable", universe=butler.dimensions)
+        butler.registry.registerDatasetType(kind)
+        ref = DatasetRef(kind, butler.registry.expandDataId(instrument="Cam"), run="u/files")
+        butler.ingest(FileDataset(plain, [ref]), transfer="direct")
+        back = butler.get(ref)
+        assert back["id"].tolist() == [1, 2] and str(back["id"].unit) == "pix"
+        assert suffix == "fits" or back["id"].description == "number"  # FITS tables have no place for it
+
+
+def test_butler_ingest_files_takes_plain_files_of_other_programs(butler, put, tmp_path, rng):
+    """Task-framework 12, check 6: the command of Rubin's butler, with a table of files, where they are."""
+    from astropy.io import fits
+    from click.testing import CliRunner
+    from lsst.daf.butler.cli.butler import cli
+
+    from stillsky.butler.instruments import InstrumentDefinition
+
+    InstrumentDefinition("Cam2", {0: "a", 1: "b"}).register(butler.registry)
+    kind = DatasetType("raw2", ("instrument", "detector"), "StillskyExposure", universe=butler.dimensions)
+    butler.registry.registerDatasetType(kind)
+    pixels = [rng.normal(size=(8, 9)).astype(np.float32) for _ in range(2)]
+    native, foreign = str(tmp_path / "native.fits"), str(tmp_path / "foreign.fits")
+    writeExposure(makeExposure(pixels[0], variance=np.ones((8, 9), np.float32), xy0=(3, 4)), native)
+    fits.writeto(foreign, pixels[1], fits.Header({"EXPTIME": 5.0}))
+    Table({"file": [native, foreign], "detector": [0, 1]}).write(tmp_path / "files.ecsv")
+    done = CliRunner().invoke(cli, [
+        "ingest-files", str(tmp_path / "repo"), "raw2", "u/raw", str(tmp_path / "files.ecsv"),
+        "--formatter", "stillsky.butler.formatters.ExposureFormatter", "--data-id", "instrument=Cam2", "-t", "direct",
+    ])  # fmt: skip
+    assert done.exit_code == 0, done.output
+    butler.registry.refresh()
+    for detector, path in enumerate((native, foreign)):
+        ref = butler.find_dataset("raw2", instrument="Cam2", detector=detector, collections="u/raw")
+        assert butler.getURI(ref).ospath == path
+        np.testing.assert_array_equal(butler.get(ref).image.array, pixels[detector])
+    assert butler.get("raw2.xy0", instrument="Cam2", detector=0, collections="u/raw") == Point2I(3, 4)
