@@ -175,17 +175,20 @@ class CommandLineVerbs(SchemaVerbs):
 
     @classmethod
     def _makeArgumentParser(cls):
-        """Parser of the options, with ``--id`` for the data of the first input."""
+        """Parser of the options, with ``--id`` for the data of the main input."""
         from .compat.arguments import ArgumentParser
 
-        def firstInput(config):
+        dimensions = set(cls.ConfigClass.ConnectionsClass.dimensions)
+
+        def mainInput(config):
+            """The input that shares most dimensions with a quantum, the first by name of several."""
             connections = cls.ConfigClass.ConnectionsClass(config=config)
-            first = next((one for one in connections.allConnections if one in connections.inputs), None)
-            return "raw" if first is None else connections.allConnections[first].name
+            inputs = [(name, connections.allConnections[name]) for name in sorted(connections.inputs)]
+            ranked = sorted(inputs, key=lambda item: -len(dimensions & set(item[1].dimensions)))
+            return ranked[0][1].name if ranked else "raw"
 
         parser = ArgumentParser(cls._DefaultName)
-        dimensions = cls.ConfigClass.ConnectionsClass.dimensions
-        parser.add_id_argument("--id", firstInput, dimensions=tuple(dimensions) or None)
+        parser.add_id_argument("--id", mainInput, dimensions=tuple(sorted(dimensions)) or None)
         return parser
 
     @classmethod

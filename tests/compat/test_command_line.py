@@ -1,23 +1,28 @@
 """parseAndRun and the write verbs on a repository (task-framework 12, checks 2 to 4, 15, 17)."""
 
+import logging
+
 import numpy as np
 import pytest
 from astropy.table import Table
 
 pytest.importorskip("lsst.daf.butler")
 
-from lsst.pipe.base import TaskError
+from lsst.pipe.base import NoWorkFound, TaskError
 
-from stillsky.butler.instruments import InstrumentDefinition
-from stillsky.butler.repository import ingestExposures
 from stillsky.compat.store import DataRef, RunStore
 from toy_task import ToyTask
 
 
 @pytest.fixture
-def repo(butler, calexpFiles, tmp_path):
-    """Path of a repository with visits 1 and 2 of detectors 0 and 1."""
-    ingestExposures(butler, calexpFiles((1, 2), (0, 1)), InstrumentDefinition("MyCam", {0: "a", 1: "b"}))
+def butler(filledButler):
+    """A repository with visits 1 and 2 of detectors 0 and 1."""
+    return filledButler
+
+
+@pytest.fixture
+def repo(butler, tmp_path):
+    """Its path."""
     return str(tmp_path / "repo")
 
 
@@ -123,9 +128,104 @@ def test_several_processes_give_what_one_gives(butler, repo):
         (["--output", "u/x", "--loglevel", "loud"], "loud"),
     ],
 )
-def test_wrong_options_exit_with_2_and_say_which(repo, capsys, options, said):
-    assert status(repo, *options) == 2
+def test_wrong_options_exit_with_2_and_say_which(filledRepository, capsys, options, said):
+    assert status(filledRepository, *options) == 2  # and nothing is written
     assert said in capsys.readouterr().err
+
+
+def test_nothing_is_written_nor_removed_before_all_options_are_right(butler, repo, capsys):
+    ToyTask.parseAndRun([repo, "--id", "visit=1", "detector=0", "--output", "u/kept", "--no-versions"])
+    for wrong in (["-c", "factr=1"], ["--id", "visit=x"], ["-C", "absent.py"]):
+        assert status(repo, "--output", "u/kept", "--clobber-output", *wrong) == 2
+        assert status(repo, "--output", "u/new", *wrong) == 2
+    ToyTask.parseAndRun([repo, *IDS, "--output", "u/new", "--show", "data"])
+    butler.registry.refresh()
+    assert not butler.collections.query("u/new*") and butler.get("toy_config", collections="u/kept").factor == 3
+    broken = f"{repo}/wrong.py"
+    with open(broken, "w") as file:
+        file.write("config.noSuchField = 1\n")
+    assert status(repo, "--output", "u/new", "-C", broken) == 2
+    assert "noSuchField" in capsys.readouterr().err
+
+
+def test_patterns_of_show_match_exactly_if_they_say_so(filledRepository, capsys):
+    where = [filledRepository, "--output", "u/s", "--show"]
+    ToyTask.parseAndRun([*where, "config=*FACTOR"])
+    shown = capsys.readouterr()
+    assert "factor=3.0" in shown.out and "NOIGNORECASE" in shown.err
+    ToyTask.parseAndRun([*where, "config=*FACTOR:NOIGNORECASE"])
+    assert capsys.readouterr().out == ""
+    ToyTask.parseAndRun([*where, "history=factor", "tasks"])
+    assert "factor" in capsys.readouterr().out
+    assert status(*where, "history=nothing") == 1 and "nothing" in capsys.readouterr().err
+
+
+def test_the_log_of_a_command_goes_to_the_terminal_with_data_ids_and_warns_once(monkeypatch, capsys):
+    from stillsky.compat.log import labelled, startLog
+
+    own = logging.getLogger("own")
+    assert startLog(own) is own
+    monkeypatch.setattr(logging.root, "handlers", [])
+    log, level = startLog(longFormat=True), logging.getLogger("stillsky").level
+    with labelled("{visit: 1}"):
+        for _ in range(2):
+            log.info("begins")
+            log.warning("has no variance")
+    with labelled("{visit: 2}"):
+        log.warning("has no variance")
+    logging.getLogger("lsst.utils.packages").warning("Unable to import eups")
+    long = capsys.readouterr().err
+    assert (
+        long.count("begins") == 2 and long.count("no variance") == 2 and "({visit: 2})" in long and "eups" not in long
+    )
+    startLog().info("short")
+    assert capsys.readouterr().err == "stillsky INFO: short\n" and len(logging.root.handlers) == 1
+    assert level == logging.INFO
+    log.setLevel(logging.NOTSET)
+
+
+def test_no_work_is_no_failure(butler, repo, monkeypatch, caplog):
+    def nothing(self, image):
+        raise NoWorkFound("the template does not reach here")
+
+    monkeypatch.setattr(ToyTask, "run", nothing)
+    done = ToyTask.parseAndRun([repo, "--id", "visit=1", "detector=0", "--output", "u/e", "--no-versions"])
+    assert [one.exitStatus for one in done.resultList] == [0] and "does not reach" in caplog.text
+    butler.registry.refresh()
+    assert len(set(butler.registry.queryDatasets("toy_metadata", collections="u/e"))) == 1
+
+
+def test_the_repository_is_closed_with_what_is_returned(filledRepository):
+    done = ToyTask.parseAndRun([filledRepository, "--id", "visit=1", "--output", "u/c", "--show", "data"])
+    store, butler = done.parsedCmd.butler, done.parsedCmd.butler.butler
+    reference = done.parsedCmd.id.refList[0]
+    del done, store
+    assert reference.get("calexp").visitInfo.id == 1  # who holds a reference holds the repository
+    reference.store.close()
+    with pytest.raises(RuntimeError):
+        butler.get("calexp", instrument="MyCam", visit=1, detector=0, collections="MyCam/calexp")
+
+
+class _Jobs:
+    """Results of a pool that does not answer."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def result(self, timeout):
+        raise self.error
+
+
+def test_processes_that_die_or_take_too_long_have_failed(filledRepository, caplog):
+    from concurrent.futures.process import BrokenProcessPool
+
+    done = ToyTask.parseAndRun([filledRepository, *IDS, "--output", "u/p", "--show", "data"], doReturnResults=True)
+    runner, log = done.taskRunner, logging.getLogger("stillsky")
+    for error, said in ((BrokenProcessPool("a process was killed"), "killed"), (TimeoutError(), "not done within")):
+        result = runner._resultOf(_Jobs(error), done.parsedCmd.id.refList[1], 0.0, log)
+        assert (result.exitStatus, result.result, result.dataRef.dataId["detector"]) == (1, None, 1)
+        assert said in caplog.text
+    done.parsedCmd.butler.close()
 
 
 def test_the_repository_comes_first(capsys):

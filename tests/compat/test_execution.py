@@ -1,8 +1,10 @@
 """A toy pipeline by two executors, exit codes, streaming, validity of calibrations (task-framework 12, checks 8 to 11)."""
 
+import gc
 import json
 import shutil
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 from stillsky import SkyMap, TractInfo
 from stillsky.butler.instruments import InstrumentDefinition
 from stillsky.butler.repository import ingestExposures, openRepository, registerSkyMap
-from stillsky.fits import writeExposure
+from stillsky.fits import read, writeExposure
 from stillsky.geom import Box2I, Extent2I, Point2I
 from stillsky.image import Image, makeExposure
 from stillsky.meta import FilterLabel, VisitInfo
@@ -91,6 +93,32 @@ def test_patches_are_means_of_their_own_detectors_read_in_strips(night, simple):
     read = [{detector for detector, _ in MeanTask.seen[part]} for part in (slice(0, 4), slice(4, 8))]
     assert sorted(read, key=min) == [{0}, {1}] and len(MeanTask.seen) == 8
     assert MeanTask.mostPixels == 10 * 40  # a strip of one image, never more
+
+
+def test_an_image_lives_no_longer_than_its_last_reference(night):
+    """Times in headers once left a cycle behind each image read, which held it until the garbage collector came by."""
+    from astropy.io import fits
+
+    folder, _ = night
+    with fits.open(folder / "v1d0.fits") as file:
+        pixels = file[1].data
+    foreign = fits.Header({"DATE-OBS": "2026-01-02T03:01:00", "EXPTIME": 1.0, "GAIN": 1.0, "FILTER": "r"})
+    fits.writeto(folder / "foreign.fits", pixels, foreign, overwrite=True)
+    gc.collect()
+    gc.disable()
+    try:
+        with openRepository(folder / "repo") as butler:
+            where = {"instrument": "MyCam", "visit": 1, "detector": 0}
+            image = butler.get("calexp", where, collections="MyCam/calexp")
+            last = [weakref.ref(image)]
+            for name in ("v1d0.fits", "foreign.fits"):
+                image = read(folder / name)
+                assert image.visitInfo.date is not None
+                last.append(weakref.ref(image))
+            del image
+            assert [one() for one in last] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_pipetask_gives_the_same_numbers(night, simple):

@@ -6,7 +6,15 @@ from astropy.table import Table
 from lsst.pex.config import Config, ConfigurableField, FieldValidationError
 from lsst.pipe.base import NoWorkFound, Struct, Task, TaskMetadata
 
-from stillsky import AssembleCoaddConfig, AssembleCoaddTask, ImageDifferenceConfig, ImageDifferenceTask, ImageReducer
+from stillsky import (
+    AssembleCoaddConfig,
+    AssembleCoaddTask,
+    DcrAssembleCoaddTask,
+    ImageDifferenceConfig,
+    ImageDifferenceTask,
+    ImageReducer,
+    PhotonTransferCurveExtractTask,
+)
 from stillsky.coadd import AssembleCoaddAlgorithmConfig
 from stillsky.task_base import SchemaVerbs, assignMetadata, earlierArguments
 
@@ -149,3 +157,23 @@ def test_a_missing_catalogue_is_no_work_for_its_quantum_and_no_failure_of_the_gr
     assert config.ConnectionsClass(config=config).referenceCatalog.minimum == 0
     with pytest.raises(NoWorkFound, match="no reference objects"):
         ImageDifferenceTask(config=config)._finishQuantum(None, None, {"referenceCatalog": []}, None, None)
+
+
+@pytest.mark.parametrize(
+    "cls, kind",
+    [
+        (AssembleCoaddTask, "deepCoadd_directWarp"),
+        (DcrAssembleCoaddTask, "deepCoadd"),
+        (ImageDifferenceTask, "calexp"),
+        (PhotonTransferCurveExtractTask, "ptcInputExposurePairs"),
+    ],
+)
+def test_data_ids_of_a_command_are_those_of_the_input_that_is_most_like_its_quantum(cls, kind):
+    datasetType, dimensions = cls._makeArgumentParser()._idArguments["id"]
+    config = cls.ConfigClass()
+    if cls is DcrAssembleCoaddTask:
+        config.effectiveWavelength, config.bandwidth = 476.3, 147.0
+    assert datasetType(config) == kind and set(dimensions) == set(cls.ConfigClass.ConnectionsClass.dimensions)
+    if cls is PhotonTransferCurveExtractTask:
+        config.connections.inputExp = "flat"
+        assert datasetType(config) == "flat"

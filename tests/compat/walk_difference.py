@@ -75,6 +75,8 @@ def runDataRef(world):
     stored = reference.get("deepDiff_diaSrc")
     assert len(stored) == len(made.diaSources) == 3
     assert reference.get("deepDiff_differenceExp").maskedImage == made.subtractedExposure.maskedImage
+    world.differenceTask.writeMetadata(reference)  # with those of the task that chose the template
+    assert "imageDifference:getCalexpAsTemplate" in reference.get("deepDiff_metadata")
 
 
 def runQuantum(world):

@@ -69,15 +69,30 @@ class ArgumentParser(argparse.ArgumentParser):
             metavar="FILE",
             help="files of overrides (Python)",
         )
-        add("-L", "--loglevel", nargs="*", action="append", default=[], metavar="[COMPONENT=]LEVEL")
+        add(
+            "-L",
+            "--loglevel",
+            nargs="*",
+            action="append",
+            default=[],
+            metavar="[COMPONENT=]LEVEL",
+            help="trace, debug, info, warn, error or fatal [default: info]",
+        )
         add("--longlog", action="store_true", help="verbose format of the log")
         add("--debug", action="store_true", help="import a module named debug")
         add("--doraise", action="store_true", help="let exceptions out")
         add("--noExit", action="store_true", help="do not exit when data ids failed")
         add("--profile", metavar="FILE", help="profile of the run (cProfile)")
         add("--show", nargs="+", default=[], metavar="WHAT", help="config[=PATTERN] history=PATTERN tasks data run")
-        add("-j", "--processes", type=int, default=1, metavar="N")
-        add("-t", "--timeout", type=float, default=30 * 86400.0, metavar="SECONDS")
+        add("-j", "--processes", type=int, default=1, metavar="N", help="data ids at a time [default: 1]")
+        add(
+            "-t",
+            "--timeout",
+            type=float,
+            default=30 * 86400.0,
+            metavar="SECONDS",
+            help="for all of them [default: 30 d]",
+        )
         add("--clobber-output", action="store_true", help="remove the output chain and its runs first")
         add("--clobber-config", action="store_true", help="replace stored configuration and schemas")
         add("--no-backup-config", action="store_true", help="without a copy of the old ones")
@@ -231,7 +246,8 @@ class ArgumentParser(argparse.ArgumentParser):
         wanted = {name: value for name, value in cast.items() if name in known.dimensions.names}
         kind = next((one for one in store.butler.registry.queryDatasetTypes(datasetType)), None)
         if kind is None:
-            parsed.log.warning("No data found for dataId=%s: the repository has no dataset type %s", given, datasetType)
+            said = "No data found for dataId=%s: the repository has no dataset type %s; -c connections.NAME=TYPE reads another"
+            parsed.log.warning(said, given, datasetType)
             return []
         found = findDataIds(store.butler, wanted, datasetType, dimensions or kind.dimensions.required, store.searched)
         if not found:

@@ -22,6 +22,25 @@ class _TerminalHandler(logging.StreamHandler):
         return super().format(record)
 
 
+class _Useful:
+    """Warnings once for a data id, however often a file is read; none of eups, which only observatories have."""
+
+    def __init__(self):
+        self._label, self._said = None, set()
+
+    def filter(self, record):
+        """Whether a record is to be shown."""
+        if record.levelno != logging.WARNING:
+            return True
+        if self._label != _label.get():
+            self._label, self._said = _label.get(), set()
+        said = (record.name, record.getMessage())
+        if said in self._said or record.name == "lsst.utils.packages":
+            return False
+        self._said.add(said)
+        return True
+
+
 def startLog(log=None, *, longFormat=False):
     """The log of a command.
 
@@ -40,7 +59,9 @@ def startLog(log=None, *, longFormat=False):
     if log is None:
         log = logging.getLogger("stillsky")
         if not logging.root.handlers:
-            logging.root.addHandler(_TerminalHandler())
+            handler = _TerminalHandler()
+            handler.addFilter(_Useful())
+            logging.root.addHandler(handler)
             log.setLevel(logging.INFO)
     for handler in logging.root.handlers:
         if isinstance(handler, _TerminalHandler):

@@ -68,7 +68,9 @@ def _quantumOf(graph, label, dataRef):
         output_run=store.run,
         clobber=True,
     )
-    quanta = [node.quantum for node in builder.build(attach_datastore_records=False)]
+    # not build(): that would look up the versions of all packages for every quantum
+    predicted = builder.finish(attach_datastore_records=False).assemble()
+    quanta = list(predicted.build_execution_quanta().values())
     if len(quanta) != 1:
         raise NoDataError(f"{label}: wanted the inputs of one quantum, found {len(quanta)}", found=f"{given}")
     return quanta[0]

@@ -77,10 +77,13 @@ def _showHistory(config, pattern):
     try:
         for part in path:
             target = getattr(target, part)
-        print(history.format(target, last))
-    except (AttributeError, KeyError):
+        known = last in target._fields
+    except AttributeError:
+        known = False
+    if not known:
         print(f"--show history: there is no field {pattern}", file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(1)
+    print(history.format(target, last))
 
 
 def _tasks(config, prefix="config"):

@@ -127,6 +127,7 @@ def _time(date, clock=None, scale="utc"):
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # dates beyond the leap-second table
-            return Time(date, scale=scale).tai
+            # a named format: what astropy tries in vain it keeps, and with it the images of all callers
+            return Time(date, format="isot" if "T" in date else None, scale=scale).tai
     except ValueError:
         return None

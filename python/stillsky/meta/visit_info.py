@@ -156,7 +156,7 @@ def _toDate(value):
         return None
     from astropy.time import Time
 
-    time = value.tai if isinstance(value, Time) else Time(str(value), scale="tai")
+    time = value.tai if isinstance(value, Time) else _timeOf(str(value), "tai")
     if not time.isscalar:
         raise DomainError("VisitInfo date: wanted a single time, given an array")
     return Time(Time(time, format="isot", precision=9).value, format="isot", scale="tai", precision=9)
@@ -403,18 +403,25 @@ class VisitInfo:
         )
 
 
-def _dateFromHeader(header):
-    """DATE-AVG (must be TAI) or the old TIME-MID (UTC), as a date for `VisitInfo`."""
+def _timeOf(text, scale):
+    """A time from a text. The usual format is named: trying others, astropy keeps what failed in a cycle that holds the
+    frames of all callers, and with them their images, until it is collected."""
     from astropy.time import Time
 
+    usual = len(text) >= 19 and text[10] == "T" and "(" not in text
+    return Time(text, format="isot" if usual else None, scale=scale)
+
+
+def _dateFromHeader(header):
+    """DATE-AVG (must be TAI) or the old TIME-MID (UTC), as a date for `VisitInfo`."""
     try:
         if header.get("DATE-AVG"):
             system = str(header.get("TIMESYS") or "").strip().upper()
             if system != "TAI":
                 raise FitsLayoutError(f"card TIMESYS: wanted 'TAI' beside DATE-AVG, given {system!r}")
-            return Time(str(header["DATE-AVG"]).strip(), scale="tai")
+            return _timeOf(str(header["DATE-AVG"]).strip(), "tai")
         if header.get("TIME-MID"):
-            return Time(str(header["TIME-MID"]).strip().rstrip("Z"), scale="utc")
+            return _timeOf(str(header["TIME-MID"]).strip().rstrip("Z"), "utc")
     except FitsLayoutError:
         raise
     except ValueError as error:
