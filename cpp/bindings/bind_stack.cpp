@@ -1,5 +1,6 @@
 #include <memory>
 #include <optional>
+#include <tuple>
 
 #include "bindings.hpp"
 #include "numpy_view.hpp"
@@ -43,6 +44,30 @@ std::vector<StackInput<T>> inputsOf(Planes const& images, Planes const& masks, P
     return inputs;
 }
 
+// Rows in a file: (descriptor, bytes before image, mask and variance, bytes from row to row), or None.
+using FileRows = std::tuple<int, std::int64_t, std::int64_t, std::int64_t, std::int64_t>;
+using Files = std::vector<std::optional<FileRows>>;
+
+// Inputs in files are as large as the output.
+template <typename T>
+void addFiles(std::vector<StackInput<T>>& inputs, Files const& files, OptionalArray const& shaped) {
+    for (std::size_t i = 0; i < files.size() && i < inputs.size(); ++i) {
+        if (!files[i]) continue;
+        if (!shaped) throw DomainError("outImage: wanted for images in files");
+        const auto& f = *files[i];
+        inputs[i].file = {std::get<0>(f), std::get<1>(f), std::get<2>(f), std::get<3>(f), std::get<4>(f)};
+        inputs[i].image = View2<const T>(nullptr, static_cast<int>(shaped->shape(1)), static_cast<int>(shaped->shape(0)));
+    }
+}
+
+// An OSError with the number of the input as `index`.
+[[noreturn]] void raise(RowReadError const& failure) {
+    py::object error = py::module_::import("builtins").attr("OSError")(failure.code, failure.reason);
+    error.attr("index") = failure.index;
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
+    throw py::error_already_set();
+}
+
 template <typename T>
 StackOutput<T> outputOf(OptionalArray const& image, OptionalArray const& mask, OptionalArray const& variance,
                         OptionalArray const& kept, OptionalArray const& nImage) {
@@ -59,7 +84,7 @@ void pyStackStrips(Planes const& images, Planes const& masks, Planes const& vari
                    std::vector<std::vector<bool>> const& swap, std::vector<double> const& weights, bool inverseVariance,
                    int flags, StatisticsControl const& control, MaskPixel clipped, MaskMap const& maskMap, bool isDouble,
                    OptionalArray const& outImage, OptionalArray const& outMask, OptionalArray const& outVariance,
-                   OptionalArray const& kept, OptionalArray const& nImage) {
+                   OptionalArray const& kept, OptionalArray const& nImage, Files const& files) {
     StackOptions options;
     options.weights = weights;
     options.inverseVariance = inverseVariance;
@@ -67,13 +92,18 @@ void pyStackStrips(Planes const& images, Planes const& masks, Planes const& vari
     options.maskMap = maskMap;
     auto run = [&](auto zero) {
         using T = decltype(zero);
-        const auto inputs = inputsOf<T>(images, masks, variances, swap);
+        auto inputs = inputsOf<T>(images, masks, variances, swap);
+        addFiles(inputs, files, outImage);
         const auto out = outputOf<T>(outImage, outMask, outVariance, kept, nImage);
         py::gil_scoped_release release;
         stackStrips(inputs, flags, control, options, out);
     };
-    if (isDouble) run(double());
-    else run(float());
+    try {
+        if (isDouble) run(double());
+        else run(float());
+    } catch (RowReadError const& failure) {
+        raise(failure);
+    }
 }
 
 py::tuple pyCollapse(py::array const& image, OptionalArray const& mask, OptionalArray const& variance, int flags, char axis,
@@ -143,7 +173,7 @@ void bindStack(py::module_& m) {
     m.def("stackStrips", &pyStackStrips, py::arg("images"), py::arg("masks"), py::arg("variances"), py::arg("swap"),
           py::arg("weights"), py::arg("inverseVariance"), py::arg("flags"), py::arg("control"), py::arg("clipped"),
           py::arg("maskMap"), py::arg("isDouble"), py::arg("outImage"), py::arg("outMask"), py::arg("outVariance"),
-          py::arg("kept"), py::arg("nImage"));
+          py::arg("kept"), py::arg("nImage"), py::arg("files"));
     m.def("collapse", &pyCollapse, py::arg("image"), py::arg("mask"), py::arg("variance"), py::arg("flags"), py::arg("axis"),
           py::arg("control"));
     py::class_<PyMeanStack>(m, "MeanStack", "Running mean; Python's AccumulatorMeanStack wraps it.")

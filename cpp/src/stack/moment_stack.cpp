@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "moment_rows.hpp"
+#include "row_file.hpp"
 #include "row_source.hpp"
 #include "stack_detail.hpp"
 #include "stillsky/core/aligned.hpp"
@@ -22,6 +23,7 @@ constexpr int TILE = 8192, TILE_ROWS = 16;
 // same eight places of the first cache: a load that straddles two lines finds neither a second time. So pieces begin where
 // lines of the first image do, and so do the sums of their pixels.
 constexpr int LINE = 16;
+constexpr int PLANE = 4 * (TILE + LINE);  // bytes of what is read of a plane at a time
 constexpr int SUMS = TILE + TILE_ROWS * 2 * LINE;  // rows that lie apart begin with lines
 
 // Sums of one tile: rows, or a part of one.
@@ -57,11 +59,15 @@ public:
         isWeighted_ = !isPlain_ || plan.weighting != Weighting::NONE;
         if (isWeighted_) row_.w = sums();
         isContiguous_ = std::all_of(inputs.begin(), inputs.end(), [&](StackInput<T> const& in) {
+            if (in.file.descriptor >= 0) return in.file.rowBytes == static_cast<std::int64_t>(sizeof(T)) * in.image.width;
             return hasNoGaps(in.image) && hasNoGaps(in.mask) && (!plan.needsVariance || hasNoGaps(in.variance));
         });
         isSwapped_ = isPlain_ && std::all_of(inputs.begin(), inputs.end(), [&](StackInput<T> const& in) {
-            return in.swapImage && (in.swapMask || !in.mask.data) && (in.swapVariance || !plan.needsVariance);
+            const bool hasMask = in.mask.data || in.file.descriptor >= 0;
+            return in.swapImage && (in.swapMask || !hasMask) && (in.swapVariance || !plan.needsVariance);
         });
+        const bool anyInFile = std::any_of(inputs.begin(), inputs.end(), [](StackInput<T> const& in) { return in.file.descriptor >= 0; });
+        if (anyInFile) read_.resize(static_cast<std::size_t>(GROUP) * 3 * PLANE);
     }
 
     // Pixels x .. x+width-1 of rows y .. y+height-1: at most TILE pixels and TILE_ROWS rows.
@@ -115,13 +121,15 @@ private:
 
     // How far into a line of the cache pixel x of row y of the first image is.
     int lead(int x, int y) const {
-        return isPlain_ ? static_cast<int>(reinterpret_cast<std::uintptr_t>(inputs_[0].image.row(y) + x) / sizeof(T) % LINE) : 0;
+        if (!isPlain_ || inputs_[0].file.descriptor >= 0) return 0;
+        return static_cast<int>(reinterpret_cast<std::uintptr_t>(inputs_[0].image.row(y) + x) / sizeof(T) % LINE);
     }
 
     void addAll(std::vector<Run> const& runs, MomentRow const& row, bool keepFirst) {
         for (std::size_t i = 0; i < inputs_.size(); i += GROUP) {
             const int n = static_cast<int>(std::min<std::size_t>(GROUP, inputs_.size() - i));
             for (Run const& run : runs) {
+                for (int k = 0; k < n; ++k) group_[k] = pixelsOf(i + static_cast<std::size_t>(k), k, run);
                 int count = run.sums % LINE == 0 ? SEGMENT : LINE - run.sums % LINE;
                 for (int at = 0; at < run.count; at += count, count = SEGMENT) {
                     count = std::min(count, run.count - at);
@@ -131,14 +139,35 @@ private:
         }
     }
 
+    // An input whose pixel (x0, y0) is the first of its planes.
+    struct Pixels {
+        StackInput<T> in;
+        int x0 = 0, y0 = 0;
+    };
+
+    // Pixels of a run: where they are, or, of a file, read as the k-th of a group.
+    Pixels pixelsOf(std::size_t i, int k, Run const& run) {
+        Pixels pixels{inputs_[i], 0, 0};
+        if (inputs_[i].file.descriptor < 0) return pixels;
+        char* planes[3];
+        for (int p = 0; p < 3; ++p) planes[p] = read_.data() + static_cast<std::ptrdiff_t>(3 * k + p) * PLANE;
+        readRun(inputs_[i].file, run.x, run.y, run.count, planes[0], planes[1], planes[2], i);
+        pixels.in.image = View2<const T>(reinterpret_cast<const T*>(planes[0]), run.count, 1);
+        pixels.in.mask = View2<const MaskPixel>(reinterpret_cast<const MaskPixel*>(planes[1]), run.count, 1);
+        pixels.in.variance = View2<const VariancePixel>(reinterpret_cast<const VariancePixel*>(planes[2]), run.count, 1);
+        pixels.x0 = run.x;
+        pixels.y0 = run.y;
+        return pixels;
+    }
+
     // Pixels whose sums begin at the i-th.
     void addPiece(std::size_t first, int n, int x, int y, int count, int i, MomentRow const& row, bool keepFirst) {
         MomentInput<T> group[GROUP];
         for (int k = 0; k < n; ++k) {
-            const std::size_t image = first + static_cast<std::size_t>(k);
             RowSource<T, SEGMENT>& source = sources_[k];
-            source.load(inputs_[image], x, y, count, count, plan_.needsVariance, isSwapped_);
-            group[k] = {source.image, source.mask, source.variance, rules_[image]};
+            Pixels const& pixels = group_[k];
+            source.load(pixels.in, x - pixels.x0, y - pixels.y0, count, count, plan_.needsVariance, isSwapped_);
+            group[k] = {source.image, source.mask, source.variance, rules_[first + static_cast<std::size_t>(k)]};
         }
         const bool some = addMoments(group, n, count, keepFirst, isSwapped_, keepFirst ? 0 : propagated_, scratch_, row.from(i));
         for (int k = 0; k < n && some; ++k) addRejected(group[k], k, count, i);
@@ -206,6 +235,8 @@ private:
     MomentRow row_;
     std::vector<double*> rejected_;
     std::vector<Run> runs_;
+    AlignedVector<char> read_;
+    Pixels group_[GROUP];
     RowSource<T, SEGMENT> sources_[GROUP];
     MomentScratch<T> scratch_;
     double value_[SEGMENT], squared_[SEGMENT], n_[SEGMENT], centre_[SEGMENT], zeros_[SEGMENT] = {};

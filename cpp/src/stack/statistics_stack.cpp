@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <string>
+#include <type_traits>
 
 #include "network.hpp"
+#include "row_file.hpp"
 #include "stack_detail.hpp"
 #include "stillsky/core/parallel.hpp"
 
@@ -42,24 +44,86 @@ Point2I commonOrigin(std::vector<MaskedView<const T>> const& images) {
 
 }  // namespace
 
+namespace {
+
+using stack_detail::Plan;
+
+// How the rows of a result are made.
+enum class Way { BY_COLUMNS, SORTED, BY_MOMENTS };
+Way wayOf(Plan const& plan) {
+    if (!plan.control.nanSafe() || plan.property == ORMASK) return Way::BY_COLUMNS;
+    return plan.clips || plan.property == MEDIAN || plan.property == IQRANGE ? Way::SORTED : Way::BY_MOMENTS;
+}
+
+// Rows [begin, end) of the result.
 template <typename T>
-void stackStrips(std::vector<StackInput<T>> const& inputs, int flags, StatisticsControl const& control,
-                 StackOptions const& options, StackOutput<T> const& out) {
-    const auto plan = stack_detail::Plan::of(inputs, flags, control, options, out);
-    const int height = inputs[0].image.height, property = plan.property;
-    const bool isRare = !control.nanSafe() || property == ORMASK;
-    const bool isSorted = plan.clips || property == MEDIAN || property == IQRANGE;
+void stackRows(std::vector<StackInput<T>> const& inputs, Plan const& plan, stack_detail::NetworkCache& networks, int begin,
+               int end, StackOutput<T> const& out) {
+    const Way way = wayOf(plan);
+    if (way == Way::BY_MOMENTS) return stack_detail::stackRowsOfMoments(inputs, plan, begin, end, out);
+    if (way == Way::SORTED) return stack_detail::stackRowsSorted(inputs, plan, networks, begin, end, out);
+    for (int y = begin; y < end; ++y) stack_detail::stackRowByColumns(inputs, plan, y, out);
+}
+
+template <typename T>
+void stackPlanned(std::vector<StackInput<T>> const& inputs, Plan const& plan, StackOutput<T> const& out) {
+    const int height = inputs[0].image.height;
     stack_detail::NetworkCache networks;
     parallelFor((height + BLOCK_ROWS - 1) / BLOCK_ROWS, [&](int block) {
         const int begin = block * BLOCK_ROWS, end = std::min(height, begin + BLOCK_ROWS);
-        if (isRare) {
-            for (int y = begin; y < end; ++y) stack_detail::stackRowByColumns(inputs, plan, y, out);
-        } else if (isSorted) {
-            stack_detail::stackRowsSorted(inputs, plan, networks, begin, end, out);
-        } else {
-            stack_detail::stackRowsOfMoments(inputs, plan, begin, end, out);
-        }
+        stackRows(inputs, plan, networks, begin, end, out);
     });
+}
+
+template <typename T>
+StackOutput<T> rowsOf(StackOutput<T> const& out, int begin, int end) {
+    auto rows = [&](auto const& plane) { return plane.data ? plane.sub(0, begin, plane.width, end - begin) : plane; };
+    return {rows(out.image), rows(out.mask), rows(out.variance), rows(out.kept), rows(out.nImage)};
+}
+
+// As stackStrips, of images some of which are in files.
+void stackFiles(std::vector<StackInput<float>> const& inputs, int flags, StatisticsControl const& control,
+                StackOptions const& options, StackOutput<float> const& out) {
+    // What is to be checked and planned needs sizes and which planes there are, not pixels.
+    auto shown = inputs;
+    static const float noPixel = 0;
+    static const MaskPixel noBits = 0;
+    const int width = inputs.at(0).image.width, height = inputs[0].image.height;
+    for (auto& in : shown) {
+        if (in.file.descriptor < 0) continue;
+        in.image.data = &noPixel;
+        in.mask = View2<const MaskPixel>(&noBits, in.image.width, in.image.height);
+        in.variance = View2<const VariancePixel>(&noPixel, in.image.width, in.image.height);
+    }
+    const auto plan = Plan::of(shown, flags, control, options, out);
+    if (wayOf(plan) == Way::BY_MOMENTS) return stackPlanned(inputs, plan, out);  // reads for itself
+    stack_detail::NetworkCache networks;
+    const int rows = stack_detail::rowsOfBlock(inputs.size(), width);
+    stack_detail::BlockBuffers buffers(stack_detail::blockBytes(inputs.size(), width, rows));
+    parallelFor((height + rows - 1) / rows, [&](int block) {
+        const int begin = block * rows, end = std::min(height, begin + rows);
+        auto buffer = buffers.take();
+        const auto read = stack_detail::readBlock(inputs, begin, end, buffer.get());
+        stackRows(read, plan, networks, 0, end - begin, rowsOf(out, begin, end));
+        buffers.give(std::move(buffer));
+    });
+}
+
+template <typename T>
+bool anyInFile(std::vector<StackInput<T>> const& inputs) {
+    return std::any_of(inputs.begin(), inputs.end(), [](StackInput<T> const& in) { return in.file.descriptor >= 0; });
+}
+
+}  // namespace
+
+template <typename T>
+void stackStrips(std::vector<StackInput<T>> const& inputs, int flags, StatisticsControl const& control,
+                 StackOptions const& options, StackOutput<T> const& out) {
+    if (anyInFile(inputs)) {
+        if constexpr (std::is_same<T, float>::value) return stackFiles(inputs, flags, control, options, out);
+        throw DomainError("images: those in files are of float");
+    }
+    stackPlanned(inputs, Plan::of(inputs, flags, control, options, out), out);
 }
 
 template <typename T>

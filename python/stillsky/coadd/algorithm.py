@@ -297,7 +297,7 @@ def stackBox(out, bbox, inputs, config, control, *, flags=None, nImage=None, nKe
         if countBefore and counts[0] is not None:
             _countBeforeRemoval(counts[0], block, [bandInputs[i].warp for i in indices], control, schema)
 
-    runBands(bands, bandInputs, work, blockWidth=config.subregionSize[0], progress=progress)
+    runBands(bands, bandInputs, work, progress=progress)
     return {"nBands": len(bands), "bandHeight": bands[0].height}
 
 

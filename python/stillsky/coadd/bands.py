@@ -1,12 +1,16 @@
 """Bands of rows: how the pixels of many warps pass through bounded memory.
 
-A band is a number of full rows of the coadd. Rows of all warps that meet it are brought into memory together, the next
-band's while this one is worked on, and given back afterwards. A band is worked off in blocks of columns within which the
+A band is a number of full rows of the coadd. Rows of files whose pixels are combined as they are stay there until the threads
+that combine them read them, a few at a time; the system is asked for those of the next band while this one is worked on.
+Rows of all other warps that meet the band are brought into memory together, the next band's while this one is worked on, and
+given back afterwards. A band is worked off in blocks of columns within which the
 same warps have pixels, so that a pair of warp and band without common pixels costs nothing. Statistics are those of single
 pixels: neither the height of bands nor the width of blocks shows in the result.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +18,7 @@ import numpy as np
 
 from ..errors import StillskyError
 from ..geom import Box2I
+from .mapped_planes import descriptorsLeft
 from ..image import READ_ERRORS
 
 __all__ = ["BandInput", "InputFailure", "planBands", "runBands", "subBBoxIter"]
@@ -23,6 +28,7 @@ EXTENT_COLUMNS = 512  # extents are rounded out to multiples of it, so that ther
 _BYTES = 12  # of a warp's pixel: image, mask, variance
 _RESULT = 16  # of a pixel of the coadd with counts of samples
 _LARGEST = 128 << 20  # bytes of one band; larger ones are not faster
+_AHEAD = 1 << 30  # bytes of files that the system is asked for at a time
 
 
 class InputFailure(StillskyError):
@@ -48,12 +54,15 @@ class BandInput:
     extents : `numpy.ndarray` (n, 2) or None
         First and one-beyond-last parent column with pixels of consequence, for each `EXTENT_ROWS` rows of
         ``box``; None: all columns.
+    isDirect : `bool`
+        Its rows are combined from the file, without a stay in memory; `planBands` decides.
     """
 
     warp: Any
     box: Box2I
     change: Any = None
     extents: Any = None
+    isDirect: bool = False
     buffers: list = field(default_factory=lambda: [None, None])  # of bands of even and odd number
 
     def columns(self, band):
@@ -115,9 +124,14 @@ def planBands(bbox, inputs, memory, largestHeight=None):
     -------
     bands : `list` [`stillsky.geom.Box2I`]
     """
-    rowBytes = sum(i.warp.rowBytes + (0 if i.change is None else i.box.width * _BYTES) for i in inputs)
+    left = descriptorsLeft()
+    for item in inputs:
+        item.isDirect = item.change is None and item.warp.isRead and left > 0
+        left -= item.isDirect
+    inMemory = sum(i.warp.rowBytes + (0 if i.change is None else i.box.width * _BYTES) for i in inputs if not i.isDirect)
+    inFiles = sum(i.warp.rowBytes for i in inputs if i.isDirect)
     left = max(memory - _RESULT * bbox.area, memory // 4)
-    height = min(left // 2, _LARGEST) // max(rowBytes, 1)
+    height = min(min(left // 2, _LARGEST) // max(inMemory, 1), min(left // 2, _AHEAD) // max(inMemory + inFiles, 1))
     height = int(min(max(height, 1), largestHeight or bbox.height, bbox.height))
     return [Box2I((bbox.minX, y), (bbox.width, height)).clipped(bbox) for y in range(bbox.minY, bbox.maxY + 1, height)]
 
@@ -132,7 +146,7 @@ def runBands(bands, inputs, work, *, blockWidth=None, progress=None):
     inputs : `list` [`BandInput`]
     work : callable
         ``work(block, indices, planes)`` with a box, the numbers of the inputs that have all of its pixels, in order, and for
-        each of them (image, mask, variance) arrays of the shape of the box.
+        each of them (image, mask, variance) arrays of the shape of the box, or (`stillsky.stats.FileRows`, None, None).
     blockWidth : `int`, optional
         Largest width of a block.
     progress : callable, optional
@@ -143,14 +157,17 @@ def runBands(bands, inputs, work, *, blockWidth=None, progress=None):
     InputFailure
         A warp could not be read.
     """
-    with ThreadPoolExecutor(1) as reader:  # the rows of the next band come in while this one is worked on
-        coming = reader.submit(_load, bands[0], inputs, 0) if bands else None
+    with ExitStack() as stack:
+        files = _openFiles(inputs, stack)
+        # the rows of the next band come in while this one is worked on
+        reader = stack.enter_context(ThreadPoolExecutor(1))
+        coming = reader.submit(_load, bands[0], inputs, files, 0) if bands else None
         try:
             for k, band in enumerate(bands):
                 loaded = coming.result()
-                coming = reader.submit(_load, bands[k + 1], inputs, k + 1) if k + 1 < len(bands) else None
+                coming = reader.submit(_load, bands[k + 1], inputs, files, k + 1) if k + 1 < len(bands) else None
                 for block, indices in _blocks(band, inputs, blockWidth):
-                    work(block, indices, [_cut(loaded[i], block) for i in indices])
+                    _workOn(block, indices, [_cut(loaded[i], block, inputs[i]) for i in indices], work)
                 if progress is not None:
                     progress(k + 1, len(bands))
         except BaseException:
@@ -159,8 +176,35 @@ def runBands(bands, inputs, work, *, blockWidth=None, progress=None):
             raise
 
 
-def _load(band, inputs, number):
-    """{number of input: (box, (image, mask, variance))} of those with pixels of consequence in a band."""
+def _openFiles(inputs, stack):
+    """{number of input: (its planes, descriptor)} of those whose rows are combined from files."""
+    files = {}
+    for i, item in enumerate(inputs):
+        if not item.isDirect:
+            continue
+        try:
+            planes = item.warp.filePlanes()
+            descriptor = planes.open()
+        except READ_ERRORS as error:
+            raise InputFailure(i, f"{type(error).__name__}: {error}") from error
+        stack.callback(os.close, descriptor)
+        files[i] = planes, descriptor
+    return files
+
+
+def _workOn(block, indices, planes, work):
+    try:
+        work(block, indices, planes)
+    except OSError as error:
+        index = getattr(error, "index", None)  # of `stackStrips`
+        if index is None:
+            raise
+        raise InputFailure(indices[index], f"{type(error).__name__}: {error}") from error
+
+
+def _load(band, inputs, files, number):
+    """{number of input: (box, planes)} of those with pixels of consequence in a band; planes are (image, mask, variance), or
+    the (planes, descriptor) of a file."""
     loaded = {}
     for i, item in enumerate(inputs):
         first, stop = item.columns(band)
@@ -168,6 +212,11 @@ def _load(band, inputs, number):
             continue
         part = item.box.clipped(band)
         box = Box2I((first, part.minY), (stop - first, part.height))
+        if i in files:
+            top = part.minY - item.warp.bbox.minY
+            files[i][0].readAhead(files[i][1], top, top + part.height)
+            loaded[i] = (box, files[i])
+            continue
         try:
             planes = tuple(item.warp.read(box, _buffer(item, number % 2, part.height)))
             if planes[0].dtype.itemsize != 4:
@@ -211,7 +260,11 @@ def _blocks(band, inputs, blockWidth):
             yield Box2I((x0, y0), (x1 - x0, y1 - y0)), indices
 
 
-def _cut(loaded, block):
+def _cut(loaded, block, item):
     box, planes = loaded
+    if item.isDirect:
+        corner = item.warp.bbox.min
+        mapped, descriptor = planes
+        return mapped.fileRows(descriptor, block.minY - corner.y, block.minX - corner.x), None, None
     part = block.slices(box.min)
     return tuple(np.asarray(plane)[part] for plane in planes)

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..stats import FileRows
+
 __all__ = ["FilePlane", "MappedPlanes"]
 
+_WILL_NEED = getattr(os, "POSIX_FADV_WILLNEED", None)
 _RESERVE = 64  # descriptors left to everybody else
 _lock = threading.Lock()
 _nMapped = 0
@@ -62,6 +65,11 @@ def _giveDescriptor():
         _nMapped -= 1
 
 
+def descriptorsLeft():
+    """Files that may be open for a moment beside those that are mapped."""
+    return max(_descriptors() - _RESERVE, 8) // 4
+
+
 class MappedPlanes:
     """Image, mask and variance of a file.
 
@@ -82,6 +90,7 @@ class MappedPlanes:
     def __init__(self, path, shape, planes):
         self._path, self._shape, self._planes = path, shape, tuple(planes)
         self._map = None
+        self._swap = tuple(not plane.dtype.isnative for plane in self._planes)
         if _takeDescriptor():
             release = weakref.finalize(self, _giveDescriptor)
             try:
@@ -144,6 +153,36 @@ class MappedPlanes:
     def rowBytes(self):
         """Bytes of one row of all planes."""
         return self._shape[1] * sum(plane.dtype.itemsize for plane in self._planes)
+
+    def open(self):
+        """A descriptor of the file, to be closed by the caller."""
+        return os.open(self._path, os.O_RDONLY)
+
+    def fileRows(self, descriptor, start, column):
+        """Where the pixels from a row and a column on are, for `stillsky.stats.stackStrips`.
+
+        Parameters
+        ----------
+        descriptor : `int`
+            From `open`.
+        start, column : `int`
+
+        Returns
+        -------
+        rows : `stillsky.stats.FileRows`
+        """
+        width = self._shape[1]
+        places = (plane.offset + 4 * (start * width + column) for plane in self._planes)
+        return FileRows(descriptor, *places, 4 * width, self._swap)
+
+    def readAhead(self, descriptor, start, stop):
+        """Ask the system to bring rows into its memory: they are wanted soon."""
+        if _WILL_NEED is None:
+            return
+        rowBytes = 4 * self._shape[1]
+        for plane in self._planes:
+            with contextlib.suppress(OSError):  # advice is only advice
+                os.posix_fadvise(descriptor, plane.offset + start * rowBytes, (stop - start) * rowBytes, _WILL_NEED)
 
     def release(self, start, stop):
         """Rows are not needed for now: their memory is the system's."""

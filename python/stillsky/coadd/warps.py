@@ -94,6 +94,10 @@ class Warp:
         """As `block`, in memory that is not that of a file: ``buffer`` (uint8, ``rowBytes`` for each row) if it serves."""
         return self.block(box)
 
+    def filePlanes(self):
+        """`MappedPlanes` in which row 0 is that of the first pixel, where rows lie in a file as they are; else None."""
+        return None
+
     @property
     def rowBytes(self):
         """Bytes of memory that `read` needs for one row."""
@@ -310,6 +314,9 @@ class WarpHandle(Warp):
     def read(self, box, buffer=None):
         rows, columns = self._slices(box)
         return [plane[:, columns] for plane in self._mapped().readRows(rows.start, rows.stop, buffer)]
+
+    def filePlanes(self):
+        return self._mapped()
 
     def release(self, box):
         if self._planes is not None:

@@ -6,11 +6,12 @@
 
 from .clipped import clippedStats, robustSigma
 from .scale_variance import VarianceScaleFactors, varianceScaleFactors
-from .stack import AccumulatorMeanStack, stackStrips, statisticsStack
+from .stack import AccumulatorMeanStack, FileRows, stackStrips, statisticsStack
 from .statistics import Property, Statistics, StatisticsControl, makeStatistics, stringToStatisticsProperty
 
 __all__ = [
     "AccumulatorMeanStack",
+    "FileRows",
     "Property",
     "Statistics",
     "StatisticsControl",

@@ -3,6 +3,7 @@ mean (`AccumulatorMeanStack`)."""
 
 import logging
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,9 +11,32 @@ from .. import _core
 from ..errors import DomainError, ShapeError
 from .statistics import StatisticsControl, _asFlags, planesOf
 
-__all__ = ["AccumulatorMeanStack", "stackStrips", "statisticsStack"]
+__all__ = ["AccumulatorMeanStack", "FileRows", "stackStrips", "statisticsStack"]
 
 _log = logging.getLogger(__name__)
+
+
+class FileRows(NamedTuple):
+    """Rows of the planes of an image in a file, for `stackStrips`: they are read a few at a time by the threads that stack them.
+
+    Attributes
+    ----------
+    descriptor : `int`
+        Of the open file.
+    image, mask, variance : `int`
+        Bytes before the first pixel of each plane; float32, int32, float32.
+    rowBytes : `int`
+        Bytes from row to row of a plane.
+    swap : (`bool`, `bool`, `bool`)
+        Planes whose byte order is not that of this machine.
+    """
+
+    descriptor: int
+    image: int
+    mask: int
+    variance: int
+    rowBytes: int
+    swap: tuple
 
 
 def stackStrips(
@@ -37,8 +61,10 @@ def stackStrips(
 
     Parameters
     ----------
-    images : sequence of `numpy.ndarray`, (h, w)
-        float32, or float64 for a float64 result; of any byte order and row stride (views of memory-mapped FITS data are
+    images : sequence of `numpy.ndarray`, (h, w), or `FileRows`
+        With `FileRows`, mask and variance are in the file as well, and what is given of them is not looked at; all images
+        are then float32, ``outImage`` has their size, and an OSError of reading has the number of the image as ``index``.
+        Arrays: float32, or float64 for a float64 result; of any byte order and row stride (views of memory-mapped FITS data are
         read in place). Other types, or a mixture, are converted first.
     masks : sequence of (`numpy.ndarray` or None), or None
         int32 of any byte order, bits as the control means them; None: no bits set.
@@ -78,13 +104,17 @@ def stackStrips(
     """
     from ..threads import numThreads as threads
 
-    images = [np.asarray(image) for image in images]
-    isDouble = _isDouble(images)
+    files = [image if isinstance(image, FileRows) else None for image in images]
+    inMemory = [np.asarray(image) for image, rows in zip(images, files) if rows is None]
+    isDouble = (bool(inMemory) or not files) and _isDouble(inMemory)
     planes = [
-        _inPlace(images, np.float64 if isDouble else np.float32, "images"),
-        _inPlace(masks, np.int32, "masks", len(images)),
-        _inPlace(variances, np.float32, "variances", len(images)),
+        _inPlace(_withoutFiles(images, files), np.float64 if isDouble else np.float32, "images"),
+        _inPlace(_withoutFiles(masks, files), np.int32, "masks", len(files)),
+        _inPlace(_withoutFiles(variances, files), np.float32, "variances", len(files)),
     ]
+    if any(files):
+        for k, (_, swap) in enumerate(planes):
+            swap[:] = [rows.swap[k] if rows else bool(swap) and swap[i] for i, rows in enumerate(files)]
     with nullcontext() if numThreads is None else threads(numThreads):
         _core.stackStrips(
             *(arrays for arrays, _ in planes),
@@ -101,7 +131,15 @@ def stackStrips(
             outVariance,
             kept,
             nImage,
+            [None if rows is None else tuple(rows[:5]) for rows in files] if any(files) else [],
         )
+
+
+def _withoutFiles(planes, files):
+    """The planes that are arrays; None for those in files."""
+    if planes is None or len(planes) != len(files):
+        return planes
+    return [None if rows else plane for plane, rows in zip(planes, files)]
 
 
 def _isDouble(images):
