@@ -1,5 +1,7 @@
 """Stacks: known answers, stillsky's rules, agreement with the slow reference and with makeStatistics."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ import stillsky
 from reference.stack_reference import stack as slowStack
 from stillsky.errors import DomainError, ShapeError
 from stillsky.image import Image, Mask, MaskedImage
-from stillsky.stats import Property, StatisticsControl, makeStatistics, stackStrips, statisticsStack
+from stillsky.stats import FileRows, Property, StatisticsControl, makeStatistics, stackStrips, statisticsStack
 
 P = Property
 BAD, SAT, INTRP, EDGE, DETECTED, NO_DATA = 1, 2, 4, 16, 32, 256
@@ -424,6 +426,78 @@ def testBigEndianDoublesAndNImage(rng):
     )
     np.testing.assert_allclose(out, slowStack(x, m, v, "MEDIAN", andMask=3)[0], rtol=1e-13)
     np.testing.assert_array_equal(count, ((m & 3) == 0).sum(axis=0))
+
+
+def writePlanes(path, order, shape, planes):
+    """Image, mask and variance one after the other behind a few bytes, 12 pixels wider than wanted; FileRows of their part."""
+    height, width = shape
+    wide = [np.pad(plane, ((0, 0), (5, 7))).astype(plane.dtype.newbyteorder(order)) for plane in planes]
+    path.write_bytes(b"head" + b"".join(plane.tobytes() for plane in wide))
+    size = height * (width + 12) * 4
+    descriptor = os.open(path, os.O_RDONLY)
+    swap = (not wide[0].dtype.isnative,) * 3
+    return FileRows(descriptor, *(4 + k * size + 20 for k in range(3)), 4 * (width + 12), swap)
+
+
+@pytest.fixture
+def inFiles(rng, tmp_path):
+    """Nine images, of which all but the second lie in files, of either byte order: (arrays, what stackStrips takes)."""
+    shape = (23, 1100)
+    image = rng.normal(50, 5, (9, *shape)).astype(np.float32)
+    image[rng.random(image.shape) < 0.02] = np.nan
+    mask = np.where(rng.random(image.shape) < 0.05, SAT, 0).astype(np.int32)
+    variance = rng.uniform(1, 30, image.shape).astype(np.float32)
+    rows = [writePlanes(tmp_path / str(k), "<>"[k % 2], shape, (image[k], mask[k], variance[k])) for k in range(9)]
+    mixed = list(rows)
+    mixed[1] = image[1]
+    yield (list(image), list(mask), list(variance)), (mixed, list(mask), list(variance))
+    for row in rows:
+        os.close(row.descriptor)
+
+
+def stackedPlanes(images, masks, variances, name, shape, inverse):
+    control = StatisticsControl(3.0, 2, SAT)
+    control.setMaskPropagationThreshold(1, 0.1)
+    out = [np.zeros(shape, dtype) for dtype in (np.float32, np.int32, np.float32, np.uint16, np.uint16)]
+    stackStrips(images, masks, variances, np.linspace(0.5, 2, len(images)), name, control, outImage=out[0], outMask=out[1],
+                outVariance=out[2], kept=out[3], nImage=out[4], clipped=2048, maskMap=[(SAT, 1024)], inverseVariance=inverse)  # fmt: skip
+    return out
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("name", "inverse"), [("MEAN", False), ("MEAN", True), ("STDEV", False), ("MEANCLIP", False), ("ORMASK", False)])
+def testRowsOfFilesGiveTheBitsOfArrays(inFiles, name, inverse, threads):
+    arrays, files = inFiles
+    with stillsky.numThreads(threads):
+        wanted, found = (stackedPlanes(*planes, name, arrays[0][0].shape, inverse) for planes in (arrays, files))
+    for a, b in zip(wanted, found):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["MEAN", "MEANCLIP"])
+def testFileThatEndsTooEarlyIsNamed(inFiles, tmp_path, name):
+    arrays, files = inFiles
+    os.truncate(tmp_path / "6", 4 * 1112 * 40)
+    with pytest.raises(OSError, match="ends before its pixels") as caught:
+        stackedPlanes(*files, name, arrays[0][0].shape, False)
+    assert caught.value.index == 6 and caught.value.errno == 5
+
+
+def testSumsDoNotDependOnWherePlanesBegin(rng):
+    """Images are added in runs that begin where lines of the cache do, whatever the width and the address."""
+    values = [rng.normal(10, 3, (7, 2100)).astype(np.float32) for _ in range(6)]
+    masks = [np.where(rng.random((7, 2100)) < 0.1, SAT, 0).astype(np.int32) for _ in range(6)]
+    found = {}
+    for width in (1, 15, 16, 17, 700, 2100):
+        for start in (0, 3):
+            cut = [plane[:, start : start + width] for plane in values]
+            bits = [plane[:, start : start + width] for plane in masks]
+            out = stackedPlanes(cut, bits, [np.abs(c) + 1 for c in cut], "MEAN", cut[0].shape, False)
+            found[width, start] = out
+    for (width, start), out in found.items():
+        whole = found[2100, 0]
+        for a, b in zip(out, whole):
+            np.testing.assert_array_equal(a, b[:, start : start + width])
 
 
 def testTopLevelNames():

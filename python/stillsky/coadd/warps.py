@@ -17,6 +17,7 @@ from ..fits import readExposure
 from ..fits.files import openFits, readingErrors, splitExtension
 from ..fits.layout import pixelShape, readOrigin, readPixels
 from ..fits.native import findPlane, planeSchema
+from ..fits.reader import readOpened
 from ..fits.surveys import detectKind
 from ..geom import Box2I
 from ..image import Exposure, HandleReader, Image, Mask, MaskedImage
@@ -235,8 +236,11 @@ class WarpHandle(Warp):
             if any(hdu is None for hdu in found) or len({pixelShape(hdu) for hdu in found}) != 1:
                 return None  # what the reader makes of them
             shape = pixelShape(found[0])
+            bbox = Box2I(readOrigin(found[0].header), (shape[1], shape[0]))
+            if not bbox.isEmpty:  # while the file is open: whoever asks for the box wants the components next
+                self._exposure = readOpened(hdus, path, Box2I(bbox.min, (1, 1)))
             return {
-                "bbox": Box2I(readOrigin(found[0].header), (shape[1], shape[0])),
+                "bbox": bbox,
                 "schema": planeSchema(found[1].header)[0],
                 "shape": shape,
                 "planes": _placesOf(path, found),

@@ -147,8 +147,8 @@ def _checkLength(path, hdus):
             return  # gzip: the length on disk says nothing, the decoder complains itself
     for number, hdu in enumerate(hdus):
         info = hdu.fileinfo()
-        if not info:
-            continue
+        if not info or info["datLoc"] + info["datSpan"] <= size:
+            continue  # even its last block is whole
         # the header shown of a compressed image is that of the image, so its size in the file is known to a block
         wanted = info["datSpan"] - 2879 if isinstance(hdu, fits.CompImageHDU) else hdu.size
         if info["datLoc"] + wanted > size:

@@ -3,6 +3,7 @@
 import logging
 import math
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 
@@ -142,6 +143,20 @@ def readExposure(path, kind="auto", **options):
     return _finish(planes, opts, path), planes.provenance
 
 
+def readOpened(hdus, path, region):
+    """Some pixels, and all components, of an open file of native layout: as `readExposure` of its path.
+
+    Parameters
+    ----------
+    hdus : `astropy.io.fits.HDUList`
+    path : path-like
+        For messages.
+    region : `Box2I`
+    """
+    opts = ReadOptions(region=region)
+    return _finish(_nativePlanes(hdus, Path(path), opts), opts, Path(path))
+
+
 def read(path, **options):
     """Read an image of any known layout as an `Exposure`.
 
@@ -168,12 +183,7 @@ def _readPlanes(path, kind, opts):
             name = str(imageExtension(hdus, path, opts.ext).header.get("EXTTYPE") or hdus[opts.ext].name)
             found = "native" if name.strip().upper() == "IMAGE" else "plain"
         if found == "native":
-            planes = readNative(hdus, path, opts.region)
-            planes.maskFromFile = planes.mask is not None
-            planes.provenance.insert(0, f"image: {path.name}, IMAGE/MASK/VARIANCE layout")
-            missing = [n for n, p in (("MASK", planes.mask), ("VARIANCE", planes.variance)) if p is None]
-            if missing and opts.needAllPlanes:
-                raise FitsLayoutError(f"{path}: no {' and '.join(missing)} extension, all planes are needed")
+            planes = _nativePlanes(hdus, path, opts)
         else:
             planes = readForeign(found, hdus, path, opts)
         planes.kind = found
@@ -186,6 +196,17 @@ def _readPlanes(path, kind, opts):
     if opts.psfPath is not None:
         planes.components["psf"] = _readPsf(opts.psfPath)
         planes.say(f"psf: {splitExtension(opts.psfPath)[0].name}")
+    return planes
+
+
+def _nativePlanes(hdus, path, opts):
+    planes = readNative(hdus, path, opts.region)
+    planes.kind = "native"
+    planes.maskFromFile = planes.mask is not None
+    planes.provenance.insert(0, f"image: {path.name}, IMAGE/MASK/VARIANCE layout")
+    missing = [n for n, p in (("MASK", planes.mask), ("VARIANCE", planes.variance)) if p is None]
+    if missing and opts.needAllPlanes:
+        raise FitsLayoutError(f"{path}: no {' and '.join(missing)} extension, all planes are needed")
     return planes
 
 
