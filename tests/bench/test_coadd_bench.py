@@ -73,3 +73,23 @@ def testBandsOfAHundredWarps(files, statistic, machine, capsys, benchmark):
             f" weights and headers {preparing:.2f} s; peak {float(peak):.2f} GiB (bar 1.3); machine {machine:.2f}"
         )
     assert len(prepared.inputs) == N_WARPS
+
+
+def testA21_doublings(tmp_path, capsys, benchmark):
+    """25, 50, 100 frames of 2048 x 2048 float32 with mask and variance: the time between doublings grows by at most 2.2."""
+    shape = (2048, 2048)
+    planes = MaskedImage(Image(np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape)), Mask(np.zeros(shape, np.int32)),
+                         Image(np.full(shape, 25, np.float32)))  # fmt: skip
+    names = [tmp_path / f"{k}.fits" for k in range(100)]
+    Exposure(planes).writeFits(names[0])
+    for name in names[1:]:
+        os.link(names[0], name)
+    config = AssembleCoaddAlgorithmConfig()
+    config.doInterp, config.memory = False, 1 << 28
+    benchmark.pedantic(assembleCoadd, (names[:5],), {"config": config}, rounds=1)
+    times = [best(lambda n=n: assembleCoadd(names[:n], config=config), 2) for n in (25, 50, 100)]
+    with capsys.disabled():
+        print(
+            f"\nMEANCLIP of 25, 50, 100 files of 2048x2048: {times[0]:.2f}, {times[1]:.2f}, {times[2]:.2f} s; doublings"
+            f" {times[1] / times[0]:.2f}, {times[2] / times[1]:.2f} (bar 2.2)"
+        )

@@ -357,6 +357,23 @@ def test_artifactsOfEachInputAreInFiles(frames, there, run):
     assert code == 7 and "a.artifacts.fits" in err
 
 
+def test_trailsInTheBorderOfMatchedImagesAreLeftOutToo(there, run):
+    for k in range(6):
+        exposure = _frame(k, factor=1.0, sky=100.0)
+        if k == 2:
+            exposure.image.array[:, 2:5] += 200.0  # where no kernel fits
+        writeExposure(exposure, f"b{k}.fits")
+    names = [f"b{k}.fits" for k in range(6)]
+    code, _, err = run("coadd", *names, "--method", "compare", "-o", "b", "--no-report")
+    assert code == 0 and "where PSFs could not be matched" in err
+    coadd = readExposure("b.coadd.fits")[0]
+    clean = np.median(coadd.image.array[:, 40:])
+    assert np.mean(np.abs(coadd.image.array[:, 2:5] - clean) < 10) > 0.95  # a mean has 33
+    variance = np.median(coadd.variance.array[:, 40:])
+    np.testing.assert_allclose(np.median(coadd.variance.array[:, 2:5]), variance * 6 / 5, rtol=0.05)
+    assert coadd.mask.isSet("CLIPPED")[:, 2:5].mean() > 0.95
+
+
 @pytest.mark.parametrize("preset, values", [
     ("rubin", {"artifacts.detect.thresholdValue": 7.5, "staticSky.calcErrorFromInputVariance": True}),
     ("rubin-2019", {f"artifacts.{k}": v for k, v in ARTIFACT_VALUES_2019.items()}),
