@@ -123,6 +123,8 @@ _LAZY = {
     "CompareWarpAssembleCoaddTask": "coadd.compare_warp_task",
     "compareWarpCoadd": "coadd",
     "InMemoryWarp": "coadd",
+    "HealSparseInputMapTask": "coadd",
+    "InputMapConfig": "coadd",
     "InterpImageConfig": "coadd",
     "InterpImageTask": "coadd",
     "ScaleZeroPointConfig": "coadd",

@@ -7,7 +7,7 @@ from coadd_scenes import BOX, WCS, constantWarp, inputsOf, skyWarp, skyWarps
 from lsst.pex.config import FieldValidationError
 
 from stillsky import AssembleCoaddConfig, AssembleCoaddTask
-from stillsky.coadd import WarpHandle, asWarp, coaddSchema
+from stillsky.coadd import AssembleCoaddAlgorithmConfig, WarpHandle, asWarp, coaddSchema
 from stillsky.detection import SpanSet
 from stillsky.errors import DomainError, MismatchError
 from stillsky.geom import Box2I, Polygon
@@ -248,7 +248,7 @@ def testConnectionsFollowTheConfiguration():
     [
         ("statistic", "NOTHING"), ("statistic", "ERRORS"), ("statistic", "ORMASK"), ("statistic", "NPOINT"),
         ("statistic", "SUM"), ("statistic", "IQRANGE"), ("statistic", "meanclip"), ("clipIter", 0), ("sigmaClip", 0.0),
-        ("doWriteArtifactMasks", True), ("matchingKernelSize", 20), ("warpType", "other"), ("doInputMap", True),
+        ("doWriteArtifactMasks", True), ("matchingKernelSize", 20), ("warpType", "other"),
         ("subregionSize", [0, 5]), ("subregionSize", [5]), ("maskPropagationThresholds", {"SAT": 2.0}), ("memory", 0),
     ],
 )  # fmt: skip
@@ -256,6 +256,14 @@ def testConfigurationsThatCannotWorkAreRefused(field, value):
     config = AssembleCoaddConfig()
     with pytest.raises((FieldValidationError, ValueError)):
         setattr(config, field, value)
+        config.validate()
+
+
+def testMapsOfInputsAreMadeByTasksOnly():
+    """Until there was an inputMapper, every configuration refused doInputMap; now that of the functions alone does."""
+    config = AssembleCoaddAlgorithmConfig()
+    config.doInputMap = True
+    with pytest.raises(FieldValidationError, match="only the pipeline tasks"):
         config.validate()
 
 

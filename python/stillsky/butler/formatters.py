@@ -9,6 +9,7 @@ __all__ = [
     "BoxFormatter",
     "CoaddInputsFormatter",
     "ExposureFormatter",
+    "HealSparseMapFormatter",
     "ImageFormatter",
     "KernelFormatter",
     "MaskFormatter",
@@ -104,6 +105,21 @@ class MaskFormatter(_FileFormatter):
         from ..fits import writeMask
 
         writeMask(in_memory_dataset, uri.ospath, overwrite=True)
+
+
+class HealSparseMapFormatter(_FileFormatter):
+    """`healsparse.HealSparseMap`, in its own FITS layout."""
+
+    default_extension = ".hsp"
+    supported_extensions = frozenset({".hsp", ".fits", ".fit"})
+
+    def read_from_local_file(self, path, component=None, expected_size=-1):
+        import healsparse
+
+        return healsparse.HealSparseMap.read(path)
+
+    def write_local_file(self, in_memory_dataset, uri):
+        in_memory_dataset.write(uri.ospath, clobber=True)
 
 
 class KernelFormatter(_FileFormatter):

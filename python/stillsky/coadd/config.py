@@ -110,7 +110,7 @@ class AssembleCoaddFields(CoaddBaseFields):
     doAttachTransmissionCurve = _flag(False, "Attach the weighted throughput; all inputs must have one.")
     hasFakes = _flag(False, "Inputs hold injected sources: names of outputs begin with fakes.")
     doSelectVisits = _flag(False, "Keep only the visits of a list.")
-    doInputMap = _flag(False, "Not offered: nImage and the table of inputs say what went where.")
+    doInputMap = _flag(False, "Make a HEALPix map of what went where (tasks only; needs the package healsparse).")
     memory = RangeField(
         dtype=int,
         doc="Bytes for rows of warps and for the result; the result does not depend on it.",
@@ -142,8 +142,10 @@ class AssembleCoaddFields(CoaddBaseFields):
                          f"{self.statistic!r}")  # fmt: skip
         if self.doWriteArtifactMasks and not hasattr(self, "assembleStaticSkyModel"):
             self._refuse("doWriteArtifactMasks", "only the compare-warp task finds artifacts")
-        if self.doInputMap:
-            self._refuse("doInputMap", "maps of inputs are not offered: use doNImage and the table of inputs")
+        if self.doInputMap and not hasattr(self, "inputMapper"):
+            self._refuse(
+                "doInputMap", "only the pipeline tasks make maps of inputs: use doNImage and the table of inputs"
+            )
         for name, value in self.maskPropagationThresholds.items():
             if not 0 <= value <= 1:
                 self._refuse("maskPropagationThresholds", f"wanted a fraction for {name}, given {value}")

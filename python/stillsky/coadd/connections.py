@@ -55,6 +55,9 @@ class AssembleCoaddConnections(
     )
     coaddExposure = patchOutput("{fakesType}{outputCoaddName}Coadd{warpTypeSuffix}", "The coadd.")
     nImage = patchOutput("{outputCoaddName}Coadd_nImage", "Number of inputs of each pixel.", "StillskyImage")
+    inputMap = patchOutput(
+        "{outputCoaddName}Coadd_inputMap", "Which detector exposure went where on the sky.", "StillskyHealSparseMap"
+    )
 
     def __init__(self, *, config=None):
         super().__init__(config=config)
@@ -64,6 +67,7 @@ class AssembleCoaddConnections(
             ("inputs", "selectedVisits", config.doSelectVisits),
             ("prerequisiteInputs", "brightObjectMask", config.doMaskBrightObjects),
             ("outputs", "nImage", config.doNImage),
+            ("outputs", "inputMap", config.doInputMap),
         ):
             if not wanted:
                 self._leaveOut(kind, name)

@@ -12,6 +12,7 @@ from ..task_base import assignMetadata, quantumThreads
 from . import algorithm, planes
 from .base_task import CoaddBaseTask
 from .connections import AssembleCoaddConnections
+from .input_map import requireHealsparse
 from .inputs import prepareInputs
 from .sky_info import makeSkyInfo
 from .task_config import AssembleCoaddConfig
@@ -48,6 +49,9 @@ class AssembleCoaddTask(AssembleCoaddSteps, CoaddBaseTask):
         self.makeSubtask("interpImage")
         if self.config.doScaleZeroPoint:
             self.makeSubtask("scaleZeroPoint")
+        if self.config.doInputMap:
+            requireHealsparse()
+            self.makeSubtask("inputMapper")
         self.warpType = self.config.warpType
         if self.config.doMaskBrightObjects:
             self.brightObjectBitmask = planes.coaddSchema().add(self.config.brightObjectMaskName).bitmask(
@@ -206,7 +210,7 @@ class AssembleCoaddTask(AssembleCoaddSteps, CoaddBaseTask):
         -------
         struct : `lsst.pipe.base.Struct`
             ``coaddExposure``, ``nImage`` (None without doNImage), ``nKept``, ``warpRefList``, ``imageScalerList``,
-            ``weightList``, ``altMaskList`` (of the warps that were used), ``inputMap`` (None).
+            ``weightList``, ``altMaskList`` (of the warps that were used), ``inputMap`` (None without doInputMap).
 
         Raises
         ------
@@ -260,9 +264,12 @@ class AssembleCoaddTask(AssembleCoaddSteps, CoaddBaseTask):
             warpRefList=result.warps,
             imageScalerList=result.scalers,
             weightList=result.weights,
-            inputMap=None,
+            inputMap=self._inputMap(result) if self.config.doInputMap else None,
             altMaskList=result.altMaskList,
         )
+
+    def _inputMap(self, result):
+        return self.inputMapper.run(result.coadd, result.warps, self.config.badMaskPlanes).inputMap
 
     # ------------------------------------------------------------------ inputs
 

@@ -68,7 +68,8 @@ class DcrAssembleCoaddConnections(
 
     def __init__(self, *, config=None):
         super().__init__(config=config)
-        for kind, name in (("inputs", "psfMatchedWarps"), ("outputs", "coaddExposure"), ("outputs", "nImage")):
+        outputs = ("coaddExposure", "nImage", "inputMap")
+        for kind, name in (("inputs", "psfMatchedWarps"), *(("outputs", name) for name in outputs)):
             if name in getattr(self, kind):
                 self._leaveOut(kind, name)
         if config is not None and not config.doWrite:
