@@ -162,6 +162,30 @@ def test_bareImagesTellTheirAirmassByTimeAndPlace(visits, field, there):
     assert result.template(field.science.visitInfo).bbox == result.coadd.bbox
 
 
+def test_badInputCostsOnlyItself(field, there):
+    """One run: no weather, no airmass, variance that is not a number here and there, pixels that nobody saw, a visit without
+    pixels, a file that is none, another unit."""
+    visits = [visit.toExposure().copy() for visit in field.visits]
+    visits[0].visitInfo = visits[0].visitInfo.copyWith(weather=None, boresightAirmass=np.nan)
+    visits[1].variance.array[40:60, 40:60] = np.nan
+    visits[1].variance.array[90:95, 40:60] = 0
+    visits[2].image.array[...] = np.nan
+    visits[3].metadata["BUNIT"] = "nJy"
+    for visit in visits:
+        visit.image.array[100:106, 20:26] = np.nan
+    (there / "trunc.fits").write_bytes(b"SIMPLE  =                    T" + b" " * 200)
+    result = stillsky.dcr([*visits, "trunc.fits", "nowhere.fits"], bandLimits=(402.8, 549.8), subfilters=2)
+    assert list(result.table["used"]) == [True, True, False, True, True, True, False, False]
+    codes = [code for code, _ in result.warnings]
+    assert codes.count("W-SKIPPED") == 3 and "W-UNITS" in codes
+    assert sum("assumed, typical" in sentence and "(input 1)" in sentence for sentence in result.decisions) == 3
+    for model in result.model:
+        assert np.isfinite(model).all()
+    np.testing.assert_allclose(result.table["airmass"][0], field.visits[0].visitInfo.boresightAirmass, rtol=0.01)
+    with pytest.raises(OSError, match="nowhere"):
+        stillsky.dcr([*visits[:2], "nowhere.fits"], bandLimits=(402.8, 549.8), strict=True)
+
+
 @pytest.mark.parametrize("verb", ["coadd", "dcr"])
 def test_anotherClassOfConfigurationIsRefused(verb):
     with pytest.raises(TypeError, match="wanted a stillsky.[A-Z][a-z]*JobConfig, got dict"):

@@ -255,7 +255,7 @@ class PlainDcr(PlainCoadd):
                 self.say(note)
         self.say(f"solved: {solved.solver}, {solved.nIterations} iterations, stopped: {solved.stopped}")
         if np.isfinite(solved.strength):
-            self.say(f"prior: colours of {solved.strength:.2g} rms, as the visits make most probable")
+            self.say(f"prior: colours of faint sources {solved.strength:.2g} rms, as the visits make most probable")
         return solved
 
     def _finishDcr(self, stacked, solved):

@@ -6,20 +6,22 @@ a PSF, and conjugate gradients fill them with noise. Bayes' remedy (Wiener 1949;
 sampled data Rybicki & Press 1992, ApJ 398, 169) is a Gaussian prior. Light comes from points, so that whatever a subfilter
 has more than its share has the shape of the PSF and at most about the flux that is there::
 
-    m_k = t / N + W z_k,   W = G(s) diag(a),   z ~ N(0, tau^2),   a = sqrt(4 pi) sigma f / N,   s = sigma / sqrt(2)
+    m = t / N + W z,   W = G(s) diag(a) R,   z ~ N(0, tau^2),   a = sqrt(4 pi) sigma f / N,   s = sigma / sqrt(2)
 
-with t the coadd in the whole band, f >= 0 its flux with the noise taken off, sigma the width of the PSF and G(s) a
-convolution with a Gaussian. Of a star of flux F, f is F times a PSF; the deviation of subfilter k by c times its share has the
-flux c F / N and is W z with ``sum z^2 = c^2``: tau is the rms of c, whatever the flux, the width, and the sampling. Where f is 0
-nothing deviates. The estimate is what minimises ``sum_i w_i |y_i - T_i m|^2 + (nu/tau)^2 |z|^2``, nu^2 the noise of a visit of
-weight 1.
+with t the coadd in the whole band, f >= 0 its flux with the noise taken off (it saturates where the visits decide), sigma the
+width of the PSF, G(s) a convolution with a Gaussian in each subfilter, and R = 1 + (rho - 1) J / N, J all ones, between the
+subfilters: their sum, which the coadd knows, deviates by rho of what their differences do. Of a star of flux F, f is F times a
+PSF; the deviation of subfilter k by c times its share has the flux c F / N and is W z with ``sum z^2 = c^2``: tau is the rms of
+c, whatever the flux, the width, and the sampling. Where f is 0 nothing deviates. The estimate is what minimises
+``sum_i w_i |y_i - T_i m|^2 + (nu/tau)^2 |z|^2``, nu^2 the noise of a visit of weight 1.
 
-The visits themselves tell tau: it is where their marginal likelihood (the evidence of MacKay 1992, Neural Computation 4, 415)
+The visits themselves tell tau and rho: they are where their marginal likelihood (the evidence of MacKay 1992, Neural
+Computation 4, 415)
 
     2 ln p = g^T (H + (nu/tau)^2)^-1 g / nu^2 - ln det(1 + (tau/nu)^2 H),   H = W^T A^T w A W,   g = W^T A^T w (y - A t/N)
 
-is highest. Both terms for all tau at once come from two Lanczos recursions with H, one from g and one from random signs
-(Golub & Meurant 1994; Ubaru, Chen & Saad 2017, SIAM J. Matrix Anal. Appl. 38, 1075).
+is highest, with rho out of two. Both terms for all tau at once come from two Lanczos recursions with H, one from g and one
+from random signs (Golub & Meurant 1994; Ubaru, Chen & Saad 2017, SIAM J. Matrix Anal. Appl. 38, 1075).
 """
 
 import logging
@@ -33,7 +35,9 @@ __all__ = ["FluxPrior", "NoPrior", "dot", "makePrior", "sourceWidth", "visitNois
 
 _LOG = logging.getLogger("stillsky.dcr")
 _MIN_SIGMA, _MAX_SIGMA = 0.6, 20.0  # pixels
-_LANCZOS_STEPS = 10
+_LANCZOS_STEPS = 8
+_RATIOS = (0.7, 0.25)  # rho: where colours are hardly seen the sum sharpens the coadd as much as differences divide it
+_BRIGHT = 10.0  # noises of a visit in a pixel
 _SAMPLES = 60000  # pixels of a visit that its noise is taken from
 _TAUS = np.geomspace(1e-3, 10.0, 121)
 
@@ -80,10 +84,12 @@ class FluxPrior:
         tau; set by the caller, or by `findStrength`.
     noise : `float`
         nu.
+    ratio : `float`
+        rho; set by `findStrength`.
     """
 
     def __init__(self, flux, sigma, n, covered, coverage=1.0):
-        self.sigma, self.noise, self.strength = float(sigma), 1.0, 1.0
+        self.sigma, self.noise, self.strength, self.ratio = float(sigma), 1.0, 1.0, _RATIOS[0]
         self.amplitude = (flux * np.float32(math.sqrt(4 * math.pi) * sigma / n)).astype(np.float32)
         self._covered = None if covered.all() else covered.astype(np.float32)
         self._diagonal = self.amplitude**2 * np.float32(coverage / (2 * math.pi * sigma**2))  # of H, with sum G^2
@@ -95,11 +101,18 @@ class FluxPrior:
 
     def expand(self, z):
         """W z: deviations of the subfilters."""
-        return [self._smooth(plane, self.amplitude, self._covered) for plane in z]
+        return [self._smooth(plane, self.amplitude, self._covered) for plane in self._mixed(z)]
 
     def collect(self, planes):
         """The transposed of W."""
-        return [self._smooth(plane, self._covered, self.amplitude) for plane in planes]
+        return self._mixed([self._smooth(plane, self._covered, self.amplitude) for plane in planes])
+
+    def _mixed(self, planes):
+        """R of these."""
+        if self.ratio == 1:
+            return planes
+        common = np.float32((self.ratio - 1) / len(planes)) * np.sum(planes, axis=0)
+        return [plane + common for plane in planes]
 
     def precondition(self, residual, out=None):
         """Residual of the normal equations over the diagonal of their matrix; ``out`` is written to where it is given."""
@@ -113,35 +126,45 @@ class FluxPrior:
         _core.smoothGaussian(plane, self.sigma / math.sqrt(2), before, after, out)
         return out
 
-    def findStrength(self, gradient, matrix):
-        """Set tau to where the visits are most probable.
+    def findStrength(self, residual, matrix):
+        """Set tau and rho to where the visits are most probable.
 
         Parameters
         ----------
-        gradient : `list` of `numpy.ndarray`
-            g.
+        residual : `list` of `numpy.ndarray`
+            ``A^T w (y - A t/N)``.
         matrix : callable
-            H z for z.
+            ``A^T w A`` of planes.
 
         Returns
         -------
-        strength : `float`
-            From 0.001, where the visits tell no colour, to 10.
+        gradient : `list` of `numpy.ndarray`
+            g.
         """
-        values, shares, total = _lanczos(matrix, gradient)
         rng = np.random.default_rng(20260121)
         free = np.float32(self.amplitude > 0)
-        signs = [np.where(rng.random(free.shape, np.float32) < 0.5, -free, free).astype(np.float32) for _ in gradient]
+        signs = [np.where(rng.random(free.shape, np.float32) < 0.5, -free, free).astype(np.float32) for _ in residual]
+        best = -math.inf
+        for ratio in _RATIOS:
+            self.ratio = ratio
+            likelihood, strength = self._evidence(
+                self.collect(residual), signs, lambda z: self.collect(matrix(self.expand(z)))
+            )
+            if likelihood > best:
+                best, chosen = likelihood, (ratio, strength)
+        self.ratio, self.strength = chosen
+        _LOG.debug("DCR: relative deviations of the subfilters %.3g, of their sum %.3g", self.strength, self.ratio)
+        return self.collect(residual)
+
+    def _evidence(self, gradient, signs, matrix):
+        """Highest marginal likelihood, and its tau: from 0.001, where the visits tell no colour, to 10."""
+        values, shares, total = _lanczos(matrix, gradient)
         modes, ofModes, count = _lanczos(matrix, signs)
-        if total == 0 or count == 0:
-            self.strength = _TAUS[0]
-            return self.strength
         ratio = (_TAUS[:, None] / self.noise) ** 2
         gain = total / self.noise**2 * np.sum(shares * ratio / (1 + ratio * values), axis=1)
         cost = count * np.sum(ofModes * np.log1p(ratio * modes), axis=1)
-        self.strength = float(_TAUS[np.argmax(gain - cost)])
-        _LOG.debug("DCR: relative deviations of the subfilters %.3g", self.strength)
-        return self.strength
+        i = int(np.argmax(gain - cost))
+        return float((gain - cost)[i]), float(_TAUS[i])
 
 
 def _lanczos(matrix, start):
@@ -198,21 +221,28 @@ def makePrior(problem, config, covered, coverage):
     sigma = problem.sigma or sourceWidth(problem.template, problem.detected, problem.excluded)
     sigma = float(np.clip(sigma, _MIN_SIGMA, _MAX_SIGMA))
     seen = float(np.mean([np.mean(plane) for plane in coverage]))
-    prior = FluxPrior(_localFlux(problem, sigma), sigma, problem.data.numSubfilters, covered, seen)
+    visit = noise / math.sqrt(float(np.mean(problem.data.weights)))
+    prior = FluxPrior(_localFlux(problem, sigma, visit), sigma, problem.data.numSubfilters, covered, seen)
     prior.noise = noise
     if config.priorStrength is not None:
         prior.strength = config.priorStrength
     return prior
 
 
-def _localFlux(problem, sigma):
-    """f: the template smoothed, and its noise taken off in quadrature; 0 on the sky but for one pixel in six."""
+def _localFlux(problem, sigma, visit):
+    """f: the template smoothed, and its noise taken off in quadrature; 0 on the sky but for one pixel in six.
+
+    It saturates at ten times the noise of a visit, where the visits decide whatever is allowed: the deviations of the
+    brightest stars, which are small for their flux, would otherwise hold down those of all others.
+    """
     s = sigma / math.sqrt(2)
     flux = np.empty(problem.template.shape, np.float32)
     _core.smoothGaussian(problem.template, s, None, None, flux)
     empty = flux[~problem.excluded]
     noise = float(np.sqrt(np.mean(np.square(empty, dtype=np.float64)))) if empty.size > 1 else 0.0
-    return np.sqrt(np.maximum(flux * np.abs(flux) - np.float32(noise**2), 0))
+    square = np.maximum(flux * np.abs(flux) - np.float32(noise**2), 0)
+    bright = _BRIGHT**2 * visit**2
+    return np.sqrt(square / (1 + square / np.float32(bright)))
 
 
 def sourceWidth(template, detected, excluded):
