@@ -9,7 +9,9 @@ from astropy.table import Table
 pytest.importorskip("lsst.daf.butler")
 
 from lsst.pipe.base import NoWorkFound, TaskError
+from lsst.utils.packages import Packages
 
+from stillsky.compat.runner import ButlerInitializedTaskRunner
 from stillsky.compat.store import DataRef, RunStore
 from toy_task import ToyTask
 
@@ -206,6 +208,82 @@ def test_the_repository_is_closed_with_what_is_returned(filledRepository):
         butler.get("calexp", instrument="MyCam", visit=1, detector=0, collections="MyCam/calexp")
 
 
+def test_calibrations_are_searched_after_the_inputs_and_a_profile_is_written(butler, repo, tmp_path, caplog):
+    where = {"instrument": "MyCam", "visit": 1, "detector": 0}
+    other = butler.get("calexp", where, collections="MyCam/calexp")
+    other.image.array[:] = 7.0
+    butler.collections.register("other")
+    butler.put(other, "calexp", where, run="other")
+    for inputs, calib, mean in (("MyCam/calexp", "other", 300), ("other", "MyCam/calexp", 21)):
+        name = f"u/{inputs.partition('/')[0]}"
+        args = [
+            "--input",
+            inputs,
+            "--calib",
+            calib,
+            "--output",
+            name,
+            "--no-versions",
+            "--profile",
+            tmp_path / "profile",
+        ]
+        ToyTask.parseAndRun([repo, "--id", "visit=1", "detector=0", *args])
+        butler.registry.refresh()
+        assert butler.get("scaled", where, collections=name).image.array.mean() == pytest.approx(mean, rel=0.05)
+    assert (tmp_path / "profile").stat().st_size > 1000
+    assert (
+        status(repo, "--output", "u/x", "--input", "absent")
+        == 2
+        == status(repo, "--output", "u/x", "--calib", "absent")
+    )
+
+
+def test_clobbering_with_and_without_a_copy(butler, repo, monkeypatch, caplog):
+    args = [repo, "--id", "visit=1", "detector=0", "--output", "u/k"]
+    run = ToyTask.parseAndRun([*args, "-c", "factor=2"]).parsedCmd.butler.run
+    ToyTask.parseAndRun([*args, "-c", "factor=3", "--clobber-config", "--no-backup-config", "--debug"])
+    butler.registry.refresh()
+    assert butler.get("toy_config", collections="u/k").factor == 3 and "no module debug" in caplog.text
+    assert not butler.collections.query(f"{run}~*")
+    store = RunStore(butler, run)
+    store.replace(Packages({**store.get("packages"), "numpy": "0.1"}), butler.get_dataset_type("packages"))
+    args += ["-c", "factor=3"]
+    assert status(*args) == 126 and "numpy" in caplog.text
+    ToyTask.parseAndRun([*args, "--clobber-versions"])
+    butler.registry.refresh()
+    assert butler.get("packages", collections="u/k")["numpy"] == np.__version__
+
+
+def test_a_task_for_one_process_one_with_a_butler_and_steps_that_are_reused(filledRepository, monkeypatch, caplog):
+    base = ToyTask._makeArgumentParser.__func__
+
+    def withSteps(cls):
+        parser = base(cls)
+        parser.addReuseOption(["first", "second"])
+        return parser
+
+    monkeypatch.setattr(ToyTask, "_makeArgumentParser", classmethod(withSteps))
+    monkeypatch.setattr(ToyTask, "canMultiprocess", False)
+    args = [filledRepository, *IDS, "--id", "visit=1", "colour=red", "--output", "u/r", "--show", "data"]
+    done = ToyTask.parseAndRun([*args, "--reuse-outputs-from", "second", "-j", "3"])
+    assert done.parsedCmd.reuse == "second" and "colour is no dimension" in caplog.text
+    assert done.taskRunner.numProcesses == 1 and "several processes" in caplog.text
+    assert status(*args, "--reuse-outputs-from", "third") == 2
+
+    class Wanting:
+        def __init__(self, config, log, butler):
+            self.butler = butler
+
+    runner = ButlerInitializedTaskRunner(Wanting, done.parsedCmd)
+    target = (done.parsedCmd.id.refList[0], {})
+    assert runner.makeTask(parsedCmd=done.parsedCmd).butler is done.parsedCmd.butler
+    assert runner.makeTask(args=target).butler is target[0].store
+    with pytest.raises(RuntimeError, match="parsedCmd or args"):
+        runner.makeTask()
+    assert runner.getTargetList(done.parsedCmd, more=1)[0] == (target[0], {"more": 1})
+    done.parsedCmd.butler.close()
+
+
 class _Jobs:
     """Results of a pool that does not answer."""
 
@@ -254,8 +332,6 @@ def test_options_come_from_a_file_and_reruns_chain(butler, repo, tmp_path):
 
 
 def test_package_versions_are_compared_in_common_and_extended(butler, repo):
-    from lsst.utils.packages import Packages
-
     task, store = ToyTask(), RunStore(butler, "u/v")
     task.writePackageVersions(store)
     full = store.get("packages")

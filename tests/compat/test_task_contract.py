@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from astropy.table import Table
 from lsst.pex.config import Config, ConfigurableField, FieldValidationError
-from lsst.pipe.base import NoWorkFound, Struct, Task, TaskMetadata
+from lsst.pipe.base import NoWorkFound, PipelineTask, Struct, Task, TaskMetadata
+from seed_names import COMMAND, TASK
 
+import stillsky
 from stillsky import (
     AssembleCoaddConfig,
     AssembleCoaddTask,
@@ -157,6 +159,14 @@ def test_a_missing_catalogue_is_no_work_for_its_quantum_and_no_failure_of_the_gr
     assert config.ConnectionsClass(config=config).referenceCatalog.minimum == 0
     with pytest.raises(NoWorkFound, match="no reference objects"):
         ImageDifferenceTask(config=config)._finishQuantum(None, None, {"referenceCatalog": []}, None, None)
+
+
+def test_every_task_of_the_package_has_the_verbs_of_tasks_and_pipeline_tasks_those_of_commands():
+    names = [name for name in stillsky.__all__ if name.endswith(("Task", "Mapper", "Reducer"))]
+    assert len(names) > 40
+    for cls in (getattr(stillsky, name) for name in names):
+        wanted = [*TASK, *COMMAND, "runDataRef", "run", "runQuantum"] if issubclass(cls, PipelineTask) else TASK
+        assert [verb for verb in wanted if not callable(getattr(cls, verb, None))] == [], cls.__name__
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,9 @@ def parseAndRun(cls, args=None, config=None, log=None, doReturnResults=False):
             parsed.log.info("Running: %s", " ".join(map(str, sys.argv if args is None else [cls.__name__, *args])))
             results = _profiled(parsed.profile, runner.run, parsed)
             status = _exitStatus(parsed, runner, results)
+            if results:
+                done = len(results) - min(status, len(results))
+                parsed.log.info("%d of %d data ids done; outputs are in %s", done, len(results), parsed.output)
             if status and parsed.noExit:
                 parsed.log.error("%d failed; going on because of --noExit", status)
             elif status:
