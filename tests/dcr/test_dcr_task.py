@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from dcr_scene import (
+    AIRMASSES,
+    ANGLES,
     BAND,
     NOISE,
     SIZE,
@@ -18,6 +20,7 @@ from dcr_scene import (
 )
 from lsst.pex.config import FieldValidationError
 
+from stillsky import AssembleCoaddTask
 from stillsky.dcr.task import DcrAssembleCoaddConfig, DcrAssembleCoaddTask
 from stillsky.dcr.template_task import GetDcrTemplateConfig, GetDcrTemplateTask
 from stillsky.errors import MismatchError
@@ -158,6 +161,38 @@ def testPsfOfTheCoaddIsMeasuredOnTheSourcesOfItsSubtask(rng, caplog):
     faint = makeExposure((pixels / 100).astype(np.float32), variance=NOISE**2, psf=GaussianPsf(25, 25, 3.0))
     task.measureCoaddPsf(faint)  # below the threshold of the subtask
     assert faint.psf == GaussianPsf(25, 25, 3.0) and "PSF of the coadd is not measured" in caplog.text
+
+
+def testA3_tenMockWarpsBecomeSubfilters():
+    """Coadd check A3 for this task: box, background, noise, sources and PSFs of the specification; g in three subfilters."""
+    rng = np.random.default_rng(3)
+    box = Box2I((-123, -45), (201, 301))
+    y, x = np.mgrid[0:301, 0:201]
+    stars = [(rng.uniform(0, 201), rng.uniform(0, 301), 1e3 * (1 + rng.pareto(1.3))) for _ in range(37)]
+    handles = []
+    for k in range(10):
+        sigma = rng.uniform(1.5, 3)
+        light = sum(
+            f / (2 * np.pi * sigma**2) * np.exp(-((x - a) ** 2 + (y - b) ** 2) / (2 * sigma**2)) for a, b, f in stars
+        )
+        warp = makeExposure((314.592 + light + rng.normal(0, 5, light.shape)).astype(np.float32), variance=25.0,
+                            psf=GaussianPsf(25, 25, sigma), wcs=sceneWcs(), xy0=tuple(box.min))  # fmt: skip
+        warp.visitInfo = visitInfoOf(AIRMASSES[k % 8], ANGLES[k % 8] + 5 * (k > 7), k)
+        warp.metadata["BUNIT"] = "nJy"
+        handles.append(Handle(warp, visit=k, tract=4, patch=0, skymap="s"))
+    task = DcrAssembleCoaddTask(config=configOf())
+    prepared = task.prepareInputs(handles, box)
+    assert len(prepared.warpRefList) == 10
+    plain = AssembleCoaddTask()
+    info = SimpleNamespace(bbox=box, wcs=sceneWcs())
+    template = plain.run(info, warpRefList=prepared.warpRefList, weightList=prepared.weightList).coaddExposure
+    made = task.run(info, warpRefList=prepared.warpRefList, imageScalerList=prepared.imageScalerList,
+                    weightList=prepared.weightList, supplementaryData=SimpleNamespace(templateCoadd=template))  # fmt: skip
+    assert len(made.dcrCoadds) == 3 and made.coaddExposure.bbox == box
+    assert all(coadd.metadata["BUNIT"] == "nJy" for coadd in (*made.dcrCoadds, made.coaddExposure))
+    total = sum(coadd.image.array for coadd in made.dcrCoadds)
+    assert np.isfinite(total).all() and np.median(total) == pytest.approx(314.592, abs=1.0)
+    assert (made.dcrNImages[0].array[5:-5, 5:-5] == 10).all()
 
 
 def testConfigRefusesWhatCannotBe():
