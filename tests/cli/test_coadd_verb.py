@@ -319,6 +319,18 @@ def test_imagesWithoutWcsThatDriftAreMoved(there, run):
     assert code == 0 and "small.fits is shifted by" in err
 
 
+def test_weightsOfResampledInputsAreThoseOfTheirNoise(there, run):
+    """Half a pixel of shift takes variance off the pixels and no noise off the sky: equal images have equal weights."""
+    for k, x in enumerate((80.0, 80.5, 81.0, 80.25)):
+        writeExposure(_frame(k, _wcs(x, 80.0 + x % 1), factor=1.0, sky=100.0), f"h{k}.fits")
+    names = [f"h{k}.fits" for k in range(4)]
+    assert run("coadd", *names, "--reference", names[0], "-o", "h", "--no-report")[0] == 0
+    table = _table("h")
+    assert list(table["grid"]) == ["as it is", "resampled", "whole pixels", "resampled"]
+    scaled = np.array(table["weight"]) * np.array(table["scale"]) ** 2
+    np.testing.assert_allclose(scaled / scaled[0], 1.0, rtol=2e-3)
+
+
 def test_registerCorrectsWrongWcs(frames, there, run):
     wrong = _frame(2)
     wrong.wcs = _wcs(87.0, 75.0)

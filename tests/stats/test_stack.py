@@ -465,7 +465,9 @@ def stackedPlanes(images, masks, variances, name, shape, inverse):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(("name", "inverse"), [("MEAN", False), ("MEAN", True), ("STDEV", False), ("MEANCLIP", False), ("ORMASK", False)])
+@pytest.mark.parametrize(
+    ("name", "inverse"), [("MEAN", False), ("MEAN", True), ("STDEV", False), ("MEANCLIP", False), ("ORMASK", False)]
+)
 def testRowsOfFilesGiveTheBitsOfArrays(inFiles, name, inverse, threads):
     arrays, files = inFiles
     with stillsky.numThreads(threads):

@@ -18,8 +18,8 @@ import numpy as np
 
 from ..errors import StillskyError
 from ..geom import Box2I
-from .mapped_planes import descriptorsLeft
 from ..image import READ_ERRORS
+from .mapped_planes import descriptorsLeft
 
 __all__ = ["BandInput", "InputFailure", "planBands", "runBands", "subBBoxIter"]
 
@@ -128,7 +128,9 @@ def planBands(bbox, inputs, memory, largestHeight=None):
     for item in inputs:
         item.isDirect = item.change is None and item.warp.isRead and left > 0
         left -= item.isDirect
-    inMemory = sum(i.warp.rowBytes + (0 if i.change is None else i.box.width * _BYTES) for i in inputs if not i.isDirect)
+    inMemory = sum(
+        i.warp.rowBytes + (0 if i.change is None else i.box.width * _BYTES) for i in inputs if not i.isDirect
+    )
     inFiles = sum(i.warp.rowBytes for i in inputs if i.isDirect)
     left = max(memory - _RESULT * bbox.area, memory // 4)
     height = min(min(left // 2, _LARGEST) // max(inMemory, 1), min(left // 2, _AHEAD) // max(inMemory + inFiles, 1))

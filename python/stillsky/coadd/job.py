@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..diffim.empirical_psf import empiricalPsf
+from ..diffim.inputs import wholePixels
 from ..errors import DomainError, InvalidPsfError, MismatchError, NoDataError, NumericalError, StillskyError
 from ..fits import writeExposure
 from ..fits.file_lists import findFiles
@@ -23,6 +24,7 @@ from ..meta import Observatory
 from ..meta.pointing import CONTRADICTED, completeVisitInfo, pointingOf
 from ..psf import WarpedPsf
 from ..psfmatch.model_algorithm import matchToModel
+from ..stats import clippedStats
 from ..warp import Warper
 from ..wcs import pairTransform
 from .common_grid import Grid, commonGrid, describedAs, onSameGrid, toGrid
@@ -192,6 +194,9 @@ class CoaddJob:
         good &= np.isfinite(exposure.image.array)
         if not good.any():
             raise NoDataError(f"{item.name}: no usable pixel: every one is NaN, masked, or without a positive variance")
+        bad = exposure.mask.bitmask(list(self.config.assemble.badMaskPlanes), ignoreMissing=True)
+        step = max(1, int(math.sqrt(exposure.bbox.area / 1e6)))
+        item.ownVariance = float(clippedStats(exposure.variance.array, exposure.mask.array, bad, 3.0, 2, step)[1])
         stars = self.config.scale != "none" or (self.config.doEstimatePsf and exposure.psf is None)
         stars |= self.config.register == "always" or exposure.wcs is None
         item.measure = measureInput(exposure, self.config.stars, self.config.backgroundBinSize, stars)
@@ -619,10 +624,23 @@ class CoaddJob:
                 "no input has a good pixel on the grid of the coadd", found=self.inputs[0].reason,
                 remedy="stillsky info FILE shows masks and variances",
             )  # fmt: skip
-        total = sum(p.weight for p in prepared.inputs)
-        for item, found in zip(self.used, prepared.inputs, strict=True):
-            item.weight, item.meanVariance = found.weight / total, found.meanVariance
+        weights = [self._weightOf(item, p.weight) for item, p in zip(self.used, prepared.inputs, strict=True)]
+        total = sum(weights)
+        for item, found, weight in zip(self.used, prepared.inputs, weights, strict=True):
+            item.weight, item.meanVariance = weight / total, found.meanVariance
             item.usable = found.goodPixels / self.grid.bbox.area
+
+    def _weightOf(self, item, weight):
+        """Of a resampled input one over its variance before, in pixels of the grid: interpolation moves noise from a pixel to
+        its neighbours, more or less of it with the fraction of a pixel by which it shifts, and an area keeps it all."""
+        if not self._isResampled(item) or not item.ownVariance > 0:
+            return weight
+        return 1.0 / (item.ownVariance * item.area * item.match.scale**2)
+
+    def _isResampled(self, item):
+        if item.registration is not None:
+            return True
+        return not onSameGrid(self.grid, item) and wholePixels(self.grid, item) is None
 
     def keepOnly(self, warps, reasons):
         """Leave out all inputs but those of some warps; ``reasons`` by the names of the others."""

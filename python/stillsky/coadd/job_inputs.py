@@ -46,6 +46,8 @@ class CoaddInput:
         Area of a pixel of the coadd over that of one of its own.
     fwhm : `float`
         Seeing in pixels of the coadd.
+    ownVariance : `float`
+        Clipped mean of the variance plane, in own units and pixels.
     meanVariance, weight : `float`
         On the scale of the reference; weights of all inputs add to 1.
     usable : `float`
@@ -75,6 +77,7 @@ class CoaddInput:
     how: str = ""
     area: float = 1.0
     fwhm: float = math.nan
+    ownVariance: float = math.nan
     meanVariance: float = math.nan
     weight: float = math.nan
     usable: float = math.nan

@@ -167,7 +167,9 @@ class ImageDifferenceTask(CommandLineVerbs, EarlyPipelineVerbs, pipeBase.Pipelin
         chosen = GetCalexpAsTemplateConfig()
         chosen.doAddCalexpBackground = self.config.doAddCalexpBackground
         chooser = GetCalexpAsTemplateTask(name="getCalexpAsTemplate", parentTask=self, config=chosen)
-        self.getCalexpAsTemplate = chooser  # the task's metadata are also those of its subtasks, which must live for that
+        self.getCalexpAsTemplate = (
+            chooser  # the task's metadata are also those of its subtasks, which must live for that
+        )
         background = others[0].get(names["calexpBackground"]) if self.config.doAddCalexpBackground else None
         calexps = [other.get(names["exposure"]) for other in others]
         template = chooser.run(read["exposure"], calexps, background).exposure

@@ -121,7 +121,7 @@ def coaddVerdict(result):
 def verdictOf(rules, praise):
     """State, sentence and rules as a `dict` that JSON can hold."""
     rows = [dict(zip(("name", "value", "good", "state", "remedy"), rule)) for rule in rules]
-    for state, words in (("red", "not met: "), ("amber", "to be looked at: ")):
+    for state, words in (("red", "not met: "), ("amber", "")):
         names = [r["name"] for r in rows if r["state"] == state]
         if names:
             return {"state": state, "sentence": words + ", ".join(names), "rules": rows}
