@@ -101,6 +101,7 @@ _LAZY = {
     "Amplifier": "meta",
     "Detector": "meta",
     "FilterLabel": "meta",
+    "TransmissionCurve": "meta",
     "Header": "meta",
     "Observatory": "meta",
     "VisitInfo": "meta",

@@ -6,7 +6,7 @@ import pytest
 from coadd_scenes import BOX, WCS, constantWarp, inputsOf, skyWarp, skyWarps
 from lsst.pex.config import FieldValidationError
 
-from stillsky import AssembleCoaddConfig, AssembleCoaddTask
+from stillsky import AssembleCoaddConfig, AssembleCoaddTask, TransmissionCurve
 from stillsky.coadd import AssembleCoaddAlgorithmConfig, WarpHandle, asWarp, coaddSchema
 from stillsky.detection import SpanSet
 from stillsky.errors import DomainError, MismatchError
@@ -358,6 +358,11 @@ def testTransmissionCurvesAreAveraged():
     for warp, level in zip(given, (0.2, 0.6)):
         warp.info.transmissionCurve = lambda wavelengths, level=level: np.full(np.shape(wavelengths), level)
     coadd = task.run(SKY_INFO, given, [None] * 2, [1.0, 3.0]).coaddExposure
+    np.testing.assert_allclose(coadd.info.transmissionCurve([500.0, 600.0]), (0.2 + 3 * 0.6) / 4)
+    for warp, level in zip(given, (0.2, 0.6)):
+        warp.info.transmissionCurve = TransmissionCurve([400, 700], [level, level])
+    coadd = task.run(SKY_INFO, given, [None] * 2, [1.0, 3.0]).coaddExposure
+    assert isinstance(coadd.info.transmissionCurve, TransmissionCurve)  # which has a file form
     np.testing.assert_allclose(coadd.info.transmissionCurve([500.0, 600.0]), (0.2 + 3 * 0.6) / 4)
 
 

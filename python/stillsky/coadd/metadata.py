@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import InvalidPsfError, MismatchError, StillskyError
 from ..image.coadd_inputs import COADD_INPUT_OBJECTS
-from ..meta import FilterLabel
+from ..meta import FilterLabel, TransmissionCurve
 from ..photom import PhotoCalib
 from .aperture_corrections import makeCoaddApCorrMap
 from .input_recorder import CoaddInputRecorder, copyValidPolygons, makeCoaddPsf, shrinkValidPolygons
@@ -188,11 +188,14 @@ def _throughput(inputs):
             "doAttachTransmissionCurve: warps without transmission curve", found=", ".join(missing[:5]),
             remedy="attach one to every warp, or switch doAttachTransmissionCurve off",
         )  # fmt: skip
-    return WeightedThroughput(curves, [item.weight for item in inputs])
+    weights = [item.weight for item in inputs]
+    if all(isinstance(curve, TransmissionCurve) for curve in curves):
+        return TransmissionCurve.mean(curves, weights)
+    return WeightedThroughput(curves, weights)
 
 
 class WeightedThroughput:
-    """Weighted mean of transmission curves: callable with wavelengths (nm).
+    """Weighted mean of transmission curves of other classes: callable with wavelengths (nm), without a file form.
 
     Parameters
     ----------

@@ -9,12 +9,20 @@ from ..errors import FitsLayoutError, StillskyError
 from ..geom import Polygon
 from ..image import CoaddInputs
 from ..image.coadd_inputs import COADD_INPUT_OBJECTS
-from ..meta import Header, VisitInfo
+from ..meta import Header, TransmissionCurve, VisitInfo
 from ..psf import Psf
 from ..psf.coadd_record import Once, packRecords, unpackRecord
 from ..psf.warped import bytesOf, textOf
 from ..wcs import SkyWcs
-from .components import apCorrFields, apCorrMapOf, photoCalibFields, photoCalibOf, sampledPsf
+from .components import (
+    apCorrFields,
+    apCorrMapOf,
+    photoCalibFields,
+    photoCalibOf,
+    sampledPsf,
+    transmissionFields,
+    transmissionOf,
+)
 from .files import openFits, readingErrors, writeHdus
 from .records import fromRecord, toRecord
 
@@ -113,6 +121,8 @@ def _record(item, box, name):
         fields = photoCalibFields(item, box) if name == "photoCalib" else apCorrFields(item, box)
         arrays = {k: v for k, v in fields.items() if isinstance(v, np.ndarray)}
         return name, {k: v for k, v in fields.items() if k not in arrays}, arrays
+    if name == "transmissionCurve" and isinstance(item, TransmissionCurve):
+        return name, {}, transmissionFields(item)
     _LOG.warning("%s of a coadd input has no file form and is not written", name)
     return None
 
@@ -131,6 +141,8 @@ def _object(kind, scalars, arrays):
         return photoCalibOf({**scalars, **arrays})
     if kind == "apCorrMap":
         return apCorrMapOf({**scalars, **arrays}) if arrays else apCorrMapOf(None)
+    if kind == "transmissionCurve":
+        return transmissionOf(arrays)
     raise FitsLayoutError(f"coadd inputs: unknown kind of object {kind!r}")
 
 

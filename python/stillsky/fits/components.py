@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import DomainError, FitsLayoutError, StillskyError
 from ..image import CoaddInputs
-from ..meta import Detector, FilterLabel
+from ..meta import Detector, FilterLabel, TransmissionCurve
 from ..photom import ApCorrMap, ChebyshevBoundedField, PhotoCalib
 from .records import fromRecord, toRecord
 
@@ -38,7 +38,7 @@ def componentHdus(exposure):
         hdus.append(_photoCalibHdu(calib, exposure.bbox))
     from .coadd_inputs import coaddInputsHdus  # which writes components of its own
 
-    formless = {"transmissionCurve"}
+    formless = set()
     if isinstance(exposure.info.coaddInputs, CoaddInputs):
         hdus += coaddInputsHdus(exposure.info.coaddInputs)
     else:
@@ -55,6 +55,11 @@ def componentHdus(exposure):
         vertices = np.asarray([tuple(v) for v in exposure.validPolygon.vertices], float).reshape(-1, 2)
         fields = {"x": vertices[:, 0].copy(), "y": vertices[:, 1].copy()}
         hdus.append(toRecord("SKY_POLYGON", "Polygon", fields))
+    curve = exposure.info.transmissionCurve
+    if isinstance(curve, TransmissionCurve):
+        hdus.append(toRecord("SKY_TRANSMISSION", "TransmissionCurve", transmissionFields(curve)))
+    elif curve is not None:
+        formless.add("transmissionCurve")
     detector = exposure.detector
     if hasattr(detector, "persist"):
         hdus.append(toRecord("SKY_DETECTOR", "Detector", detector.persist()))
@@ -67,6 +72,16 @@ def componentHdus(exposure):
         if getattr(exposure.info, name, None) is not None:
             _LOG.warning("exposure component %s has no file form and is not written", name)
     return hdus
+
+
+def transmissionFields(curve):
+    """Wavelengths in nm and throughputs."""
+    return {"wavelength": np.array(curve.wavelengths), "throughput": np.array(curve.throughput)}
+
+
+def transmissionOf(fields):
+    """Inverse of `transmissionFields`."""
+    return TransmissionCurve(fields["wavelength"], fields["throughput"])
 
 
 def _photoCalibHdu(calib, bbox):
@@ -185,7 +200,8 @@ def readComponents(hdus, wanted=None):
     ----------
     hdus : `astropy.io.fits.HDUList`
     wanted : container of `str`, optional
-        Names out of psf, photoCalib, apCorrMap, coaddInputs, filter, validPolygon, detector, summaryStats; all by default.
+        Names out of psf, photoCalib, apCorrMap, coaddInputs, filter, validPolygon, transmissionCurve, detector,
+        summaryStats; all by default.
 
     Returns
     -------
@@ -256,5 +272,6 @@ _READERS = {
     "SKY_FILTER": ("filter", _filter),
     "SKY_POLYGON": ("validPolygon", _polygon),
     "SKY_DETECTOR": ("detector", lambda hdu: Detector.restore(fromRecord(hdu)[1])),
+    "SKY_TRANSMISSION": ("transmissionCurve", lambda hdu: transmissionOf(fromRecord(hdu)[1])),
     "SKY_SUMMARY": ("summaryStats", lambda hdu: fromRecord(hdu)[1]),
 }

@@ -122,7 +122,17 @@ def readMetadata(path):
         return nativeMetadata(hdus, hdu, understoodWcs=wcs is not None)
 
 
-_TABLES = ("psf", "photoCalib", "apCorrMap", "coaddInputs", "filter", "validPolygon", "detector", "summaryStats")
+_TABLES = (
+    "psf",
+    "photoCalib",
+    "apCorrMap",
+    "coaddInputs",
+    "filter",
+    "validPolygon",
+    "transmissionCurve",
+    "detector",
+    "summaryStats",
+)
 
 
 def readPart(path, name):
@@ -133,7 +143,7 @@ def readPart(path, name):
     path : `str`
     name : `str`
         image, mask, variance, bbox, xy0, dimensions, wcs, metadata, visitInfo, id, psf, photoCalib, apCorrMap,
-        coaddInputs, filter, validPolygon, detector or summaryStats.
+        coaddInputs, filter, validPolygon, transmissionCurve, detector or summaryStats.
 
     Returns
     -------

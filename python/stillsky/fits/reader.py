@@ -279,7 +279,7 @@ def _finish(planes, opts, path):
         validPolygon=parts.get("validPolygon"),
         detector=parts.get("detector"),
     )
-    for name in ("summaryStats", "apCorrMap", "coaddInputs"):
+    for name in ("summaryStats", "apCorrMap", "coaddInputs", "transmissionCurve"):
         if parts.get(name):
             setattr(exposure.info, name, parts[name])
     exposure.info.provenance = planes.provenance

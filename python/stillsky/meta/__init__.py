@@ -5,6 +5,7 @@ from .filter_label import FilterLabel
 from .header import Header, isStructuralKey
 from .pointing import Pointing, completeVisitInfo, pointingOf
 from .site import KNOWN_SITES, completeWeather, defaultWeather
+from .transmission import TransmissionCurve
 from .visit_info import Observatory, VisitInfo, Weather
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Header",
     "Observatory",
     "Pointing",
+    "TransmissionCurve",
     "VisitInfo",
     "Weather",
     "completeVisitInfo",
