@@ -4,15 +4,14 @@ import logging
 
 import numpy as np
 import pytest
-from astropy.table import Table
 
 pytest.importorskip("lsst.daf.butler")
 
-from lsst.pipe.base import NoWorkFound, TaskError
+from lsst.pipe.base import Instrument, NoWorkFound
 from lsst.utils.packages import Packages
 
 from stillsky.compat.runner import ButlerInitializedTaskRunner
-from stillsky.compat.store import DataRef, RunStore
+from stillsky.compat.store import RunStore
 from toy_task import ToyTask
 
 
@@ -75,14 +74,20 @@ def test_show_prints_and_runs_nothing(butler, repo, capsys):
 
 
 def test_a_data_id_that_fails_counts_and_the_others_are_written_with_all_metadata(butler, repo, capsys):
-    assert status(repo, *IDS, "--output", "u/f", "-c", "refuse=2", "--id", "visit=1", "detector=0") == 2
+    assert (
+        status(repo, *IDS, "--output", "u/f", "--no-versions", "-c", "refuse=2", "--id", "visit=1", "detector=0") == 2
+    )
     butler.registry.refresh()
     assert len(set(butler.registry.queryDatasets("scaled", collections="u/f"))) == 2
     assert len(set(butler.registry.queryDatasets("toy_metadata", collections="u/f"))) == 4
-    done = ToyTask.parseAndRun([repo, "--id", "visit=2", "detector=0", "--output", "u/g", "-c", "refuse=2", "--noExit"])
+    done = ToyTask.parseAndRun(
+        [repo, "--id", "visit=2", "detector=0", "--output", "u/g", "--no-versions", "-c", "refuse=2", "--noExit"]
+    )
     assert [one.exitStatus for one in done.resultList] == [1]
     with pytest.raises(RuntimeError, match="not this one"):
-        ToyTask.parseAndRun([repo, "--id", "visit=2", "detector=0", "--output", "u/h", "-c", "refuse=2", "--doraise"])
+        ToyTask.parseAndRun(
+            [repo, "--id", "visit=2", "detector=0", "--output", "u/h", "--no-versions", "-c", "refuse=2", "--doraise"]
+        )
     butler.registry.refresh()
     assert len(set(butler.registry.queryDatasets("toy_metadata", collections="u/h"))) == 1
 
@@ -208,6 +213,28 @@ def test_the_repository_is_closed_with_what_is_returned(filledRepository):
         butler.get("calexp", instrument="MyCam", visit=1, detector=0, collections="MyCam/calexp")
 
 
+def test_overrides_of_the_instrument_come_first(filledRepository, tmp_path, monkeypatch):
+    (tmp_path / "toy.py").write_text("config.factor = 9.0\nconfig.refuse = 5\n")
+
+    class Camera(Instrument):
+        configPaths = (str(tmp_path),)
+        getName = classmethod(lambda cls: "MyCam")
+
+        def register(self, registry, *, update=False):
+            """It is."""
+
+        def getRawFormatter(self, dataId):
+            """There are no raw images."""
+
+    monkeypatch.setattr(Instrument, "fromName", staticmethod(lambda name, registry: Camera()))
+    args = [filledRepository, "--output", "u/o", "--show", "data", "--id"]
+    config = ToyTask.parseAndRun([*args, "visit=1"]).parsedCmd.config
+    assert (config.factor, config.refuse) == (9.0, -2)  # then applyOverrides
+    config = ToyTask.parseAndRun([*args, "visit=1", "-c", "factor=4", "refuse=8"]).parsedCmd.config
+    assert (config.factor, config.refuse) == (4.0, 8)  # and last the options
+    assert ToyTask.parseAndRun([*args, "instrument=Other"]).parsedCmd.config.factor == 3.0
+
+
 def test_calibrations_are_searched_after_the_inputs_and_a_profile_is_written(butler, repo, tmp_path, caplog):
     where = {"instrument": "MyCam", "visit": 1, "detector": 0}
     other = butler.get("calexp", where, collections="MyCam/calexp")
@@ -313,7 +340,9 @@ def test_the_repository_comes_first(capsys):
 
 
 def test_ids_that_have_no_data_are_said_and_skipped(repo, caplog):
-    done = ToyTask.parseAndRun([repo, "--id", "visit=9", "--id", "visit=2", "detector=1", "--output", "u/n"])
+    done = ToyTask.parseAndRun(
+        [repo, "--id", "visit=9", "--id", "visit=2", "detector=1", "--output", "u/n", "--no-versions"]
+    )
     assert keys(done) == [(2, 1)] and "No data found" in caplog.text
 
 
@@ -322,100 +351,10 @@ def test_options_come_from_a_file_and_reruns_chain(butler, repo, tmp_path):
 
     options = tmp_path / "options.txt"
     options.write_text("# tonight\n--id visit=1 detector=0\n-c 'factor=4'\n")
-    ToyTask.parseAndRun([repo, f"@{options}", "--rerun", "first"])
+    ToyTask.parseAndRun([repo, f"@{options}", "--rerun", "first", "--no-versions"])
     butler.registry.refresh()
     name = f"u/{getpass.getuser()}/first"
     assert butler.get("toy_config", collections=name).factor == 4
-    ToyTask.parseAndRun([repo, "--id", "visit=1", "detector=0", "--output", name, "--clobber-output"])
+    ToyTask.parseAndRun([repo, "--id", "visit=1", "detector=0", "--output", name, "--clobber-output", "--no-versions"])
     butler.registry.refresh()
     assert butler.get("toy_config", collections=name).factor == 3
-
-
-def test_package_versions_are_compared_in_common_and_extended(butler, repo):
-    task, store = ToyTask(), RunStore(butler, "u/v")
-    task.writePackageVersions(store)
-    full = store.get("packages")
-    kind = butler.get_dataset_type("packages")
-    fewer = Packages({name: full[name] for name in list(full)[:3]})
-    store.replace(fewer, kind)
-    task.writePackageVersions(store)
-    assert set(store.get("packages")) == set(full)
-    store.replace(Packages({**full, "numpy": "0.1"}), kind)
-    with pytest.raises(TaskError, match="numpy"):
-        task.writePackageVersions(store)
-    task.writePackageVersions(store, clobber=True)
-    assert store.get("packages")["numpy"] == full["numpy"]
-
-
-def test_schemas_are_written_once_and_compared_exactly(butler, repo, monkeypatch):
-    task, store = ToyTask(), RunStore(butler, "u/w")
-    task.writeSchemas(store)
-    assert store.get("toySources_schema").colnames == ["id", "flux"]
-    task.writeSchemas(store)
-    monkeypatch.setattr(ToyTask, "columns", ("id", "magnitude"))
-    with pytest.raises(TaskError, match="magnitude"):
-        task.writeSchemas(store)
-    task.writeSchemas(store, clobber=True)
-    assert store.get("toySources_schema").colnames == ["id", "magnitude"]
-    # two catalogs of which one does not fit: neither is written
-    both = {"another": Table({"id": [1]})[:0], "toySources": Table({"id": [1.0]})[:0]}
-    monkeypatch.setattr(ToyTask, "getSchemaCatalogs", lambda self: both)
-    with pytest.raises(TaskError, match="toySources_schema.*magnitude"):
-        task.writeSchemas(store)
-    assert store.get("another_schema") is None
-
-
-def test_what_another_writer_put_meanwhile_is_compared(butler, repo, monkeypatch):
-    task, store = ToyTask(), RunStore(butler, "u/race")
-    true, seen = RunStore.get, []
-
-    def late(self, *args):
-        """Sees nothing at first, as one that came at the same time."""
-        seen.append(args)
-        return None if len(seen) == 1 else true(self, *args)
-
-    for verb, name in ((task.writeConfig, "toy_config"), (task.writePackageVersions, "packages")):
-        verb(store)
-        seen.clear()
-        with monkeypatch.context() as patch:
-            patch.setattr(RunStore, "get", late)
-            verb(store)
-        assert len(seen) == 2 and store.get(name) is not None
-    other = ToyTask.ConfigClass()
-    other.factor = 7.0
-    store.replace(other, butler.get_dataset_type("toy_config"))
-    with pytest.raises(TaskError, match="factor"):
-        task.writeConfig(store)
-
-
-def test_a_data_reference_reads_writes_and_knows_old_names(butler, repo):
-    from stillsky.geom import Box2I, Extent2I, Point2I
-
-    ref = DataRef(RunStore(butler, "u/r", ["MyCam/calexp"]), {"instrument": "MyCam", "visit": 1, "detector": 0})
-    box = Box2I(Point2I(65, 25), Extent2I(4, 3))
-    assert ref.datasetExists("calexp") and not ref.datasetExists("nothing")
-    assert ref.get("calexp_sub", bbox=box).bbox == box
-    assert ref.get("calexp_visitInfo").id == 1 and ref.get("calexp").filter.band == "r"
-    ref.put(ref.get("calexp"), "calexp")
-    ref.put(ref.get("calexp"), "calexp")  # over the first, in the run
-    assert ref.store.find("calexp", ref.dataId) is not None
-
-
-def test_early_verbs_describe_the_connections_and_save_structs(butler, repo):
-    config = ToyTask.ConfigClass()
-    inputs = ToyTask.getInputDatasetTypes(config)
-    assert list(inputs) == ["image"] and inputs["image"].name == "calexp" and inputs["image"].scalar
-    assert inputs["image"].dimensions == ("detector", "instrument", "visit") and not inputs["image"].manualLoad
-    assert list(ToyTask.getOutputDatasetTypes(config)) == ["scaled"]
-    assert set(ToyTask.getDatasetTypes(config)) == {"image", "scaled"}
-    assert ToyTask.getInitInputDatasetTypes(config) == ToyTask.getInitOutputDatasetTypes(config) == {}
-    assert ToyTask.getPrerequisiteDatasetTypes(config) == set()
-    assert ToyTask.getPerDatasetTypeDimensions(config) == frozenset()
-    task = ToyTask()
-    assert task.getInitOutputDatasets() == {} and task.getResourceConfig() is None
-    image = butler.get("calexp", instrument="MyCam", visit=1, detector=0, collections="MyCam/calexp")
-    struct = task.adaptArgsAndRun({"image": image}, {}, {}, butler)
-    put = []
-    butlerLike = type("Putting", (), {"put": lambda self, thing, ref: put.append((thing, ref))})()
-    task.saveStruct(struct, {"scaled": "reference"}, butlerLike)
-    assert put == [(struct.scaled, "reference")]

@@ -219,7 +219,7 @@ class ArgumentParser(argparse.ArgumentParser):
     # ---- configuration
     def _configure(self, parsed, override):
         butler = parsed.butler.butler
-        for instrument in sorted(one.name for one in butler.registry.queryDimensionRecords("instrument")):
+        for instrument in self._instruments(parsed, butler):
             _applyInstrument(butler, instrument, self.taskName, parsed.config)
         if override is not None:
             override(parsed.config)
@@ -227,6 +227,13 @@ class ArgumentParser(argparse.ArgumentParser):
             (_load if kind == "file" else _assign)(parsed.config, text)
         parsed.config.validate()
         parsed.config.freeze()
+
+    def _instruments(self, parsed, butler):
+        """Instruments of the ids, all of the repository when the ids leave them open."""
+        items = [item for key in self._idArguments for group in getattr(parsed, key) for item in group]
+        named = {name for item in items if item.startswith("instrument=") for name in item.partition("=")[2].split("^")}
+        known = {one.name for one in butler.registry.queryDimensionRecords("instrument")}
+        return sorted(known & named if named else known)
 
     def _findData(self, parsed):
         for key, (datasetType, dimensions) in self._idArguments.items():
