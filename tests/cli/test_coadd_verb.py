@@ -331,6 +331,16 @@ def test_weightsOfResampledInputsAreThoseOfTheirNoise(there, run):
     np.testing.assert_allclose(scaled / scaled[0], 1.0, rtol=2e-3)
 
 
+def test_aMedianIsJudgedByWhatMediansCanDo(frames, there, run):
+    names = [frames / f"f{k}.fits" for k in (0, 1, 2, 4, 5)]
+    assert run("coadd", *names, "--method", "median", "-o", "m")[0] == 0
+    summary = _summary("m")
+    figures = summary["metadata"]
+    assert figures["noiseGainMethod"] == pytest.approx(figures["noiseGainExpected"] / 1.2, rel=0.05)
+    rule = next(r for r in summary["verdict"]["rules"] if r["name"].startswith("noise over"))
+    assert rule["state"] == "green" and rule["value"] == pytest.approx(1.0, abs=0.1)
+
+
 def test_registerCorrectsWrongWcs(frames, there, run):
     wrong = _frame(2)
     wrong.wcs = _wcs(87.0, 75.0)

@@ -294,6 +294,7 @@ class PlainCoadd(CoaddJob):
             "method": self.config.method, "inputs": len(self.inputs), "inputsUsed": len(used),
             "width": out.width, "height": out.height, "skySigma": sigma, "inputSkySigma": single,
             "noiseGain": single / sigma if sigma > 0 else math.nan, "noiseGainExpected": single / best,
+            "noiseGainMethod": single / (_noiseOfMedian(noise) if self.config.method == "median" else best),
             "skyChi": depth["skyChi"], "maxInputs": int(stacked.nImage.array.max(initial=0)),
             "medianInputs": float(np.median(stacked.nImage.array)),
             "rejectedFraction": 1.0 - kept / good if good else 0.0,
@@ -368,6 +369,14 @@ def _againstCoadd(out, warp, scaler, badPlanes, step, share):
         start = (x - box.minX) // step
         chi[j, start : start + value.shape[1]] = np.where(good, value, np.nan)[0]
     return chi
+
+
+def _noiseOfMedian(noise):
+    """Scatter of the median of samples of given scatter, simulated; NaN without any."""
+    if not noise:
+        return math.nan
+    samples = np.random.default_rng(1).standard_normal((20000, len(noise))) * np.asarray(noise)
+    return float(np.median(samples, axis=1).std())
 
 
 def _fwhmOf(exposure):

@@ -72,7 +72,8 @@ def coaddRules(result):
     unscaled = int(np.count_nonzero(np.isin(table["scaleSource"], ["assumed", "exposure times"])))
     scaling = len(table) > 1 and not np.all(table["scaleSource"] == "none")
     gain = figures.get("noiseGain")
-    ratio = figures["noiseGainExpected"] / gain if gain and figures["inputsUsed"] > 1 else None
+    allowed = figures.get("noiseGainMethod", figures["noiseGainExpected"])  # a median is noisier than a mean by itself
+    ratio = allowed / gain if gain and figures["inputsUsed"] > 1 else None
     seeing = np.asarray(table["fwhm"], float)
     seeing = seeing[np.isfinite(seeing)]
     return [
