@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import logging
-import math
 import os
 import shutil
 import tempfile
@@ -13,26 +12,23 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..diffim.empirical_psf import empiricalPsf
 from ..diffim.inputs import wholePixels
-from ..errors import DomainError, InvalidPsfError, MismatchError, NoDataError, NumericalError, StillskyError
+from ..errors import InvalidPsfError, NoDataError, NumericalError, StillskyError
 from ..fits import writeExposure
-from ..fits.file_lists import findFiles
-from ..fits.files import splitExtension
 from ..image import Exposure
-from ..meta import Observatory
-from ..meta.pointing import CONTRADICTED, completeVisitInfo, pointingOf
 from ..psf import WarpedPsf
 from ..psfmatch.model_algorithm import matchToModel
-from ..stats import clippedStats
 from ..warp import Warper
 from ..wcs import pairTransform
-from .common_grid import Grid, commonGrid, describedAs, onSameGrid, toGrid
+from .common_grid import describedAs, onSameGrid, toGrid
 from .inputs import prepareInputs
-from .job_inputs import CoaddInput, inputTable
+from .job_grid import JobGrid
+from .job_inputs import inputTable
+from .job_pointing import JobPointing
+from .job_scan import JobScan
 from .make_warp import modelPsfOfFwhm
-from .match_inputs import InputScaler, matchInputs, measureInput
-from .registration import Registrar, movedPsf, moveInput, noteRegistration
+from .match_inputs import InputScaler
+from .registration import movedPsf, moveInput
 from .warps import InMemoryWarp, WarpHandle
 
 __all__ = ["CoaddJob"]
@@ -42,7 +38,7 @@ _BYTES_PER_PIXEL = 12
 _WORST_SEEING = 1.8  # times the median: matching everything to it costs more than it brings
 
 
-class CoaddJob:
+class CoaddJob(JobScan, JobGrid, JobPointing):
     """One run over inputs; the steps are ``scan``, ``prepare`` and what a subclass or `stillsky.coadd.coadd` makes of it.
 
     Parameters
@@ -128,174 +124,6 @@ class CoaddJob:
         item.reason = reason.removeprefix(f"{item.name}: ")
         self.warn("W-SKIPPED", f"left out: {item.name}: {item.reason}")
 
-    # ---------------------------------------------------------------- scanning
-
-    def scan(self, sources):
-        """Read and measure every input once; what cannot be used is left out, or an error with ``strict``.
-
-        Parameters
-        ----------
-        sources : sequence
-            Names as of `stillsky.fits.file_lists.findFiles`, exposures, or arrays.
-
-        Raises
-        ------
-        OSError, FitsLayoutError
-            An input cannot be read, with ``strict``.
-        NoDataError
-            Nothing is left.
-        """
-        self.inputs = self._collect(sources)
-        if not self.inputs:
-            raise NoDataError("no inputs", found="an empty list", remedy="name FITS files, a folder of them, or @LIST")
-        with self.timed("read and measure"):
-            for item in self.progress(self.inputs, desc="measure", total=len(self.inputs)):
-                try:
-                    self._measure(item)
-                except (OSError, StillskyError, ValueError) as error:
-                    self._skip(item, error)
-        if not self.used:
-            first = self.inputs[0]
-            raise NoDataError(
-                "no input can be used" if len(self.inputs) > 1 else f"the only input cannot be used: {first.reason}",
-                found=f"{len(self.inputs)} inputs; the first, {first.name}: {first.reason}",
-                remedy="stillsky info FILE shows what is understood of a file",
-            )
-        self._compare()
-
-    def _collect(self, sources):
-        """Inputs of names, exposures and arrays, in order."""
-        items = []
-        for k, source in enumerate(sources):
-            if isinstance(source, (str, os.PathLike)):
-                for name, _ in findFiles([source], missing="keep"):
-                    options = dict(self.readOptions)
-                    if self.ext is not None and splitExtension(name)[1] is None:
-                        options["ext"] = self.ext
-                    items.append(CoaddInput(os.path.basename(name), name, options))
-            else:
-                items.append(CoaddInput(f"input {k + 1}", source))
-        seen, unique = set(), []
-        for item in items:
-            key = (item.path, splitExtension(item.source)[1]) if item.path else id(item.source)
-            if key in seen:
-                self.warn("W-TWICE", f"named twice, taken once: {item.name}")
-                continue
-            seen.add(key)
-            unique.append(item)
-        return unique
-
-    def _measure(self, item):
-        with self._quietly():
-            exposure = item.load()
-        item.describe(exposure)
-        good = np.isfinite(exposure.variance.array) & (exposure.variance.array > 0)
-        good &= (exposure.mask.array & exposure.mask.bitmask(["NO_DATA", "BAD"], ignoreMissing=True)) == 0
-        good &= np.isfinite(exposure.image.array)
-        if not good.any():
-            raise NoDataError(f"{item.name}: no usable pixel: every one is NaN, masked, or without a positive variance")
-        bad = exposure.mask.bitmask(list(self.config.assemble.badMaskPlanes), ignoreMissing=True)
-        step = max(1, int(math.sqrt(exposure.bbox.area / 1e6)))
-        item.ownVariance = float(clippedStats(exposure.variance.array, exposure.mask.array, bad, 3.0, 2, step)[1])
-        stars = self.config.scale != "none" or (self.config.doEstimatePsf and exposure.psf is None)
-        stars |= self.config.register == "always" or exposure.wcs is None
-        item.measure = measureInput(exposure, self.config.stars, self.config.backgroundBinSize, stars)
-        if exposure.psf is not None:
-            item.psf, item.psfSource = exposure.psf, "file"
-        elif self.config.doEstimatePsf and item.measure.objects is not None:
-            try:
-                item.psf, item.psfSource = empiricalPsf(exposure, item.measure.objects, self.config.psf)
-            except StillskyError as error:
-                item.psfSource = f"none: {error}"
-        item.measure.objects = None
-
-    def _compare(self):
-        """Say what the inputs are, and what does not go together."""
-        used = self.used
-        units = sorted({i.unit for i in used if i.unit})
-        if len(units) > 1:
-            if self.config.scale != "stars":
-                raise MismatchError(
-                    "the inputs have different units", found=", ".join(units) + " (BUNIT)",
-                    remedy="--scale stars, which makes units meaningless, or calibrate all alike",
-                )  # fmt: skip
-            self._unit = used[0].unit or units[0]
-            self.warn("W-UNITS", f"inputs have different units ({', '.join(units)}): the coadd is in {self._unit}")
-        bands = sorted({i.filter.band for i in used if i.filter is not None and i.filter.band})
-        if len(bands) > 1:
-            self._mixedBands(bands)
-        self._readerWarnings()
-        self.say(f"inputs: {len(used)} of {len(self.inputs)} are used" + (f", band {bands[0]}" if bands else ""))
-
-    def _readerWarnings(self):
-        """What the reader warned of, once for all files of which it says the same kind of thing."""
-        found = {}
-        for item in self.used:
-            for sentence in item.provenance:
-                code, colon, words = sentence.partition(": ")
-                if colon and code.startswith("W-"):
-                    found.setdefault(code, []).append((item.name, words))
-        for code, entries in found.items():
-            name, words = entries[0]
-            more = f" (and {len(entries) - 1} more inputs alike)" if len(entries) > 1 else ""
-            self.warn(code, f"{name}: {words}{more}")
-
-    def _point(self):
-        """Airmass and direction of the zenith of every used input at the middle of the grid, saying what was assumed."""
-        place = (None, None)
-        if self.grid.wcs is not None:
-            center = self.grid.bbox.center
-            place = self.grid.wcs.pixelToSky(float(center.x), float(center.y))
-        notes, contradicted, site = {}, [], None
-        if len(self.config.site):
-            longitude, latitude, height = self.config.site
-            site = Observatory(math.radians(longitude), math.radians(latitude), height)
-        for item in list(self.used):
-            try:
-                if item.visitInfo is None:
-                    raise DomainError("nothing tells when and where it was taken")
-                item.visitInfo, assumed = completeVisitInfo(item.visitInfo, *place, site=site)
-                item.pointing = pointingOf(item.visitInfo, *place)
-            except DomainError as error:
-                self._withoutPointing(item, error)
-                continue
-            kinds = {note.partition(" ")[0] for note in item.pointing.notes}  # of this place, not of the boresight
-            assumed = [note for note in assumed if note.partition(" ")[0] not in kinds or note in item.pointing.notes]
-            contradicted += [(item.name, n) for n in item.pointing.notes if n.endswith(CONTRADICTED)]
-            for note in dict.fromkeys((*assumed, *item.pointing.notes)):
-                if not note.endswith(CONTRADICTED):
-                    notes.setdefault(note, []).append(item.name)
-        for note, names in notes.items():
-            self.say(f"{note}" + (f" ({len(names)} inputs)" if len(names) > 1 else f" ({names[0]})"))
-        self._checkTimes(contradicted)
-
-    def _checkTimes(self, contradicted):
-        """Warn of exposure times that the headers contradict, and of one time for several images."""
-        if contradicted:
-            self._sayContradicted(contradicted)
-        byTime = {}
-        for item in self.used:
-            if item.visitInfo is not None and item.visitInfo.date is not None:
-                byTime.setdefault(round(item.visitInfo.date.mjd, 8), []).append(item)
-        for items in byTime.values():
-            overlapping = [i for i in items[1:] if i.bbox.overlaps(items[0].bbox) and i.wcs == items[0].wcs]
-            if overlapping:
-                self.warn(
-                    "W-TIME", f"{len(overlapping) + 1} inputs of the same pixels have one time, as {items[0].name} and "
-                    f"{overlapping[0].name}: it is not that of all of them",
-                )  # fmt: skip
-
-    def _sayContradicted(self, contradicted):
-        name, note = contradicted[0]
-        more = f" (and {len(contradicted) - 1} more inputs alike)" if len(contradicted) > 1 else ""
-        self.warn("W-TIME", f"{name}: {note}{more}")
-
-    def _withoutPointing(self, item, error):
-        """A coadd does not need it."""
-
-    def _mixedBands(self, bands):
-        self.warn("W-BANDS", f"inputs of several bands ({', '.join(bands)}): colours go into the scatter and the coadd")
-
     # ---------------------------------------------------------------- preparing
 
     def prepare(self, psfMatched=False):
@@ -324,117 +152,6 @@ class CoaddJob:
                 "no input has data on the grid of the coadd", found=f"{len(self.inputs)} inputs, all left out",
                 remedy="check --reference and the WCS of the inputs",
             )  # fmt: skip
-
-    def _chooseGrid(self):
-        reference = self._referenceInput()
-        if self._registerAll(reference):
-            of = reference or self.used[0]
-            self.grid = Grid(of.bbox, of.wcs, f"grid of {of.name}, to which others are registered by their objects")
-        else:
-            self.grid = commonGrid(self.used, reference)
-        self.say(f"grid: {self.grid.reason}")
-        for item in self.used:
-            if item.registration is not None:
-                item.area = self._areaOf(item)
-            elif item.wcs is not None and self.grid.wcs is not None:
-                center = self.grid.bbox.center
-                own = item.wcs.pixelScale(*item.bbox.center)
-                item.area = (self.grid.wcs.pixelScale(center.x, center.y) / own) ** 2
-            elif (item.wcs is None) != (self.grid.wcs is None) and onSameGrid(self.grid, item):
-                self.warn("W-NOWCS", f"{item.name} has no WCS: taken to be on the grid, for its shape")
-        return reference
-
-    def _areaOf(self, item):
-        """Area of a pixel of the grid over that of one of a registered input's own."""
-        area = item.registration.scale**-2
-        if item.throughWcs:
-            area *= (self.grid.wcs.pixelScale(*self.grid.bbox.center) / item.wcs.pixelScale(*item.bbox.center)) ** 2
-        return area
-
-    def _registerAll(self, reference):
-        """Register inputs by what they show: all that are wanted with ``register`` always, with auto those that have no WCS in
-        common with the reference, if they are of its shape or neither has one. Whether any was."""
-        mode, of = self.config.register, reference or self.used[0]
-        wanted = [i for i in self.used if i is not of and mode != "never" and (mode == "always" or _mayBeMoved(of, i))]
-        if not wanted:
-            return False
-        if of.measure is None:
-            self._measure(of)
-        registrar = Registrar(of, self.config.stars.matchRadius, self._quietly)
-        for item in wanted:
-            try:
-                fit = registrar.fit(item) if mode == "always" else registrar.fitOrShift(item)
-            except MismatchError as error:
-                if mode == "always":
-                    self._skip(item, error)
-                continue
-            if fit is None:
-                continue
-            noteRegistration(of, item, fit)
-            words = fit.describe(of.bbox.center)
-            if mode == "always":
-                self.say(f"registration: {item.name} {words}")
-            else:
-                self.warn("W-SHIFT", f"no common WCS, and {item.name} is {words}: moved by that much")
-        return any(i.registration is not None for i in self.used)
-
-    def _referenceInput(self):
-        """The reference, described; None without one."""
-        if self.reference is None:
-            return None
-        if isinstance(self.reference, (str, os.PathLike)):
-            path = os.path.abspath(splitExtension(self.reference)[0])
-            same = next((i for i in self.used if i.path == path), None)
-        else:
-            same = next((i for i in self.used if i.source is self.reference), None)
-        if same is not None:
-            return same
-        item = CoaddInput(os.path.basename(str(self.reference)) if isinstance(self.reference, str) else "reference",
-                          self.reference)  # fmt: skip
-        with self._quietly():
-            exposure = item.load()
-        item.describe(exposure)
-        if item.wcs is None and self.config.register != "always":
-            raise MismatchError(
-                "the reference has no WCS",
-                found=item.name,
-                remedy="name one of the inputs, or an image with a WCS, or --register",
-            )
-        return item
-
-    def _referenceIndex(self):
-        """Of the input whose flux scale and sky are kept: the reference if it is an input, else the first."""
-        used = self.used
-        if self.reference is not None:
-            for k, item in enumerate(used):
-                named = isinstance(self.reference, (str, os.PathLike)) and item.path == os.path.abspath(
-                    splitExtension(self.reference)[0]
-                )
-                if named or item.source is self.reference:
-                    return k
-        return 0
-
-    def _matchAll(self):
-        used, first = self.used, self._referenceIndex()
-        matches = matchInputs(
-            [i.measure for i in used], first, mode=self.config.scale, minStars=self.config.minScaleStars,
-            areas=[i.area for i in used],
-        )  # fmt: skip
-        for item, match in zip(used, matches, strict=True):
-            item.match = match
-        if self.config.scale == "none":
-            self.say("flux scales and sky: as they are")
-            return
-        scales = np.array([m.scale for m in matches])
-        self.say(
-            f"flux scales against {used[first].name}: {scales.min():.4g} to {scales.max():.4g}; "
-            f"sky matched ({self.config.scale})"
-        )
-        for source, code in (("assumed", "is taken to be 1"), ("exposure times", "follows the exposure times")):
-            names = [i.name for i in used if i.match.source == source and self.config.scale == "stars"]
-            if names:
-                shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-                self.warn("W-SCALE", f"too few stars in common with the others: the flux scale of {shown} {code}")
 
     # ---------------------------------------------------------------- warping
 
@@ -652,9 +369,3 @@ class CoaddJob:
         for name in ("warps", "scalers", "matched"):
             values = getattr(self, name)
             setattr(self, name, [values[k] for k in chosen] if values else values)
-
-
-def _mayBeMoved(reference, item):
-    """Whether nothing but the shape of an input, if that, says how it lies on the reference."""
-    neither = reference.wcs is None and item.wcs is None
-    return neither or (None in (reference.wcs, item.wcs) and item.bbox.dimensions == reference.bbox.dimensions)

@@ -1,0 +1,133 @@
+"""Reading and measuring the inputs of a coadd of plain files."""
+
+import math
+import os
+
+import numpy as np
+
+from ..diffim.empirical_psf import empiricalPsf
+from ..errors import MismatchError, NoDataError, StillskyError
+from ..fits.file_lists import findFiles
+from ..fits.files import splitExtension
+from ..stats import clippedStats
+from .job_inputs import CoaddInput
+from .match_inputs import measureInput
+
+__all__ = ["JobScan"]
+
+
+class JobScan:
+    """A mixin for `stillsky.coadd.job.CoaddJob`."""
+
+    def scan(self, sources):
+        """Read and measure every input once; what cannot be used is left out, or an error with ``strict``.
+
+        Parameters
+        ----------
+        sources : sequence
+            Names as of `stillsky.fits.file_lists.findFiles`, exposures, or arrays.
+
+        Raises
+        ------
+        OSError, FitsLayoutError
+            An input cannot be read, with ``strict``.
+        NoDataError
+            Nothing is left.
+        """
+        self.inputs = self._collect(sources)
+        if not self.inputs:
+            raise NoDataError("no inputs", found="an empty list", remedy="name FITS files, a folder of them, or @LIST")
+        with self.timed("read and measure"):
+            for item in self.progress(self.inputs, desc="measure", total=len(self.inputs)):
+                try:
+                    self._measure(item)
+                except (OSError, StillskyError, ValueError) as error:
+                    self._skip(item, error)
+        if not self.used:
+            first = self.inputs[0]
+            raise NoDataError(
+                "no input can be used" if len(self.inputs) > 1 else f"the only input cannot be used: {first.reason}",
+                found=f"{len(self.inputs)} inputs; the first, {first.name}: {first.reason}",
+                remedy="stillsky info FILE shows what is understood of a file",
+            )
+        self._compare()
+
+    def _collect(self, sources):
+        """Inputs of names, exposures and arrays, in order."""
+        items = []
+        for k, source in enumerate(sources):
+            if isinstance(source, (str, os.PathLike)):
+                for name, _ in findFiles([source], missing="keep"):
+                    options = dict(self.readOptions)
+                    if self.ext is not None and splitExtension(name)[1] is None:
+                        options["ext"] = self.ext
+                    items.append(CoaddInput(os.path.basename(name), name, options))
+            else:
+                items.append(CoaddInput(f"input {k + 1}", source))
+        seen, unique = set(), []
+        for item in items:
+            key = (item.path, splitExtension(item.source)[1]) if item.path else id(item.source)
+            if key in seen:
+                self.warn("W-TWICE", f"named twice, taken once: {item.name}")
+                continue
+            seen.add(key)
+            unique.append(item)
+        return unique
+
+    def _measure(self, item):
+        with self._quietly():
+            exposure = item.load()
+        item.describe(exposure)
+        good = np.isfinite(exposure.variance.array) & (exposure.variance.array > 0)
+        good &= (exposure.mask.array & exposure.mask.bitmask(["NO_DATA", "BAD"], ignoreMissing=True)) == 0
+        good &= np.isfinite(exposure.image.array)
+        if not good.any():
+            raise NoDataError(f"{item.name}: no usable pixel: every one is NaN, masked, or without a positive variance")
+        bad = exposure.mask.bitmask(list(self.config.assemble.badMaskPlanes), ignoreMissing=True)
+        step = max(1, int(math.sqrt(exposure.bbox.area / 1e6)))
+        item.ownVariance = float(clippedStats(exposure.variance.array, exposure.mask.array, bad, 3.0, 2, step)[1])
+        stars = self.config.scale != "none" or (self.config.doEstimatePsf and exposure.psf is None)
+        stars |= self.config.register == "always" or exposure.wcs is None
+        item.measure = measureInput(exposure, self.config.stars, self.config.backgroundBinSize, stars)
+        if exposure.psf is not None:
+            item.psf, item.psfSource = exposure.psf, "file"
+        elif self.config.doEstimatePsf and item.measure.objects is not None:
+            try:
+                item.psf, item.psfSource = empiricalPsf(exposure, item.measure.objects, self.config.psf)
+            except StillskyError as error:
+                item.psfSource = f"none: {error}"
+        item.measure.objects = None
+
+    def _compare(self):
+        """Say what the inputs are, and what does not go together."""
+        used = self.used
+        units = sorted({i.unit for i in used if i.unit})
+        if len(units) > 1:
+            if self.config.scale != "stars":
+                raise MismatchError(
+                    "the inputs have different units", found=", ".join(units) + " (BUNIT)",
+                    remedy="--scale stars, which makes units meaningless, or calibrate all alike",
+                )  # fmt: skip
+            self._unit = used[0].unit or units[0]
+            self.warn("W-UNITS", f"inputs have different units ({', '.join(units)}): the coadd is in {self._unit}")
+        bands = sorted({i.filter.band for i in used if i.filter is not None and i.filter.band})
+        if len(bands) > 1:
+            self._mixedBands(bands)
+        self._readerWarnings()
+        self.say(f"inputs: {len(used)} of {len(self.inputs)} are used" + (f", band {bands[0]}" if bands else ""))
+
+    def _readerWarnings(self):
+        """What the reader warned of, once for all files of which it says the same kind of thing."""
+        found = {}
+        for item in self.used:
+            for sentence in item.provenance:
+                code, colon, words = sentence.partition(": ")
+                if colon and code.startswith("W-"):
+                    found.setdefault(code, []).append((item.name, words))
+        for code, entries in found.items():
+            name, words = entries[0]
+            more = f" (and {len(entries) - 1} more inputs alike)" if len(entries) > 1 else ""
+            self.warn(code, f"{name}: {words}{more}")
+
+    def _mixedBands(self, bands):
+        self.warn("W-BANDS", f"inputs of several bands ({', '.join(bands)}): colours go into the scatter and the coadd")
