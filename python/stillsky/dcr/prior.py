@@ -30,6 +30,7 @@ import math
 import numpy as np
 
 from .. import _core
+from . import regularize
 
 __all__ = ["FluxPrior", "NoPrior", "dot", "makePrior", "sourceWidth", "visitNoise"]
 
@@ -57,9 +58,9 @@ class NoPrior:
         """The adjoint of `expand`."""
         return planes
 
-    def precondition(self, residual, out=None):
-        """Residual of the normal equations, scaled."""
-        return residual
+    def precondition(self, plane, out):
+        """A plane of the residual of the normal equations, scaled."""
+        return plane
 
 
 class FluxPrior:
@@ -101,25 +102,29 @@ class FluxPrior:
 
     def expand(self, z):
         """W z: deviations of the subfilters."""
-        return [self._smooth(plane, self.amplitude, self._covered) for plane in self._mixed(z)]
+        common = self._common(z)
+        return [self._smooth(plane if common is None else plane + common, self.amplitude, self._covered) for plane in z]
 
     def collect(self, planes):
-        """The transposed of W."""
-        return self._mixed([self._smooth(plane, self._covered, self.amplitude) for plane in planes])
+        """The transposed of W; the planes of the list are replaced by the new ones."""
+        for k, plane in enumerate(planes):
+            planes[k] = self._smooth(plane, self._covered, self.amplitude)
+        common = self._common(planes)
+        if common is not None:
+            for plane in planes:
+                plane += common
+        return planes
 
-    def _mixed(self, planes):
-        """R of these."""
+    def _common(self, planes):
+        """What R adds to each of these; None for nothing."""
         if self.ratio == 1:
-            return planes
-        common = np.float32((self.ratio - 1) / len(planes)) * np.sum(planes, axis=0)
-        return [plane + common for plane in planes]
+            return None
+        return regularize._mean(planes) * np.float32(self.ratio - 1)
 
-    def precondition(self, residual, out=None):
-        """Residual of the normal equations over the diagonal of their matrix; ``out`` is written to where it is given."""
-        if out is None:
-            self._scale = 1 / (self._diagonal + np.float32(self.penalty))
-            out = [np.empty_like(plane) for plane in residual]
-        return [np.multiply(plane, self._scale, out=to) for plane, to in zip(residual, out, strict=True)]
+    def precondition(self, plane, out):
+        """A plane of the residual of the normal equations over the diagonal of their matrix, in ``out``."""
+        np.add(self._diagonal, np.float32(self.penalty), out=out)
+        return np.divide(plane, out, out=out)
 
     def _smooth(self, plane, before, after):
         out = np.empty(plane.shape, np.float32)
@@ -141,38 +146,43 @@ class FluxPrior:
         gradient : `list` of `numpy.ndarray`
             g.
         """
-        rng = np.random.default_rng(20260121)
-        free = np.float32(self.amplitude > 0)
-        signs = [np.where(rng.random(free.shape, np.float32) < 0.5, -free, free).astype(np.float32) for _ in residual]
         best = -math.inf
         for ratio in _RATIOS:
             self.ratio = ratio
-            likelihood, strength = self._evidence(
-                self.collect(residual), signs, lambda z: self.collect(matrix(self.expand(z)))
-            )
+            likelihood, strength = self._evidence(residual, lambda z: self.collect(matrix(self.expand(z))))
             if likelihood > best:
                 best, chosen = likelihood, (ratio, strength)
         self.ratio, self.strength = chosen
         _LOG.debug("DCR: relative deviations of the subfilters %.3g, of their sum %.3g", self.strength, self.ratio)
         return self.collect(residual)
 
-    def _evidence(self, gradient, signs, matrix):
+    def _evidence(self, residual, matrix):
         """Highest marginal likelihood, and its tau: from 0.001, where the visits tell no colour, to 10."""
-        values, shares, total = _lanczos(matrix, gradient)
-        modes, ofModes, count = _lanczos(matrix, signs)
+        values, shares, total = _lanczos(matrix, self.collect(list(residual)))
+        modes, ofModes, count = _lanczos(matrix, self._signs(len(residual)))
         ratio = (_TAUS[:, None] / self.noise) ** 2
         gain = total / self.noise**2 * np.sum(shares * ratio / (1 + ratio * values), axis=1)
         cost = count * np.sum(ofModes * np.log1p(ratio * modes), axis=1)
         i = int(np.argmax(gain - cost))
         return float((gain - cost)[i]), float(_TAUS[i])
 
+    def _signs(self, n):
+        """Random signs where something may deviate, the same every time."""
+        rng, free = np.random.default_rng(20260121), self.amplitude > 0
+        planes = []
+        for _ in range(n):
+            plane = np.sign(rng.random(free.shape, np.float32) - np.float32(0.5))
+            plane *= free
+            planes.append(plane)
+        return planes
+
 
 def _lanczos(matrix, start):
-    """Nodes and weights of the Gauss quadrature of a spectrum seen from a vector, and its squared length."""
+    """Nodes and weights of the Gauss quadrature of a spectrum seen from a vector, which is spoilt, and its squared length."""
     total = dot(start, start)
     if not total > 0:
         return np.zeros(1), np.zeros(1), 0.0
-    vector, before = [plane / np.float32(math.sqrt(total)) for plane in start], None
+    vector, before = _scaled(start, math.sqrt(total)), None
     diagonal, beside = [], []
     for _ in range(_LANCZOS_STEPS):
         new = matrix(vector)
@@ -185,10 +195,16 @@ def _lanczos(matrix, start):
         if length <= 1e-5 * diagonal[0]:
             break
         beside.append(length)
-        before, vector = vector, [plane / np.float32(length) for plane in new]
+        before, vector = vector, _scaled(new, length)
     beside = beside[: len(diagonal) - 1]
     values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
     return np.maximum(values, 0), vectors[0] ** 2, total
+
+
+def _scaled(planes, length):
+    for plane in planes:
+        plane /= np.float32(length)
+    return planes
 
 
 def dot(a, b):

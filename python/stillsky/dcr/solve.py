@@ -306,6 +306,7 @@ def solveConjugateGradients(problem, config):
     coverage, inverse = _inverseCoverage(problem, config)
     covered = inverse[0] > 0
     uncovered = None if covered.all() else ~covered
+    del inverse
     prior = makePrior(problem, config, covered, coverage)
     smoothness = float(config.smoothness) * float(np.mean([np.mean(c) for c in coverage]))
     models = _start(problem, n)
@@ -346,9 +347,9 @@ def _descend(models, residual, matrix, prior, config, step):
 
     Preconditioned by the prior's diagonal, so that faint sources need no more steps than bright ones.
     """
-    scaled, scratch, lengths = prior.precondition(residual), np.empty_like(models[0]), []
-    direction = [plane.copy() for plane in scaled]
-    norm = first = dot(residual, scaled)
+    scratch, lengths = np.empty_like(models[0]), []
+    direction = [prior.precondition(plane, scratch).copy() for plane in residual]
+    norm = first = dot(residual, direction)
     while len(lengths) < config.cgIterations and norm > config.cgTolerance**2 * first and norm > 0:
         planes = prior.expand(direction)
         product = prior.collect(matrix(planes))
@@ -356,16 +357,17 @@ def _descend(models, residual, matrix, prior, config, step):
         if not curvature > 0:
             return lengths, "converged"
         length = norm / curvature
+        after = 0.0
         for k, model in enumerate(models):
             _addTo(model, length, planes[k], scratch)
             _addTo(residual[k], -length, product[k], scratch)
             if prior.penalty:
                 _addTo(residual[k], -length * prior.penalty, direction[k], scratch)
-        scaled = prior.precondition(residual, scaled)
-        after = dot(residual, scaled)
+            after += dot([residual[k]], [prior.precondition(residual[k], scratch)])
+        del planes, product
         for k, plane in enumerate(direction):
             plane *= np.float32(after / norm)
-            plane += scaled[k]
+            plane += prior.precondition(residual[k], scratch)
         norm = after
         lengths.append(length)
         step()
