@@ -1,13 +1,17 @@
-"""Coadd of 100 warps of 4096 pixels width in files: time beside reading their bytes, peak memory; MEAN and MEANCLIP."""
+"""Coadd of 100 warps of 4096 pixels width in files: time beside reading their bytes, from the system's cache of pages and from
+disk, by as many threads; peak memory; MEAN and MEANCLIP."""
 
 import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
 
+import stillsky
 from stillsky.coadd import AssembleCoaddAlgorithmConfig, assembleCoadd, prepareInputs
 from stillsky.image import Exposure, Image, Mask, MaskedImage
 
@@ -36,9 +40,10 @@ def files(tmp_path_factory):
     return names
 
 
-def best(function, rounds=3):
+def best(function, rounds=5, before=lambda: None):
     times = []
     for _ in range(rounds):
+        before()
         start = time.perf_counter()
         function()
         times.append(time.perf_counter() - start)
@@ -46,7 +51,7 @@ def best(function, rounds=3):
 
 
 def readAll(names):
-    """All bytes of the files, by the largest reads that stay in the cache."""
+    """All bytes of the files, by the largest reads that stay in the processor's cache."""
     buffer = bytearray(1 << 20)
     for name in names:
         with open(name, "rb", buffering=0) as stream:
@@ -54,25 +59,44 @@ def readAll(names):
                 pass
 
 
+def readByThreads(names):
+    """As `readAll`, by as many threads as stack."""
+    n = stillsky.getNumThreads()
+    with ThreadPoolExecutor(n) as pool:
+        list(pool.map(readAll, [names[k::n] for k in range(n)]))
+
+
+def forget(names):
+    """Have the system drop the files from its cache of pages."""
+    for name in names:
+        with open(name, "rb") as stream:
+            os.fsync(stream.fileno())
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 @pytest.mark.parametrize("statistic", ["MEAN", "MEANCLIP"])
 def testBandsOfAHundredWarps(files, statistic, machine, capsys, benchmark):
     config = AssembleCoaddAlgorithmConfig()
     config.statistic, config.doInterp, config.memory = statistic, False, 1 << 30
     prepared = prepareInputs(files, config=config)
-    reading = best(lambda: readAll(files))
+    assert len(prepared.inputs) == N_WARPS
+    stack = partial(assembleCoadd, prepared, config=config)
+    stack()
+    one, reading, stacking = (best(f) for f in (partial(readAll, files), partial(readByThreads, files), stack))
     preparing = best(lambda: prepareInputs(files, config=config), 1)
-    stacking = best(lambda: assembleCoadd(prepared, config=config))
-    benchmark.pedantic(assembleCoadd, (prepared,), {"config": config}, rounds=1)
+    cold = [best(f, 2, partial(forget, files)) for f in (partial(readAll, files), stack)]
+    benchmark.pedantic(stack, rounds=1)
     peak = subprocess.run([sys.executable, "-c", _PEAK, statistic, *map(os.fspath, files)], capture_output=True, text=True,
                           check=True).stdout  # fmt: skip
     samples = WIDTH * HEIGHT * N_WARPS
     with capsys.disabled():
         print(
-            f"\n{statistic} of {N_WARPS} warps {WIDTH}x{HEIGHT}: {stacking:.2f} s, {stacking / reading:.2f} times the reading"
-            f" of {samples * 12 / 1e9:.2f} GB ({reading:.2f} s; bar 1.3), {stacking / samples * 1e9:.1f} ns a sample;"
-            f" weights and headers {preparing:.2f} s; peak {float(peak):.2f} GiB (bar 1.3); machine {machine:.2f}"
+            f"\n{statistic} of {N_WARPS} warps {WIDTH}x{HEIGHT}, {samples * 12 / 1e9:.2f} GB, {stillsky.getNumThreads()} threads:"
+            f" cached {stacking:.3f} s, {stacking / one:.2f} times the reading by one thread ({one:.3f} s), {stacking / reading:.2f}"
+            f" by as many ({reading:.3f} s); from disk {cold[1]:.2f} s, {cold[1] / cold[0]:.2f} times the reading ({cold[0]:.2f} s);"
+            f" bar 1.3; {stacking / samples * 1e9:.2f} ns a sample; weights and headers {preparing:.2f} s;"
+            f" peak {float(peak):.2f} GiB (bar 1.3); machine {machine:.2f}"
         )
-    assert len(prepared.inputs) == N_WARPS
 
 
 def testA21_doublings(tmp_path, capsys, benchmark):

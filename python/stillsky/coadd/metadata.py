@@ -105,30 +105,34 @@ def recordInputs(inputs, config, recorder=None):
     """
     recorder = CoaddInputRecorder(config.inputRecorder) if recorder is None else recorder
     tables = recorder.makeCoaddInputs()
+    visits, ccds = [], []
     for k, item in enumerate(inputs):
         if item.warp.shell.info.coaddInputs is not None:
             recorder.addVisitToCoadd(tables, item.warp.shell, item.weight)
         else:
-            _addAsOwnInput(tables, item, k + 1, recorder.config)
+            visit, ccd = _asOwnInput(item, k + 1, recorder.config)
+            visits.append(visit)
+            ccds.append(ccd)
+    tables.extend(visits, ccds)
     tables.sort()
     return tables
 
 
-def _addAsOwnInput(tables, item, number, config):
-    """Record a warp that does not know its inputs."""
+def _asOwnInput(item, number, config):
+    """Rows of visits and ccds of a warp that does not know its inputs."""
     info, dataId = item.warp.shell.info, item.warp.dataId
     visit = dataId["visit"] if "visit" in dataId else None if info.visitInfo is None else info.visitInfo.id
     visit = int(visit or info.id or number)
     label = info.filter
-    values = {"filter": "" if label is None else label.physical or label.band or ""}
+    values = {"id": visit, "bbox": item.box, "filter": "" if label is None else label.physical or label.band or ""}
     values |= {name: getattr(info, name) for name in COADD_INPUT_OBJECTS}
     detector = getattr(info.detector, "id", None)
     good = item.goodPixels
-    tables.addVisit(visit, item.box, goodpix=good if config.saveVisitGoodPix else 0, weight=item.weight, **values)
-    tables.addCcd(
-        visit, item.box, ccd=-1 if detector is None else int(detector), visit=visit, goodpix=good,
-        weight=item.weight if config.saveCcdWeights else 0.0, **values,
-    )  # fmt: skip
+    ccd = {"ccd": -1 if detector is None else int(detector), "visit": visit, "goodpix": good}
+    return (
+        {**values, "goodpix": good if config.saveVisitGoodPix else 0, "weight": item.weight},
+        {**values, **ccd, "weight": item.weight if config.saveCcdWeights else 0.0},
+    )
 
 
 def _setPolygons(coaddInputs, inputs, config):

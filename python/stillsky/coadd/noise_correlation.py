@@ -59,17 +59,28 @@ def noiseCorrelation(image, variance, bad=None):
 
 
 def _takeOffSky(z, good):
-    """Subtract from each cell the plane that fits its good pixels, in place."""
+    """Subtract from each cell the plane that fits its good pixels, in place; z is 0 where they are not good.
+
+    Sums over rows and columns rather than a matrix of all pixels, whose products would wake the threads of a linear algebra
+    library.
+    """
     for y in range(0, z.shape[0], _CELL):
         for x in range(0, z.shape[1], _CELL):
             cut = slice(y, y + _CELL), slice(x, x + _CELL)
-            used = good[cut]
-            rows, columns = np.nonzero(used)
-            if not len(rows):
+            used = good[cut].astype(np.float64)
+            inRow, inColumn = used.sum(axis=1), used.sum(axis=0)
+            count = inRow.sum()
+            if not count:
                 continue
-            terms = np.stack([np.ones(len(rows)), rows - rows.mean(), columns - columns.mean()])
-            plane = np.linalg.lstsq(terms @ terms.T, terms @ z[cut][used], rcond=None)[0]
-            z[cut][used] -= plane @ terms
+            rows, columns = np.arange(len(inRow), dtype=np.float64), np.arange(len(inColumn), dtype=np.float64)
+            rows -= (rows * inRow).sum() / count
+            columns -= (columns * inColumn).sum() / count
+            both = (rows * (used * columns).sum(axis=1)).sum()
+            normal = [[count, 0, 0], [0, (rows**2 * inRow).sum(), both], [0, both, (columns**2 * inColumn).sum()]]
+            ofRow, ofColumn = z[cut].sum(axis=1), z[cut].sum(axis=0)
+            data = [ofRow.sum(), (rows * ofRow).sum(), (columns * ofColumn).sum()]
+            level, alongRows, alongColumns = np.linalg.lstsq(np.array(normal), np.array(data), rcond=None)[0]
+            z[cut] -= used * (level + (alongRows * rows)[:, None] + alongColumns * columns)
 
 
 def _autocorrelation(values, shape):

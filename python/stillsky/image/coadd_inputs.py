@@ -103,13 +103,28 @@ class CoaddInputs:
         NotFoundError
             (a KeyError) An object of another name.
         """
-        values = {"id": int(id), "goodpix": goodpix, "weight": float(weight), "filter": filter or ""}
-        return _append(self.visits, {**values, **_corners(bbox)}, objects)
+        return _append(self.visits, _visitValues(id, bbox, goodpix=goodpix, weight=weight, filter=filter, **objects))
 
     def addCcd(self, id, bbox, *, ccd=-1, visit=0, goodpix=0, weight=0.0, filter="", **objects):
         """Append a detector exposure; as `addVisit`."""
-        values = {"id": int(id), "ccd": ccd, "visit": int(visit), "goodpix": goodpix, "weight": float(weight)}
-        return _append(self.ccds, {**values, "filter": filter or "", **_corners(bbox)}, objects)
+        values = {"ccd": ccd, "visit": visit, "goodpix": goodpix, "weight": weight, "filter": filter}
+        return _append(self.ccds, _ccdValues(id, bbox, **values, **objects))
+
+    def extend(self, visits=(), ccds=()):
+        """Append many rows at once, which costs what one of `addVisit` does.
+
+        Parameters
+        ----------
+        visits, ccds : iterable of `dict`
+            Arguments of `addVisit` and `addCcd` by name.
+
+        Raises
+        ------
+        NotFoundError
+            (a KeyError) An object of another name.
+        """
+        self.visits = _extended(self.visits, [_visitValues(**row) for row in visits])
+        self.ccds = _extended(self.ccds, [_ccdValues(**row) for row in ccds])
 
     @staticmethod
     def bboxOf(row):
@@ -169,15 +184,45 @@ def _corners(bbox):
     return {"bbox_min_x": bbox.minX, "bbox_min_y": bbox.minY, "bbox_max_x": bbox.maxX, "bbox_max_y": bbox.maxY}
 
 
-def _append(table, values, objects):
+def _visitValues(id, bbox, *, goodpix=0, weight=0.0, filter="", **objects):
+    """Values of a row of visits."""
     unknown = set(objects) - set(COADD_INPUT_OBJECTS)
     if unknown:
         raise NotFoundError(f"CoaddInputs: no column {sorted(unknown)}; objects are {', '.join(COADD_INPUT_OBJECTS)}")
     known = {name: objects.get(name) for name in COADD_INPUT_OBJECTS}
+    values = {"id": int(id), "goodpix": goodpix, "weight": float(weight), "filter": filter or ""}
+    return {**known, **values, **_corners(bbox)}
+
+
+def _ccdValues(id, bbox, *, ccd=-1, visit=0, **rest):
+    """Values of a row of ccds."""
+    return {**_visitValues(id, bbox, **rest), "ccd": ccd, "visit": int(visit)}
+
+
+def _append(table, values):
     # columns that somebody added stay at the zero of their type
-    rest = {n: np.zeros((), table[n].dtype)[()] for n in table.colnames if n not in values and n not in known}
-    table.add_row({**rest, **known, **values})
+    rest = {n: np.zeros((), table[n].dtype)[()] for n in table.colnames if n not in values}
+    table.add_row({**rest, **values})
     return table[-1]
+
+
+def _extended(table, rows):
+    """The table with more rows; strings as wide as they need be."""
+    if not rows:
+        return table
+    columns = []
+    for column in table.columns.values():
+        if column.dtype.kind == "O":
+            new = np.empty(len(rows), object)
+            for k, row in enumerate(rows):
+                new[k] = row.get(column.name)
+        elif column.name in rows[0]:
+            new = np.array([row[column.name] for row in rows])
+            new = new if column.dtype.kind == "U" else new.astype(column.dtype)
+        else:
+            new = np.zeros((len(rows), *column.shape[1:]), column.dtype)
+        columns.append(column.copy(data=np.concatenate([np.asarray(column), new])))
+    return type(table)(columns, meta=table.meta, copy=False)
 
 
 def _same(first, second):
