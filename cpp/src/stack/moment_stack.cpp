@@ -19,12 +19,13 @@ namespace {
 // is read in long runs only, from 8 kB on, and what is short of that comes at less than half the speed of the memory. The
 // sums, 44 bytes a pixel, stay in a cache of the second level.
 constexpr int TILE = 8192, TILE_ROWS = 16;
+constexpr int FILE_TILE = 2 * TILE;  // of images in files: calls of the system, too, are dear when they bring little
 // Pixels of a line of the cache. Planes of images often begin at equal places of pages, and then all their lines compete for the
 // same eight places of the first cache: a load that straddles two lines finds neither a second time. So pieces begin where
 // lines of the first image do, and so do the sums of their pixels.
 constexpr int LINE = 16;
-constexpr int PLANE = 4 * (TILE + LINE);  // bytes of what is read of a plane at a time
-constexpr int SUMS = TILE + TILE_ROWS * 2 * LINE;  // rows that lie apart begin with lines
+constexpr int PLANE = 4 * (FILE_TILE + LINE);  // bytes of what is read of a plane at a time
+constexpr int SUMS = FILE_TILE + TILE_ROWS * 2 * LINE;  // rows that lie apart begin with lines
 
 // Sums of one tile: rows, or a part of one.
 template <typename T>
@@ -66,11 +67,13 @@ public:
             const bool hasMask = in.mask.data || in.file.descriptor >= 0;
             return in.swapImage && (in.swapMask || !hasMask) && (in.swapVariance || !plan.needsVariance);
         });
-        const bool anyInFile = std::any_of(inputs.begin(), inputs.end(), [](StackInput<T> const& in) { return in.file.descriptor >= 0; });
-        if (anyInFile) read_.resize(static_cast<std::size_t>(GROUP) * 3 * PLANE);
+        if (std::any_of(inputs.begin(), inputs.end(), [](StackInput<T> const& in) { return in.file.descriptor >= 0; })) {
+            size_ = FILE_TILE;
+            read_.resize(static_cast<std::size_t>(GROUP) * 3 * PLANE);
+        }
     }
 
-    // Pixels x .. x+width-1 of rows y .. y+height-1: at most TILE pixels and TILE_ROWS rows.
+    // Pixels x .. x+width-1 of rows y .. y+height-1: at most size() pixels and TILE_ROWS rows.
     void run(int x, int y, int width, int height) {
         const bool whole = isContiguous_ && width == inputs_[0].image.width;
         const int pitch = whole ? width : (width + 2 * LINE - 1) / LINE * LINE;
@@ -83,6 +86,8 @@ public:
             for (int at = 0; at < width; at += SEGMENT) finish(begin + at, x + at, y + r, std::min(SEGMENT, width - at));
         }
     }
+
+    int size() const { return size_; }
 
 private:
     template <typename V>
@@ -228,6 +233,7 @@ private:
     StackOutput<T> const& out_;
     std::vector<int> bits_;
     MaskPixel propagated_ = 0;
+    int size_ = TILE;
     bool isPlain_ = false, isWeighted_ = true, isSwapped_ = false, isContiguous_;
     std::vector<SampleRule<T>> rules_;
     std::vector<AlignedVector<double>> doubles_;
@@ -247,9 +253,10 @@ private:
 template <typename T>
 void stackRowsOfMoments(std::vector<StackInput<T>> const& inputs, Plan const& plan, int y0, int y1, StackOutput<T> const& out) {
     const auto tile = std::make_unique<Tile<T>>(inputs, plan, out);
-    const int width = inputs[0].image.width, rows = std::min(TILE_ROWS, std::max(1, TILE / std::max(width, 1)));
+    const int width = inputs[0].image.width, size = tile->size();
+    const int rows = std::min(TILE_ROWS, std::max(1, size / std::max(width, 1)));
     for (int y = y0; y < y1; y += rows) {
-        for (int x = 0; x < width; x += TILE) tile->run(x, y, std::min(TILE, width - x), std::min(rows, y1 - y));
+        for (int x = 0; x < width; x += size) tile->run(x, y, std::min(size, width - x), std::min(rows, y1 - y));
     }
 }
 

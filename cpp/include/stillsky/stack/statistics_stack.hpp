@@ -83,7 +83,7 @@ struct StackOptions {
 // RowReadError when a file cannot be read.
 // Cost per pixel and image on one 2.5 GHz core with AVX-512: mean 0.6 to 1 ns (of float, with variances and weights of
 // images; else 2), quantiles and clipping 2 to 6 ns for tens of images, growing with the squared logarithm of their number.
-// Memory per thread: sums of 8192 pixels for means, else one strip of 64 pixels of all images; for images in files also 0.4
+// Memory per thread: sums of 8192 pixels for means, else one strip of 64 pixels of all images; for images in files also 0.8
 // MB for means, else one row of all, or up to 10 MB. Every pixel is computed from its own samples in their order: the result does not depend on
 // threads, bands or strips.
 template <typename T>
