@@ -192,7 +192,7 @@ void bindPsfmatchSettings(py::module_& m) {
             STILLSKY_FIELD(perPixelSpatialTerms) STILLSKY_FIELD(correctTemplateNoise) STILLSKY_FIELD(maskWeights)
             STILLSKY_FIELD(minGoodFraction) STILLSKY_FIELD(adaptiveKernelSumClipping)
             STILLSKY_FIELD(lowerSpatialOrders) STILLSKY_FIELD(candidatesPerTerm) STILLSKY_FIELD(scaledPolynomials)
-            STILLSKY_FIELD(buildReplacements) STILLSKY_FIELD(compat);
+            STILLSKY_FIELD(buildReplacements) STILLSKY_FIELD(compat) STILLSKY_FIELD(fluxScale);
 #undef STILLSKY_FIELD
 }
 

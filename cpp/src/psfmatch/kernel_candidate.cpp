@@ -158,7 +158,8 @@ KernelCandidate::Prepared KernelCandidate::prepare(BasisConvolver const& bases,
     MaskPixel const* maskT = maskOf(template_).data;
     MaskPixel const* maskS = maskOf(science_).data;
     std::vector<double> variance(n);
-    for (size_t k = 0; k < n; ++k) variance[k] = static_cast<double>(varS[k] + varT[k]);
+    const auto squared = static_cast<VariancePixel>(settings_.fluxScale * settings_.fluxScale);
+    for (size_t k = 0; k < n; ++k) variance[k] = static_cast<double>(varS[k] + squared * varT[k]);
     if (residualVariance) variance = *residualVariance;
     if (settings_.maskWeights) {
         input.badTemplate.resize(n);

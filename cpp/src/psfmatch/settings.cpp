@@ -53,6 +53,9 @@ void PsfMatchSettings::validate() const {
     requireOrder("spatialKernelOrder", spatialKernelOrder);
     requireOrder("spatialBgOrder", spatialBgOrder);
     requireOrder("spatialPhotometricOrder", spatialPhotometricOrder);
+    if (!(fluxScale > 1e-15 && fluxScale < 1e15)) {
+        throw DomainError("PsfMatchSettings.fluxScale: wanted a number between 1e-15 and 1e15, got " + std::to_string(fluxScale));
+    }
     requireAtLeast("maxSpatialIterations", maxSpatialIterations, 1);
     requireAtLeast("numPrincipalComponents", numPrincipalComponents, 1);
     requireAtLeast("candidateResidualMeanMax", candidateResidualMeanMax, 0);

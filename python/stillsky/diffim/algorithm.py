@@ -338,7 +338,9 @@ class _Job:
         convolved, reference = (science, template) if scienceConvolved else (template, science)
         order = (0, 1) if scienceConvolved else (1, 0)
         with self.stage("fit"):
-            fit = self._fit(convolved, reference, [psfs[k] for k in order], objects, stars, science.bbox)
+            scale = fluxRatio(objects) or 1.0
+            scale = 1.0 / scale if scienceConvolved else scale
+            fit = self._fit(convolved, reference, [psfs[k] for k in order], objects, stars, science.bbox, scale)
         return science, template, psfs, fit, scienceConvolved, objects
 
     def _objectsAndPsfs(self, science, template, native):
@@ -508,19 +510,21 @@ class _Job:
 
     # --------------------------------------------------------------------- fit
 
-    def _fit(self, convolved, reference, psfs, objects, stars, bbox):
+    def _fit(self, convolved, reference, psfs, objects, stars, bbox, scale):
+        """The kernel; ``scale``: flux of the reference over that of the convolved image, about."""
         config = self.config.psfmatch
         fwhms = [psf.fwhm(bbox.center) for psf in psfs]
         basis, basisMetadata, positions = self._basisAndStars(config, fwhms, objects, stars, bbox)
         size = basis[0].width
         x, y, rating = positions
-        fit = fitMatchingKernel(convolved.maskedImage, reference.maskedImage, x, y, rating, basis, config)
+        keywords = {"fluxScale": scale if 1e-15 < scale < 1e15 else 1.0}
+        fit = fitMatchingKernel(convolved.maskedImage, reference.maskedImage, x, y, rating, basis, config, **keywords)
         if _wideGaussianIsNoise(config, fit):
             self.decide("kernel: too few or too faint stars for the widest Gaussian, which is left out")
             config = _withoutLastGaussian(config)
             basis = makeKernelBasisList(_withKernelSize(config, size), *fwhms, metadata=basisMetadata)
             self.metadata.update(basisMetadata)
-            fit = fitMatchingKernel(convolved.maskedImage, reference.maskedImage, x, y, rating, basis, config)
+            fit = fitMatchingKernel(convolved.maskedImage, reference.maskedImage, x, y, rating, basis, config, **keywords)
         fit.fit = None  # matrices and stamps that nobody asks for any more
         self.metadata.update(fit.metadata)
         self.metadata["starResiduals"] = _residualsByBrightness(fit.candidates)

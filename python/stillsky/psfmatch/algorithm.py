@@ -133,7 +133,7 @@ def buildCellSet(convolved, reference, x, y, ratings, kernelSize, config, settin
     return cellSet, nOutside
 
 
-def fitMatchingKernel(convolved, reference, x, y, ratings, basisList, config):
+def fitMatchingKernel(convolved, reference, x, y, ratings, basisList, config, *, fluxScale=1.0):
     """Fit the kernel K and background b of ``reference = K (x) convolved + b`` (Alard & Lupton 1998; Alard 2000).
 
     Parameters
@@ -144,6 +144,9 @@ def fitMatchingKernel(convolved, reference, x, y, ratings, basisList, config):
         Candidates, parent positions.
     basisList : `list` [`stillsky.kernel.Kernel`]
     config : `KernelFields`
+    fluxScale : `float`
+        About the kernel sum: the noise of the convolved image counts by its square beside that of the reference, in
+        weights, in errors of kernel sums, and so in what is rejected. It matters where the units differ by much.
 
     Returns
     -------
@@ -156,7 +159,7 @@ def fitMatchingKernel(convolved, reference, x, y, ratings, basisList, config):
     NumericalError
         The solution is not finite.
     """
-    settings = makeSettings(config, convolved.mask)
+    settings = makeSettings(config, convolved.mask, fluxScale)
     size = basisList[0].width
     kept = withinBudget(ratings, size, len(basisList), getattr(config, "maxKernelFitSeconds", 0.0))
     nSkipped = len(x) - len(kept)

@@ -5,7 +5,7 @@ from . import PsfMatchSettings
 __all__ = ["makeSettings"]
 
 
-def makeSettings(config, mask):
+def makeSettings(config, mask, fluxScale=1.0):
     """Settings of the fit.
 
     Parameters
@@ -13,6 +13,8 @@ def makeSettings(config, mask):
     config : `KernelFields`
     mask : `stillsky.image.Mask`
         Names the bits of ``badMaskPlanes``; planes that it lacks are left out.
+    fluxScale : `float`
+        About the kernel sum. Not with ``compat``.
 
     Returns
     -------
@@ -21,4 +23,7 @@ def makeSettings(config, mask):
     """
     settings = PsfMatchSettings(config, mask.schema)
     settings.badFitMask = settings.badFitMask | settings.badMask
+    if not settings.compat:
+        settings.fluxScale = fluxScale
+        settings.validate()
     return settings

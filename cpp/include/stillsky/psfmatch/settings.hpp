@@ -38,6 +38,8 @@ struct PsfMatchSettings {
     bool iterateSingleKernel = false;
     bool constantVarianceWeighting = true;
     bool calculateKernelUncertainty = false;
+    // About the kernel sum: what the template's noise counts for beside the science image's in weights and errors.
+    double fluxScale = 1.0;
     // --- masks: planes that exclude pixels from residual statistics, and (badFitMask) from the fit
     std::vector<std::string> badMaskPlanes = {"NO_DATA", "EDGE", "SAT"};
     MaskPixel badMask = mask_planes::NO_DATA | mask_planes::EDGE | mask_planes::SAT;
