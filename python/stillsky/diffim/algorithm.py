@@ -524,7 +524,9 @@ class _Job:
             config = _withoutLastGaussian(config)
             basis = makeKernelBasisList(_withKernelSize(config, size), *fwhms, metadata=basisMetadata)
             self.metadata.update(basisMetadata)
-            fit = fitMatchingKernel(convolved.maskedImage, reference.maskedImage, x, y, rating, basis, config, **keywords)
+            fit = fitMatchingKernel(
+                convolved.maskedImage, reference.maskedImage, x, y, rating, basis, config, **keywords
+            )
         fit.fit = None  # matrices and stamps that nobody asks for any more
         self.metadata.update(fit.metadata)
         self.metadata["starResiduals"] = _residualsByBrightness(fit.candidates)
