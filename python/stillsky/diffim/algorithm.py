@@ -227,10 +227,12 @@ class _Job:
         with self.stage("decorrelate"):
             if self.config.doDecorrelation:
                 difference = self._decorrelate(difference, science, template, fit, scienceConvolved)
+            returnFreedMemory()
             if self.config.doCovariance:
                 self._covariance = self._noiseCovariance(difference, science, template, fit, scienceConvolved)
             if self.config.doDetection and "decorrelation" not in self.metadata:
                 self._inflation = self._noiseInflation(difference, science, template, fit, scienceConvolved)
+        returnFreedMemory()
         with self.stage("assess"):
             _describe(difference.metadata, fit, scienceConvolved, "decorrelation" in self.metadata)
             self._assess(difference)

@@ -277,6 +277,7 @@ class _Job:
 
     def run(self, kernelStars, stars, ids, seed, sciencePsf):
         config = self.config
+        returnFreedMemory()
         for exposure in filter(None, (self.difference, self.score)):
             _clear(exposure.mask, config.clearMaskPlanes)
         with self.stage("background"):
