@@ -369,3 +369,12 @@ def testImpossibleProblemsAreRefused(made):
         data.run([made.template] * 2)
     with pytest.raises(DomainError, match="value"):
         data.run([made.template] * 3, "nothing")
+
+
+def testDefaultSolverBetraysWrongPhysics(made):
+    """G15 for the default: mirrored and exchanged axes fit several times worse, reversed signs turn the colours round."""
+    good = solve(made)
+    for transform in (lambda dy, dx: (dy, -dx), lambda dy, dx: (dx, dy)):
+        assert solve(made, transform=transform).metric.value > 5 * good.metric.value
+    turned = sourceFluxes(solve(made, transform=lambda dy, dx: (-dy, -dx)).models)
+    assert sourceFluxes(good.models)[0].argmax() == 2 and turned[0].argmax() == 0 and turned[1].argmax() == 2
