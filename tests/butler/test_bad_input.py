@@ -17,6 +17,7 @@ from lsst.daf.butler import (
     DatasetNotFoundError,
     DatasetType,
     DimensionNameError,
+    MissingCollectionError,
     MissingDatasetTypeError,
     Timespan,
 )
@@ -76,6 +77,8 @@ def test_dimensions_that_are_wrong(camera):
     with pytest.raises(ConflictingDefinitionError, match="plane"):
         kind = DatasetType("plane", ("instrument",), "StillskyImage", universe=camera.dimensions)
         camera.registry.registerDatasetType(kind)
+    with pytest.raises(MissingCollectionError, match="u/absent"):
+        camera.put(PLANE, "plane", instrument="Cam", detector=0, run="u/absent")
     assert datasets(camera) == 0
 
 

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("lsst.daf.butler")
 
+from fragile import runDoubles
 from postgres_server import runningServer
 from writers import KIND, concurrently, prepare
 
@@ -53,6 +54,10 @@ def test_a_repository_is_made_filled_and_checked_by_the_verbs(server, run, calex
         ref = butler.put(exposure, "calexp", instrument="MyCam", visit=2, detector=1, run="u/new")
         np.testing.assert_array_equal(butler.get(ref).image.array, exposure.image.array)
         assert butler.get("calexp.bbox", instrument="MyCam", visit=1, detector=0, collections="MyCam/defaults")
+    assert runDoubles(where, workers=1) == 4  # a pipeline
+    with openRepository(where) as butler:
+        assert len(set(butler.registry.queryDatasets("doubled", collections="u/doubled"))) == 4
+        assert checkRepository(butler, read=True).problems == []
 
 
 def test_four_writers_at_once(server, tmp_path):
