@@ -1,5 +1,8 @@
 """A pipeline task with the second-generation verbs, for the tests of those."""
 
+import os
+import signal
+
 import numpy as np
 from astropy.table import Table
 from lsst.pex.config import Field
@@ -19,6 +22,7 @@ class ToyConnections(PipelineTaskConnections, dimensions=_QUANTUM):
 class ToyConfig(PipelineTaskConfig, pipelineConnections=ToyConnections):
     factor = Field(dtype=float, doc="To multiply with.", default=3.0)
     refuse = Field(dtype=int, doc="Visit at which it fails.", default=-1)
+    kill = Field(dtype=int, doc="Visit at which its process is killed.", default=-1)
 
 
 class ToyTask(CommandLineVerbs, EarlyPipelineVerbs, PipelineTask):
@@ -37,6 +41,8 @@ class ToyTask(CommandLineVerbs, EarlyPipelineVerbs, PipelineTask):
 
     def run(self, image):
         self.metadata["visit"] = image.visitInfo.id
+        if image.visitInfo.id == self.config.kill:
+            os.kill(os.getpid(), signal.SIGKILL)
         if image.visitInfo.id == self.config.refuse:
             raise RuntimeError("not this one")
         scaled = image.copy()

@@ -311,26 +311,30 @@ def test_a_task_for_one_process_one_with_a_butler_and_steps_that_are_reused(fill
     done.parsedCmd.butler.close()
 
 
-class _Jobs:
-    """Results of a pool that does not answer."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def result(self, timeout):
-        raise self.error
-
-
-def test_processes_that_die_or_take_too_long_have_failed(filledRepository, caplog):
-    from concurrent.futures.process import BrokenProcessPool
-
-    done = ToyTask.parseAndRun([filledRepository, *IDS, "--output", "u/p", "--show", "data"], doReturnResults=True)
-    runner, log = done.taskRunner, logging.getLogger("stillsky")
-    for error, said in ((BrokenProcessPool("a process was killed"), "killed"), (TimeoutError(), "not done within")):
-        result = runner._resultOf(_Jobs(error), done.parsedCmd.id.refList[1], 0.0, log)
-        assert (result.exitStatus, result.result, result.dataRef.dataId["detector"]) == (1, None, 1)
-        assert said in caplog.text
-    done.parsedCmd.butler.close()
+@pytest.mark.slow
+def test_a_process_that_dies_takes_no_other_data_id_with_it(butler, repo, caplog):
+    args = [
+        repo,
+        "--no-versions",
+        "--noExit",
+        "-j",
+        "2",
+        "-c",
+        "kill=1",
+        "--id",
+        "visit=1",
+        "detector=0",
+        "--id",
+        "visit=2",
+    ]
+    done = ToyTask.parseAndRun([*args, "--output", "u/d"], doReturnResults=True)
+    assert keys(done) == [(1, 0), (2, 0), (2, 1)] and [one.exitStatus for one in done.resultList] == [1, 0, 0]
+    assert caplog.text.count("its process died") == 1 and done.resultList[0].result is None
+    assert [one.dataRef.dataId["detector"] for one in done.resultList] == [0, 0, 1]
+    butler.registry.refresh()
+    assert len(set(butler.registry.queryDatasets("scaled", collections="u/d"))) == 2
+    late = ToyTask.parseAndRun([*args, "--output", "u/l", "-t", "0.01"])
+    assert [one.exitStatus for one in late.resultList] == [1] * 3 and "not done within 0.01 s" in caplog.text
 
 
 def test_the_repository_comes_first(capsys):
