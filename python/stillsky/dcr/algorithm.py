@@ -95,7 +95,7 @@ class DcrResult:
             "gains": list(self.gains),
             "nIterations": self.nIterations,
             "solver": self.solver,
-            "priorStrength": self.strength,
+            **({"priorStrength": self.strength} if math.isfinite(self.strength) else {}),
             "stopped": self.stopped,
             "bufferSize": self.bufferSize,
             "skipped": [f"{name}: {reason}" for name, reason in self.skipped],

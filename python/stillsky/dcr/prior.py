@@ -39,6 +39,7 @@ _MIN_SIGMA, _MAX_SIGMA = 0.6, 20.0  # pixels
 _LANCZOS_STEPS = 8
 _RATIOS = (0.7, 0.25)  # rho: where colours are hardly seen the sum sharpens the coadd as much as differences divide it
 _BRIGHT = 10.0  # noises of a visit in a pixel
+_FEW = 100  # pixels of background that tell no noise
 _SAMPLES = 60000  # pixels of a visit that its noise is taken from
 _TAUS = np.geomspace(1e-3, 10.0, 121)
 
@@ -255,7 +256,10 @@ def _localFlux(problem, sigma, visit):
     flux = np.empty(problem.template.shape, np.float32)
     _core.smoothGaussian(problem.template, s, None, None, flux)
     empty = flux[~problem.excluded]
-    noise = float(np.sqrt(np.mean(np.square(empty, dtype=np.float64)))) if empty.size > 1 else 0.0
+    if empty.size > _FEW:
+        noise = float(np.sqrt(np.mean(np.square(empty, dtype=np.float64))))
+    else:  # of white noise in the mean of the visits
+        noise = visit / math.sqrt(len(problem.data.visits)) / (2 * math.sqrt(math.pi) * s)
     square = np.maximum(flux * np.abs(flux) - np.float32(noise**2), 0)
     bright = _BRIGHT**2 * visit**2
     return np.sqrt(square / (1 + square / np.float32(bright)))
@@ -300,18 +304,21 @@ def visitNoise(problem):
     Returns
     -------
     noise : `float`
-        0 without background pixels. The scatter is that of the median absolute deviation; what the mean of M visits has
-        of each is put back.
+        The scatter is that of the median absolute deviation; what the mean of M visits has of each is put back. Without
+        background it is that of all pixels, which refraction makes a little larger. 0 without good pixels.
     """
     from .engine import unpackBits
 
     height, width = problem.template.shape
+    empty = ~problem.excluded
+    if np.count_nonzero(empty) <= _FEW:
+        empty = np.ones_like(empty)
     step = max(1, height * width // _SAMPLES)
     shares, weights = [], []
     for visit in problem.data.visits:
         deviations = []
         for row in range(step // 2, height, step):
-            use = unpackBits(visit.good[row : row + 1], width)[0] & ~problem.excluded[row]
+            use = unpackBits(visit.good[row : row + 1], width)[0] & empty[row]
             pixels = visit.rows(row, row + 1)[0][use]
             deviations.append(pixels - problem.template[row][use] if len(problem.data.visits) > 1 else pixels)
         values = np.concatenate(deviations)
