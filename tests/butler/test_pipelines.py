@@ -15,27 +15,30 @@ from astropy.time import Time
 from image_difference_scenes import found, pair
 from lsst.daf.butler import DatasetType
 from lsst.pipe.base import Pipeline
-from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
 from stillsky import PhotoCalib, SkyMap, TractInfo
 from stillsky.butler.instruments import InstrumentDefinition
 from stillsky.butler.repository import checkRepository, ingestExposures, registerSkyMap
+from stillsky.butler.run_pipeline import runPipeline
 from stillsky.fits import writeExposure
 from stillsky.geom import Box2I, Extent2I, Point2I
 from stillsky.image import makeExposure
 from stillsky.meta import FilterLabel, VisitInfo
 
 
-def run(repository, name, inputs, output, **options):
-    """Run a shipped pipeline; the butler of its output."""
-    butler = SimplePipelineExecutor.prep_butler(str(repository), inputs=inputs, output=output)
-    pipeline = Pipeline.from_uri(str(files("stillsky") / "pipelines" / f"{name}.yaml"))
-    for key, value in options.items():
-        label, field = key.split("__")
-        pipeline.addConfigOverride(label, field.replace("_", "."), value)
-    executor = SimplePipelineExecutor.from_pipeline(pipeline, butler=butler)
-    quanta = executor.run(register_dataset_types=True)
-    return butler, quanta
+@pytest.fixture
+def run():
+    """Function that runs a shipped pipeline, and gives the butler of its output, to be closed with the test, and the quanta."""
+    made = []
+
+    def call(repository, name, inputs, output, **options):
+        config = {key.replace("__", ":").replace("_", "."): value for key, value in options.items()}
+        made.append(runPipeline(repository, name, inputs, output, config=config))
+        return made[-1].butler, made[-1].quanta
+
+    yield call
+    for one in made:
+        one.butler.close()
 
 
 def written(image, visit, folder):
@@ -46,7 +49,7 @@ def written(image, visit, folder):
     return path
 
 
-def test_difference_from_a_coadd_to_its_sources(butler, tmp_path):
+def test_difference_from_a_coadd_to_its_sources(butler, run, tmp_path):
     science, template = pair(size=384, step=64, noise=10.0)
     paths = [written(science, 1, tmp_path)]
     assert not ingestExposures(butler, paths, InstrumentDefinition("MyCam", {0: "a"}, {"r.01": "r"})).failed
@@ -68,7 +71,7 @@ def test_difference_from_a_coadd_to_its_sources(butler, tmp_path):
     assert checkRepository(made, read=True).problems == []
 
 
-def test_photon_transfer_from_flats_to_gains_and_a_certified_calibration(butler, tmp_path, rng):
+def test_photon_transfer_from_flats_to_gains_and_a_certified_calibration(butler, run, tmp_path, rng):
     from astropy.io import fits
     from lsst.daf.butler import CollectionType, Timespan
 
@@ -114,7 +117,7 @@ def test_pipelines_name_classes_that_exist():
             assert len(graph.tasks) >= 2, path.name
 
 
-def test_exposures_without_visits_make_no_difference_graph(butler, tmp_path, rng):
+def test_exposures_without_visits_make_no_difference_graph(butler, run, tmp_path, rng):
     from lsst.pipe.base.quantum_graph_builder import QuantumGraphBuilderError
 
     path = str(tmp_path / "plain.fits")
@@ -143,7 +146,7 @@ def visitsOnTwoPatches(butler, makeCalexp, tmp_path):
     return exposures
 
 
-def test_coadds_of_a_night_from_detectors_to_patches(butler, visitsOnTwoPatches, tmp_path):
+def test_coadds_of_a_night_from_detectors_to_patches(butler, run, visitsOnTwoPatches, tmp_path):
     made, quanta = run(
         tmp_path / "repo", "coadd", ["MyCam/defaults"], "u/coadd", makeWarp__modelPsfFwhm=5.0,
         assembleCoadd__statistic="MEAN", assembleCoadd__doInterp=False,
