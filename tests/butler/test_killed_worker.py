@@ -33,6 +33,7 @@ def traps(butler, calexpFiles, tmp_path):
     return folder
 
 
+@pytest.mark.engine
 @pytest.mark.slow
 def test_pipetask_takes_up_what_a_killed_worker_left(butler, traps, tmp_path):
     pytest.importorskip("lsst.ctrl.mpexec")

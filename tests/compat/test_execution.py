@@ -121,6 +121,7 @@ def test_an_image_lives_no_longer_than_its_last_reference(night):
         gc.enable()
 
 
+@pytest.mark.engine
 def test_pipetask_gives_the_same_numbers(night, simple):
     pytest.importorskip("lsst.ctrl.mpexec")
     folder, _ = night
