@@ -42,6 +42,9 @@ def repo(butler, tmp_path):
     kind = DatasetType("deepCoadd", dimensions, "StillskyExposure", universe=butler.dimensions)
     butler.registry.registerDatasetType(kind)
     butler.collections.register("coadds")
+    for name in ("REJECTED", "CLIPPED", "SENSOR_EDGE", "INEXACT_PSF"):  # as a coadd has them
+        template.mask.addPlane(name)
+    template.mask.array[100:103, 40:45] |= template.mask.bitmask(["CLIPPED"])
     butler.put(template, kind, skymap="plane", tract=0, patch=0, band="r", run="coadds")
     return str(tmp_path / "repo")
 
@@ -58,6 +61,7 @@ def test_coadds_and_another_visit_serve_as_templates(butler, repo):
     assert [one.exitStatus for one in byCoadd.resultList] == [0]
     made = outputsOf(butler, "u/coadd")
     assert sorted(found(made["diaSrc"])) == [0, 1, 2] and made["differenceExp"].image.array.shape == (256, 256)
+    assert made["differenceExp"].mask.isSet("CLIPPED")[100:103, 40:45].all()  # planes of a coadd arrive
     byVisit = ImageDifferenceTask.parseAndRun(
         [repo, *IDS, "--templateId", "visit=2", *inputs, "--output", "u/visit", "--doraise"], doReturnResults=True
     )

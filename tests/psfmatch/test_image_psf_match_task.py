@@ -100,6 +100,23 @@ def testFluxScaleAndBackgroundAreMatched(rng):
 
 
 @pytest.mark.parametrize("convolveTemplate", [True, False])
+def testPlanesOfACoaddArriveByTheirNames(rng, convolveTemplate):
+    template, science, stars = starPair(rng)
+    for name in ("STREAK", "CLIPPED", "REJECTED"):  # the numbers of the two images differ
+        template.mask.addPlane(name)
+    science.mask.addPlane("REJECTED")
+    science.mask.addPlane("FAKE")
+    template.mask.array[60, 70] |= template.mask.bitmask(["CLIPPED"])
+    science.mask.array[90, 110] |= science.mask.bitmask(["FAKE"])
+    schemas = dict(template.mask.schema), dict(science.mask.schema)
+    result = makeTask().subtractExposures(template, science, candidateList=stars, convolveTemplate=convolveTemplate)
+    mask = result.subtractedExposure.mask
+    assert mask.isSet("CLIPPED")[60, 70] and mask.isSet("FAKE")[90, 110]
+    assert not mask.isSet("REJECTED").any()
+    assert (dict(template.mask.schema), dict(science.mask.schema)) == schemas
+
+
+@pytest.mark.parametrize("convolveTemplate", [True, False])
 def testBackgroundsOfBothExposuresAreRemovedOnRequest(rng, convolveTemplate):
     sigmas = (1.5, 2.0) if convolveTemplate else (2.0, 1.5)
     template, science, stars = starPair(rng, sigmas=sigmas)

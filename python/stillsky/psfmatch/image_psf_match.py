@@ -277,8 +277,10 @@ class ImagePsfMatchTask(PsfMatchTask):
         return pipeBase.Struct(subtractedMaskedImage=difference, **result.getDict())
 
     def _subtract(self, reference, matched, background):
-        """reference - matched - background: masks ORed, variances added."""
+        """reference - matched - background: masks ORed by the names of their planes, variances added."""
         difference = reference.copy()
+        # A coadd has planes of its own (REJECTED, CLIPPED, ...): they are added, those of the reference keep their bits.
+        difference.mask.schema = matched.mask.conformTo(reference.mask.schema).schema
         difference -= matched
         for rows, values in bandsOnBox(background, difference.bbox):
             difference.image.array[rows] -= values
