@@ -117,13 +117,13 @@ View2<const float> planeOrNone(py::object const& plane, const char* name) {
     return plane.is_none() ? View2<const float>() : viewOf<const float>(plane.cast<py::array>(), name);
 }
 
-void pySmoothGaussian(py::array const& image, double sigma, py::object const& before, py::object const& after,
+void pySmoothWeighted(py::array const& image, double sigma, py::object const& before, py::object const& after,
                       py::array const& out) {
     const auto in = viewOf<const float>(image, "image");
     const auto first = planeOrNone(before, "before"), second = planeOrNone(after, "after");
     const auto to = viewOf<float>(out, "out");
     py::gil_scoped_release release;
-    smoothGaussian(in, sigma, first, second, to);
+    smoothWeighted(in, sigma, first, second, to);
 }
 
 }  // namespace
@@ -136,7 +136,7 @@ void bindDcr(py::module_& m) {
           py::arg("factor"), py::arg("accumulate"), py::arg("adjoint"));
     m.def("dcrPass", &pyDcrPass, py::arg("models"), py::arg("order"), py::arg("visits"), py::arg("value"),
           py::arg("significance"), py::arg("accumulators"), py::arg("rowBegin"), py::arg("rowEnd"), py::arg("normal"));
-    m.def("smoothGaussian", &pySmoothGaussian, py::arg("image"), py::arg("sigma"), py::arg("before"), py::arg("after"),
+    m.def("smoothWeighted", &pySmoothWeighted, py::arg("image"), py::arg("sigma"), py::arg("before"), py::arg("after"),
           py::arg("out"));
     m.def("dcrHalo", &pyDcrHalo, py::arg("backward"), py::arg("order"));
     m.def("dcrTemplate", &pyDcrTemplate, py::arg("models"), py::arg("order"), py::arg("shifts"), py::arg("out"));

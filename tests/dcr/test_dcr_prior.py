@@ -315,15 +315,15 @@ def testStrengthIsZeroWithoutSignalAndKeptWhenGiven():
 def testSmoothingAgreesWithSciPy(rng, shape, sigma):
     image, before, after = (rng.normal(size=shape).astype(np.float32) for _ in range(3))
     out = np.empty(shape, np.float32)
-    _core.smoothGaussian(image, sigma, before, after, out)
+    _core.smoothWeighted(image, sigma, before, after, out)
     options = {"mode": "constant", "radius": math.ceil(4 * sigma)}
     wanted = after * ndimage.gaussian_filter(image.astype(float) * before, sigma, **options)
     np.testing.assert_allclose(out, wanted, atol=2e-6)
     again = np.empty_like(out)
     with stillsky.numThreads(1):
-        _core.smoothGaussian(image, sigma, before, after, again)
+        _core.smoothWeighted(image, sigma, before, after, again)
     np.testing.assert_array_equal(out, again)
-    _core.smoothGaussian(image, sigma, None, None, out)
+    _core.smoothWeighted(image, sigma, None, None, out)
     np.testing.assert_allclose(out, ndimage.gaussian_filter(image.astype(float), sigma, **options), atol=2e-6)
 
 
@@ -331,8 +331,8 @@ def testSmoothingRefusesWhatItCannotDo():
     image = np.zeros((4, 5), np.float32)
     for sigma in (0.0, -1.0, math.nan, 65.0):
         with pytest.raises(DomainError, match="sigma"):
-            _core.smoothGaussian(image, sigma, None, None, image.copy())
+            _core.smoothWeighted(image, sigma, None, None, image.copy())
     with pytest.raises(ShapeError, match="before"):
-        _core.smoothGaussian(image, 1.0, image[:3], None, image.copy())
+        _core.smoothWeighted(image, 1.0, image[:3], None, image.copy())
     with pytest.raises(ShapeError, match="out"):
-        _core.smoothGaussian(image, 1.0, None, None, image[:, :4].copy())
+        _core.smoothWeighted(image, 1.0, None, None, image[:, :4].copy())

@@ -77,7 +77,7 @@ struct Smoother {
 
 }  // namespace
 
-void smoothGaussian(View2<const float> in, double sigma, View2<const float> before, View2<const float> after,
+void smoothWeighted(View2<const float> in, double sigma, View2<const float> before, View2<const float> after,
                     View2<float> out) {
     if (!(sigma > 0) || sigma > MAX_SIGMA) {
         throw DomainError("sigma: wanted more than 0 and at most 64 pixels, given " + std::to_string(sigma));

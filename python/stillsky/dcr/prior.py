@@ -129,7 +129,7 @@ class FluxPrior:
 
     def _smooth(self, plane, before, after):
         out = np.empty(plane.shape, np.float32)
-        _core.smoothGaussian(plane, self.sigma / math.sqrt(2), before, after, out)
+        _core.smoothWeighted(plane, self.sigma / math.sqrt(2), before, after, out)
         return out
 
     def findStrength(self, residual, matrix):
@@ -254,7 +254,7 @@ def _localFlux(problem, sigma, visit):
     """
     s = sigma / math.sqrt(2)
     flux = np.empty(problem.template.shape, np.float32)
-    _core.smoothGaussian(problem.template, s, None, None, flux)
+    _core.smoothWeighted(problem.template, s, None, None, flux)
     empty = flux[~problem.excluded]
     if empty.size > _FEW:
         noise = float(np.sqrt(np.mean(np.square(empty, dtype=np.float64))))

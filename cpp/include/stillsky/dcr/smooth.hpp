@@ -13,7 +13,7 @@ namespace stillsky {
 // Every value must be finite. ShapeError: sizes that differ. DomainError: sigma not in (0, 64].
 // in and out must not overlap. Threaded over rows, bit-identical for any number of threads; float32.
 // Cost: 1.5 ns a pixel at sigma 1.2, one thread with AVX-512. Memory: 64 rows a thread.
-void smoothGaussian(View2<const float> in, double sigma, View2<const float> before, View2<const float> after,
+void smoothWeighted(View2<const float> in, double sigma, View2<const float> before, View2<const float> after,
                     View2<float> out);
 
 }  // namespace stillsky
