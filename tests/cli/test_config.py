@@ -247,3 +247,11 @@ def test_preset_rubin_leaves_no_default_of_our_own():
 def test_preset_yields_to_every_other_source():
     resolved = resolve("subtract", preset="hotpants", assignments=["psfmatch.kernelSize=31"])
     assert resolved.values()["psfmatch.kernelSize"] == 31 and resolved.origins["psfmatch.kernelSize"] == "-c"
+
+
+def test_choicesOfYesAndNoAreWords():
+    for word in ("yes", "no", "auto"):
+        values = resolve("dcr", assignments=[f"psfMatch={word}", "dcr.bandLimits=[400,550]"]).values()
+        assert values["psfMatch"] == word
+    with pytest.raises(CommandError, match="psfmatch.kernelBasisSet"):
+        resolve("subtract", assignments=["psfmatch.kernelBasisSet=yes"])

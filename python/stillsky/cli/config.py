@@ -147,6 +147,8 @@ def _cast(field, value):
     """What YAML made of a value, as the type that the field wants; values that do not fit are left to the field."""
     # a ListField says itemtype, a DictField itemtype as well; a Field dtype
     dtype = getattr(field, "itemtype", None) or field.dtype
+    if dtype is str and isinstance(value, bool) and {"yes", "no"} <= set(getattr(field, "allowed", ())):
+        return "yes" if value else "no"  # YAML 1.1 takes these words for truth values
     if isinstance(value, (list, tuple)):
         return [_castItem(dtype, v) for v in value]
     if isinstance(value, dict):
