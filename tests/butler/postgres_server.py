@@ -50,9 +50,13 @@ def runningServer():
     if programs is None:
         pytest.skip("no PostgreSQL server here (initdb is neither on the path nor in /usr/lib/postgresql)")
     asRoot = os.geteuid() == 0  # the server refuses to be run by root
-    if asRoot and (shutil.which("runuser") is None or subprocess.call(["id", "-u", "postgres"], stdout=-3, stderr=-3)):
+    if asRoot and (
+        shutil.which("runuser") is None
+        or subprocess.call(["id", "-u", "postgres"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ):
         pytest.skip("PostgreSQL does not run as root, and there is no user postgres to run it as")
-    folder = tempfile.mkdtemp(prefix="stillsky-pg-")
+    # the other user must reach it, which a private TMPDIR would not allow
+    folder = tempfile.mkdtemp(prefix="stillsky-pg-", dir="/tmp" if asRoot else None)
     try:
         yield from _serve(programs, folder, ["runuser", "-u", "postgres", "--"] if asRoot else [])
     finally:
