@@ -207,10 +207,11 @@ def test_whatCannotBeDoneIsSaid(visits, there, run):
     for name, exposure in (("lost", lost), ("other", other), ("low", low)):
         writeExposure(exposure, f"{name}.fits")
     code, _, err = run("dcr", *names[:2], "other.fits", "-o", "x", *BAND)
-    assert code == 4 and "several bands" in err
+    assert code == 4 and "several bands" in err and "r (other.fits)" in err
     for name in ("lost", "low"):
         code, _, err = run("dcr", *names[:2], f"{name}.fits", "-o", "x", *BAND, "--strict")
         assert code == 4 and f"{name}.fits" in err
+    assert "leave the image out" in err
     assert not list(there.glob("x.*"))
     code, _, err = run("dcr", *names[:2], "lost.fits", "low.fits", "-o", "x", *BAND, "--no-report")
     assert code == 0 and "left out: lost.fits" in err and "left out: low.fits" in err

@@ -58,7 +58,7 @@ def test_an_existing_folder_and_a_missing_repository_are_refused(run, tmp_path):
     code, summary, _ = run("create", tmp_path / "mine")
     assert code == 7 and summary["error"]["code"] == 7
     code, _, err = run("check", tmp_path / "nowhere")
-    assert code == 3 and "no repository" in err
+    assert code == 3 and "no repository" in err and "repo create" in err
 
 
 def test_an_instrument_is_registered_from_its_definition(run, tmp_path):
@@ -67,6 +67,14 @@ def test_an_instrument_is_registered_from_its_definition(run, tmp_path):
     (tmp_path / "bad.yaml").write_text("name: 3\n")
     code, _, err = run("create", tmp_path / "r2", "--instrument", tmp_path / "bad.yaml")
     assert code == 2 and "bad.yaml" in err and not (tmp_path / "r2").exists()
+    (tmp_path / "bad.yaml").write_text("name: [")
+    code, _, err = run("create", tmp_path / "r2", "--instrument", tmp_path / "bad.yaml")
+    assert code == 2 and "not YAML" in err and "{name: MyCam" in err
+    (tmp_path / "a.fits").write_text("no FITS")
+    code, _, err = run("ingest", tmp_path / "r", tmp_path / "a.fits")
+    assert code == 3 and "a.fits" in err and "INSTRUME" not in err
+    code, _, err = run("create", tmp_path / "r3", "--db", "mysql://x")
+    assert code == 2 and "PostgreSQL" in err
 
 
 def test_the_help_names_the_three_steps():

@@ -11,7 +11,9 @@ def configurationOf(path):
     """Path of a repository's ``butler.yaml``; FileNotFoundError when there is none."""
     found = os.path.join(path, "butler.yaml")
     if not os.path.exists(found):
-        raise FileNotFoundError(2, "no repository (it has no butler.yaml)", os.fspath(path))
+        error = FileNotFoundError(2, "no repository (it has no butler.yaml)", os.fspath(path))
+        error.remedy = f"check the name, or make one: stillsky repo create {path}"
+        raise error
     return found
 
 

@@ -19,6 +19,7 @@ __all__ = ["FitsInstrument", "InstrumentDefinition", "Observation", "nameOfInstr
 # Ids of sources have 63 bits: 6 for the release, 41 for visit and detector, and 16 for the sources of one detector.
 _MAX_EXPOSURE = 2**31 - 1
 _MAX_DETECTORS = 1024
+_EXAMPLE = "{name: MyCam, detectors: {0: left}, filters: {r.01: r}}"
 _KEYS = {"name", "detectors", "filters", "headers"}
 _HEADER_KEYS = {"exposure", "detector", "filter", "group", "target", "type"}
 # Where cameras write what the records need; the first that is present counts.
@@ -124,9 +125,15 @@ class InstrumentDefinition:
             try:
                 given = yaml.safe_load(file)
             except yaml.YAMLError as error:
-                raise DomainError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+                raise DomainError(
+                    f"{path}: not YAML", found=" ".join(str(error).split()), remedy=f"a file such as {_EXAMPLE}"
+                ) from None
         if not isinstance(given, dict) or "name" not in given or set(given) - _KEYS:
-            raise DomainError(f"{path}: wanted name and perhaps detectors, filters, headers; given {given!r:.200}")
+            raise DomainError(
+                f"{path}: wanted name and perhaps detectors, filters, headers; given {given!r:.200}",
+                found=f"{given!r:.200}",
+                remedy=f"a file such as {_EXAMPLE}",
+            )
         try:
             return cls(**given)
         except DomainError as error:
@@ -176,11 +183,15 @@ def nameOfInstrument(paths):
     ------
     DomainError
         No file names one.
+    FitsLayoutError, OSError
+        None of the files can be read.
     """
+    failures = []
     for path in paths:
         try:
             header, info, _, _ = _headers(path)
-        except (StillskyError, OSError):
+        except (StillskyError, OSError) as error:
+            failures.append(error)
             continue
         said = str((info.instrumentLabel if info is not None else "") or header.get("INSTRUME") or "")
         if not said.strip() and "DECam" in str(header.get("FILTER") or "").split():
@@ -188,7 +199,13 @@ def nameOfInstrument(paths):
         name = re.sub(r"\W+", "_", said.strip()).strip("_")
         if name:
             return name if name.isidentifier() else f"Cam_{name}"
-    raise DomainError("instrument: no readable file names it (INSTRUME); give its name or a YAML definition")
+    if failures and len(failures) == len(paths):
+        raise failures[0]
+    raise DomainError(
+        "instrument: no readable file names it (INSTRUME); give its name or a YAML definition",
+        found=f"{len(paths) - len(failures)} files without INSTRUME",
+        remedy=f"--instrument NAME of a registered one, or --instrument FILE such as {_EXAMPLE}",
+    )
 
 
 def registered(registry, element, instrument, value):

@@ -61,7 +61,11 @@ def createRepository(path, *, db=None, namespace=None):
     seed = Config(STORAGE)
     if db is not None:
         if not db.startswith("postgresql://"):
-            raise DomainError(f"db: wanted postgresql://user@host:port/name, given {db!r}")
+            raise DomainError(
+                f"db: wanted postgresql://user@host:port/name, given {db!r}",
+                found=repr(db),
+                remedy="the URL of a PostgreSQL database, or no --db: SQLite in the folder of the repository",
+            )
         seed["registry", "db"] = db
         if namespace is not None:
             seed["registry", "namespace"] = namespace

@@ -136,12 +136,17 @@ class PlainDcr(PlainCoadd):
 
     def _mixedBands(self, bands):
         raise MismatchError(
-            "the visits are of several bands", found=", ".join(bands),
+            "the visits are of several bands", found=", ".join(map(self._firstOf, bands)),
             remedy="a DCR coadd is of one band: name visits of one filter",
         )  # fmt: skip
 
+    def _firstOf(self, band):
+        """The band and the first image of it."""
+        return f"{band} ({next(i.name for i in self.inputs if i.filter is not None and i.filter.band == band)})"
+
     def _withoutPointing(self, item, error):
-        self._skip(item, MismatchError(f"{item.name}: where the zenith was is not known: {error}"))
+        remedy = getattr(error, "remedy", None)
+        self._skip(item, MismatchError(f"{item.name}: where the zenith was is not known: {error}", remedy=remedy))
 
     def _sayContradicted(self, contradicted):
         """W-ZENITH says it, of all visits at once."""

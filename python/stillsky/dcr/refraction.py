@@ -56,7 +56,8 @@ def _elevations(elevation):
         wrong = values[~inside].ravel()[0] if values.ndim else float(values)
         raise DomainError(
             f"elevation: wanted {math.degrees(MIN_ELEVATION):.0f} to 90 degrees (in radians), "
-            f"given {math.degrees(wrong):.6g} degrees"
+            f"given {math.degrees(wrong):.6g} degrees",
+            remedy="leave the image out: so near the horizon the refraction of the air is not known well enough",
         )
     return values
 
