@@ -158,7 +158,8 @@ class PlainDcr(PlainCoadd):
             if item.pointing.elevation < MIN_ELEVATION:
                 self._skip(item, MismatchError(
                     f"{item.name}: it looks {degrees:.1f} degrees above the horizon: refraction is known from "
-                    f"{math.degrees(MIN_ELEVATION):.0f} degrees"
+                    f"{math.degrees(MIN_ELEVATION):.0f} degrees",
+                    found=f"{degrees:.1f} degrees", remedy="leave the image out, or drop --strict, which does that",
                 ))  # fmt: skip
 
     def _matchAll(self):
