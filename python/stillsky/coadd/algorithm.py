@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import DomainError, NoDataError
 from ..geom import Box2I
 from ..image import READ_ERRORS, Exposure, Image, MaskedImage
+from ..scratch import raiseFaultOfMachine
 from ..stats import AccumulatorMeanStack, Property, StatisticsControl, stackStrips, stringToStatisticsProperty
 from .bands import BandInput, InputFailure, planBands, runBands
 from .config import AssembleCoaddAlgorithmConfig
@@ -79,6 +80,7 @@ def assembleCoadd(
     progress=None,
     recorder=None,
     photoCalib=None,
+    quiet=False,
 ):
     """Combine warps on one pixel grid.
 
@@ -111,6 +113,8 @@ def assembleCoadd(
         A warp that cannot be used is an error; default: ``config.strict``.
     scratch : path-like, optional
         Folder for decoded files.
+    quiet : `bool`
+        The caller says himself what is skipped: it is not logged.
     progress : callable, optional
         ``progress(done, total)`` in bands.
     recorder : `stillsky.coadd.CoaddInputRecorder`, optional
@@ -147,7 +151,7 @@ def assembleCoadd(
     else:
         prepared = prepareInputs(
             warps, bbox, config, wcs=wcs, weights=weights, scalers=scalers, altMaskList=altMaskList,
-            psfMatchedWarps=psfMatchedWarps, strict=strict, scratch=scratch,
+            psfMatchedWarps=psfMatchedWarps, strict=strict, scratch=scratch, quiet=quiet,
         )  # fmt: skip
     inputs, skipped = list(prepared.inputs), list(prepared.skipped)
     while True:
@@ -161,10 +165,12 @@ def assembleCoadd(
             result = _assemble(inputs, bbox, wcs, config, badMaskPlanes, progress)
             break
         except InputFailure as failure:
+            raiseFaultOfMachine(failure)
             if strict:
                 raise failure.__cause__ from None
             lost = inputs.pop(failure.index)
-            _LOG.warning("warp %s is left out: %s", lost.warp.name, failure.reason)
+            if not quiet:
+                _LOG.warning("warp %s is left out: %s", lost.warp.name, failure.reason)
             skipped.append(SkippedWarp(lost.warp.name, lost.warp.dataId, failure.reason))
     result.skipped = skipped
     result.notes = assembleMetadata(result.coadd, result.inputs, config, recorder=recorder, photoCalib=photoCalib)

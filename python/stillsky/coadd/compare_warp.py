@@ -15,6 +15,7 @@ from ..background import ExceedsMaxVarianceScaleError
 from ..detection import FootprintSet, SpanSet
 from ..geom import Box2I
 from ..image import Image, Mask, MaskedImage
+from ..scratch import raiseFaultOfMachine
 from .artifact_rules import fewEpochs, isTrail, joined, keepTrails, mostlyGood
 from .artifact_steps import ArtifactSteps, findOutliers, findTemplateSources, isPositive
 from .warps import asWarp
@@ -226,6 +227,7 @@ class _Search:
             planes, psf = _overBox(warp, self.box), warp.get(component="psf")
             warp.release(warp.bbox.clipped(self.box))
         except (OSError, errors.StillskyError) as error:
+            raiseFaultOfMachine(error)
             if strict:
                 raise
             visit.note = f"unreadable: {error}"

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import DomainError, MismatchError, NoDataError, StillskyError
 from ..geom import Box2D, Box2I
+from ..scratch import raiseFaultOfMachine
 from ..stats import clippedStats, varianceScaleFactors
 from .bands import EXTENT_COLUMNS, EXTENT_ROWS
 from .config import AssembleCoaddAlgorithmConfig
@@ -134,6 +135,7 @@ def prepareInputs(
     psfMatchedWarps=None,
     strict=None,
     scratch=None,
+    quiet=False,
 ):
     """Find the warps that can be combined, and their weights.
 
@@ -161,6 +163,8 @@ def prepareInputs(
         A warp that cannot be used is an error; default: ``config.strict``.
     scratch : path-like, optional
         Folder for decoded files.
+    quiet : `bool`
+        The caller says himself what is skipped: it is not logged.
 
     Returns
     -------
@@ -170,6 +174,8 @@ def prepareInputs(
 
     Raises
     ------
+    ScratchError
+        No room for decoded files.
     StillskyError
         With ``strict``: the first warp that cannot be used. In any case: a unit that is not nJy with
         ``config.requireUnit`` (MismatchError), because then all warps are likely to be wrong.
@@ -209,10 +215,12 @@ def prepareInputs(
         except _WrongUnit:
             raise
         except (StillskyError, OSError, ValueError, TypeError, LookupError) as error:
+            raiseFaultOfMachine(error)
             if strict:
                 raise
             reason = str(error) or type(error).__name__
-            _LOG.warning("warp %s is left out: %s", name, reason)
+            if not quiet:
+                _LOG.warning("warp %s is left out: %s", name, reason)
             result.skipped.append(SkippedWarp(name, dataId, reason))
             continue
         unit = warp.metadata.get("BUNIT") if unit is None else unit

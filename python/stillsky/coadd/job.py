@@ -18,7 +18,8 @@ from ..fits import writeExposure
 from ..image import Exposure
 from ..psf import WarpedPsf
 from ..psfmatch.model_algorithm import matchToModel
-from ..warp import Warper
+from ..scratch import checkRoom, raiseFaultOfMachine, writingScratch
+from ..warp import Warper, computeDestBBox
 from ..wcs import pairTransform
 from .common_grid import describedAs, onSameGrid, toGrid
 from .inputs import prepareInputs
@@ -80,7 +81,7 @@ class CoaddJob(JobScan, JobGrid, JobPointing):
         self.inputs, self.grid, self.warps, self.matched, self.scalers = [], None, [], [], []
         self.decisions, self.warnings, self.metadata, self.timings = [], [], {}, {}
         self._say, self._warn = say or _log.info, warn or (lambda code, text: _log.warning("%s: %s", code, text))
-        self._scratch, self._unit = None, None
+        self._scratch, self._unit, self._needed = None, None, 0
         self._quietly = quietly or contextlib.nullcontext
         self._warper = Warper.fromConfig(config.warp)
 
@@ -115,7 +116,8 @@ class CoaddJob(JobScan, JobGrid, JobPointing):
         return [i for i in self.inputs if i.used]
 
     def _skip(self, item, error):
-        """Leave an input out, or raise the error when that is not wanted."""
+        """Leave an input out, or raise the error when that is not wanted, or none of the input's."""
+        raiseFaultOfMachine(error)
         if self.strict:
             if item.name not in str(error):
                 error.args = (f"{item.name}: {error}",)
@@ -158,10 +160,12 @@ class CoaddJob(JobScan, JobGrid, JobPointing):
     def folder(self):
         """Where finished warps lie."""
         if self.work is not None:
-            os.makedirs(self.work, exist_ok=True)
+            with writingScratch(self.work, 0):
+                os.makedirs(self.work, exist_ok=True)
             return self.work
         if self._scratch is None:
-            self._scratch = tempfile.mkdtemp(prefix="stillsky-coadd-")
+            with writingScratch(tempfile.gettempdir(), 0):
+                self._scratch = tempfile.mkdtemp(prefix="stillsky-coadd-")
             self._remove = weakref.finalize(self, shutil.rmtree, self._scratch, True)
         return self._scratch
 
@@ -177,6 +181,9 @@ class CoaddJob(JobScan, JobGrid, JobPointing):
         inMemory = len(self.used) * self.grid.bbox.area * _BYTES_PER_PIXEL * (1 + psfMatched) <= (
             self.config.assemble.memory // 3
         )
+        self._needed = 0 if inMemory else self._roomFor(target)
+        if self._needed:
+            checkRoom(self.folder(), self._needed)
         counts = {}
         self.warps, self.matched, self.scalers = [], [], []
         for item in self.progress(self.used, desc="warp", total=len(self.used)):
@@ -194,8 +201,7 @@ class CoaddJob(JobScan, JobGrid, JobPointing):
 
     def _warpOne(self, item, target, inMemory):
         """Handle of the warp, of the PSF-matched one or None, and what remains to be applied to the former."""
-        inPlace = item.registration is None and onSameGrid(self.grid, item)
-        if target is None and not inMemory and not self._unit and item.path is not None and inPlace:
+        if not inMemory and self._isReadInPlace(item, target):
             # rows are read from the file itself when they are needed
             handle = WarpHandle(item.source, {"file": item.name}, scratch=self.folder(), **item.options)
             handle.shell.visitInfo = item.visitInfo
@@ -228,14 +234,47 @@ class CoaddJob(JobScan, JobGrid, JobPointing):
             matched = self._matchPsf(item, warp, target)
         if inMemory:
             return InMemoryWarp(warp, {"file": item.name}), matched and InMemoryWarp(matched, {"file": item.name}), None
-        writeExposure(warp, names[0], overwrite=True)
-        if matched is not None:
-            writeExposure(matched, names[1], overwrite=True)
+        with writingScratch(self.folder(), self._needed):
+            writeExposure(warp, names[0], overwrite=True)
+            if matched is not None:
+                writeExposure(matched, names[1], overwrite=True)
         return (
             WarpHandle(names[0], {"file": item.name}),
             WarpHandle(names[1], {"file": item.name}) if matched is not None else None,
             None,
         )
+
+    def _isReadInPlace(self, item, target):
+        """Whether rows can come from the input's own file."""
+        if target is not None or self._unit or item.path is None:
+            return False
+        return item.registration is None and onSameGrid(self.grid, item)
+
+    def _roomFor(self, target):
+        """Bytes of the warps that have yet to be written, at least."""
+        total = 0
+        for item in self.used:
+            if self._isReadInPlace(item, target):
+                continue
+            try:
+                area = self._areaOnGrid(item)
+                kinds = ("direct",) if target is None else ("direct", "matched")
+                missing = sum(not os.path.exists(self._warpName(item, kind, target)) for kind in kinds)
+            except (StillskyError, OSError):  # off the grid, or the file is gone: it will be left out
+                continue
+            total += missing * area * _BYTES_PER_PIXEL
+        return total
+
+    def _areaOnGrid(self, item):
+        """Pixels of its warp; 0 where that is not known beforehand."""
+        if item.registration is not None:
+            return 0
+        if onSameGrid(self.grid, item):
+            return self.grid.bbox.area
+        if item.wcs is None or self.grid.wcs is None:
+            return 0
+        through = pairTransform(item.wcs, self.grid.wcs)
+        return computeDestBBox(item.bbox, through, maxBBox=self.grid.bbox).area
 
     def _warpName(self, item, kind, target):
         """File of a finished warp: a name that only the same input, grid, scale and target have."""
@@ -334,6 +373,7 @@ class CoaddJob(JobScan, JobGrid, JobPointing):
             wcs=self.grid.wcs,
             scalers=self.scalers,
             strict=self.strict,
+            quiet=True,
         )
         self.keepOnly([p.warp for p in prepared.inputs], {s.name: s.reason for s in prepared.skipped})
         if not self.used:

@@ -191,7 +191,7 @@ class PlainCoadd(CoaddJob):
         with self.timed("stack"):
             stacked = assembleCoadd(
                 self.warps, self.grid.bbox, self.grid.wcs, config, weights=[i.weight for i in self.used],
-                scalers=self.scalers, altMaskList=self._altMasks(search), badMaskPlanes=bad,
+                scalers=self.scalers, altMaskList=self._altMasks(search), badMaskPlanes=bad, quiet=True,
             )  # fmt: skip
         self.keepOnly(stacked.warps, {k.name: k.reason for k in stacked.skipped})
         if search is not None:

@@ -21,6 +21,7 @@ from ..fits.reader import readOpened
 from ..fits.surveys import detectKind
 from ..geom import Box2I
 from ..image import Exposure, HandleReader, Image, Mask, MaskedImage
+from ..scratch import checkRoom, writingScratch
 from .mapped_planes import FilePlane, MappedPlanes
 
 __all__ = ["DeferredWarp", "InMemoryWarp", "WarpHandle", "asWarp"]
@@ -293,22 +294,28 @@ class WarpHandle(Warp):
 
     def _writeScratch(self, shape, read):
         """Planes one after the other, native byte order; the file has no name by the time this returns, where the
-        system allows that."""
+        system allows that. Errors of ``read`` are those of the input, those of writing are ScratchError."""
         size = shape[0] * shape[1] * 4
-        handle, name = tempfile.mkstemp(prefix="stillsky-", suffix=".warp", dir=self._scratch)
+        folder = tempfile.gettempdir() if self._scratch is None else self._scratch
+        checkRoom(folder, 3 * size)
+        with writingScratch(folder, 3 * size):
+            handle, name = tempfile.mkstemp(prefix="stillsky-", suffix=".warp", dir=folder)
         remove = weakref.finalize(self, _remove, name)
+        types = (np.float32, np.int32, np.float32)
         try:
-            with os.fdopen(handle, "wb") as stream:
+            with open(handle, "wb", buffering=0) as stream:
                 for start in range(0, shape[0], _SCRATCH_ROWS):
-                    rows = slice(start, min(start + _SCRATCH_ROWS, shape[0]))
-                    for k, (array, dtype) in enumerate(zip(read(rows), (np.float32, np.int32, np.float32))):
-                        stream.seek(k * size + start * shape[1] * 4)
-                        stream.write(np.ascontiguousarray(array, dtype).data)
+                    planes = read(slice(start, min(start + _SCRATCH_ROWS, shape[0])))
+                    with writingScratch(folder, 3 * size):
+                        for k, (array, dtype) in enumerate(zip(planes, types)):
+                            _writeAt(stream, k * size + start * shape[1] * 4, np.ascontiguousarray(array, dtype))
+            with writingScratch(folder, 3 * size):
+                self._planes = MappedPlanes(
+                    name, shape, [FilePlane(k * size, np.dtype(t)) for k, t in enumerate(types)]
+                )
         except BaseException:
             remove()
             raise
-        places = [FilePlane(k * size, np.dtype(t)) for k, t in enumerate((np.float32, np.int32, np.float32))]
-        self._planes = MappedPlanes(name, shape, places)
 
     def block(self, box):
         """Image, mask and variance of a box, arrays (height, width) in the byte order of the file, not to be written to."""
@@ -349,6 +356,14 @@ def _placesOf(path, hdus):
             return None
         places.append(FilePlane(info["datLoc"], np.dtype(dtype)))
     return places
+
+
+def _writeAt(stream, offset, array):
+    """All bytes of an array; a stream without buffer, so that nothing is left to be written when it is closed."""
+    stream.seek(offset)
+    rest = memoryview(array).cast("B") if array.size else b""
+    while len(rest):
+        rest = rest[stream.write(rest) :]
 
 
 def _remove(path):

@@ -116,8 +116,9 @@ class _PlainScheme(DcrScheme):
 
 
 def assembleDcr(
-    warps, template, config=None, *, weights=None, bbox=None, scalers=None, prepareMask=None, strict=False, psf=None
-):
+    warps, template, config=None, *, weights=None, bbox=None, scalers=None, prepareMask=None, strict=False, psf=None,
+    quiet=False,
+):  # fmt: skip
     """Find the subfilters of a patch from warps of many visits.
 
     Parameters
@@ -141,6 +142,8 @@ def assembleDcr(
         A warp that cannot be used is an error; otherwise it is left out and named in the result.
     psf : `stillsky.psf.Psf`, optional
         Of the subfilters; default: the template's.
+    quiet : `bool`
+        The caller says himself what is left out: it is not logged.
 
     Returns
     -------
@@ -181,7 +184,7 @@ def assembleDcr(
     visits, planes, used, skipped = readVisits(
         warps, model, config, weights=weights, prepareMask=prepareMask, scalers=scalers, strict=strict, exact=exact
     )
-    for name, reason in skipped:
+    for name, reason in () if quiet else skipped:
         _LOG.warning("DCR: %s is left out: %s", name, reason)
     if not visits:
         raise NoDataError(

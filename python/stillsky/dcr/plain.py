@@ -250,7 +250,7 @@ class PlainDcr(PlainCoadd):
         config = self.dcrConfig.dcr
         solved = assembleDcr(
             self.warps, stacked.coadd, config, weights=[1.0 / i.meanVariance for i in self.used], scalers=self.scalers,
-            strict=self.strict,
+            strict=self.strict, quiet=True,
         )  # fmt: skip
         reasons = dict(solved.skipped)
         self.keepOnly([self.warps[v.index] for v in solved.visits], reasons)

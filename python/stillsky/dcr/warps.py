@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import DomainError, MismatchError, StillskyError
 from ..geom import Box2I
 from ..image import HandleReader
+from ..scratch import raiseFaultOfMachine
 from .apply import splitShifts
 from .engine import DcrVisit, packBits
 
@@ -114,6 +115,7 @@ def readVisits(warps, model, config, *, weights=None, prepareMask=None, scalers=
             scaler = scalers[i] if scalers is not None else None
             visit, bits, record = _readVisit(i, reader, weight, model, config, prepareMask, scaler, keep, exact)
         except (StillskyError, OSError) as error:
+            raiseFaultOfMachine(error)
             if strict:
                 raise
             skipped.append((reader.name or f"warp {i}", str(error)))

@@ -1,0 +1,112 @@
+"""``stillsky coadd`` when the machine fails, and when inputs show different parts of the sky."""
+
+import errno
+from collections import namedtuple
+
+import numpy as np
+import pytest
+
+import stillsky
+import stillsky.coadd.job as job
+import stillsky.coadd.warps as warps
+from stillsky.errors import FitsLayoutError
+from stillsky.fits import writeExposure
+from stillsky.image import makeExposure
+from stillsky.psf import GaussianPsf
+from stillsky.scratch import ScratchError
+from stillsky.wcs import makeTanWcs
+
+N = 128
+PIXEL = 0.3 / 3600
+
+
+def _frame(k, x=64.0, y=64.0, ra=1.2):
+    """Noise with a PSF: nothing has to be measured."""
+    pixels = np.random.default_rng(k).normal(100, 3, (N, N)).astype(np.float32)
+    wcs = makeTanWcs((x, y), (ra, -0.3), PIXEL * np.array([[-1.0, 0.0], [0.0, 1.0]]))
+    return makeExposure(pixels, variance=9.0, wcs=wcs, psf=GaussianPsf(15, 15, 1.8))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """g0 to g2 compressed, on one grid; s1, s2 half a pixel from it; far elsewhere."""
+    path = tmp_path_factory.mktemp("faults")
+    for k in range(3):
+        writeExposure(_frame(k), path / f"g{k}.fits.gz")
+    for k in (1, 2):
+        writeExposure(_frame(k, 64.5 + k), path / f"s{k}.fits")
+    writeExposure(_frame(7, ra=2.4), path / "far.fits")
+    writeExposure(_frame(8, 64.0 + 5000), path / "beside.fits")
+    return path
+
+
+@pytest.fixture
+def coadd(folder, tmp_path, run, monkeypatch):
+    """``coadd(names, *options)`` -> exit code, stderr; in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(names, *options):
+        names = [folder / (n if "." in n else f"{n}.fits") for n in names]
+        code, _, err = run("coadd", *names, "-o", "c", "--scale", "none", "--no-report", *options)
+        return code, err
+
+    return call
+
+
+GZIPPED = ("g0.fits.gz", "g1.fits.gz", "g2.fits.gz")
+SMALL = ("--memory", "1M")  # nothing is kept in memory
+
+
+def _raising(number):
+    def call(*args, **kwargs):
+        raise OSError(number, "as the test wants it")
+
+    return call
+
+
+def test_aFullScratchDiskIsNoFaultOfTheInputs(coadd, monkeypatch, tmp_path, folder):
+    monkeypatch.setattr(warps, "_writeAt", _raising(errno.ENOSPC))
+    code, err = coadd(GZIPPED, *SMALL)
+    assert code == 7 and "left out" not in err and not list(tmp_path.iterdir())
+    assert "scratch folder" in err and "is full: 0.000197 GB are needed" in err
+    assert "set TMPDIR" in err and "--work" in err and "free" in err
+    with pytest.raises(ScratchError, match="is full"):
+        stillsky.coadd([str(folder / n) for n in GZIPPED], scale="none", memory=1 << 20)
+
+
+@pytest.mark.parametrize("number, words", [
+    (errno.ENOSPC, "is full"), (errno.EDQUOT, "is full"), (errno.EROFS, "cannot be written"), (errno.EACCES, "cannot be written"),
+])  # fmt: skip
+def test_finishedWarpsThatCannotBeWritten(coadd, monkeypatch, number, words):
+    monkeypatch.setattr(job, "writeExposure", _raising(number))
+    code, err = coadd(("s1", "s2", "g0.fits.gz"), "--work", "kept", *SMALL)
+    assert code == 7 and "left out" not in err and f"scratch folder kept {words}" in err
+
+
+def test_roomIsLookedForBeforehand(coadd, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("stillsky.scratch.shutil.disk_usage", lambda path: usage(1, 1, 400_000))
+    monkeypatch.setattr(job, "toGrid", None)  # not one pixel is resampled
+    code, err = coadd(("s1", "s2", "g0.fits.gz"), "--work", "kept", *SMALL)
+    assert code == 7 and "scratch folder kept is full" in err and "0.0004 GB free" in err
+    # each of these needs less
+    assert coadd(GZIPPED, *SMALL)[0] == 0
+
+
+def test_tooManyOpenFilesIsNoFaultOfTheInputs(coadd, monkeypatch):
+    monkeypatch.setattr(warps, "openFits", _raising(errno.EMFILE))
+    code, err = coadd(GZIPPED, *SMALL)
+    assert code == 7 and "left out" not in err and "ulimit" in err
+
+
+def test_whatIsLeftOutIsSaidOnce(coadd, monkeypatch):
+    decode = warps.WarpHandle._decode
+
+    def broken(self, shape):
+        if "g2" in self.name:
+            raise FitsLayoutError("g2.fits.gz: it ends in the middle")
+        decode(self, shape)
+
+    monkeypatch.setattr(warps.WarpHandle, "_decode", broken)
+    code, err = coadd(GZIPPED, *SMALL)
+    assert code == 0 and err.count("g2.fits.gz") == 1 and "warning[W-SKIPPED]: left out: g2.fits.gz: it ends" in err
