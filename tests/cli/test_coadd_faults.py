@@ -5,15 +5,16 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 import stillsky
 import stillsky.coadd.job as job
 import stillsky.coadd.warps as warps
-from stillsky.errors import FitsLayoutError
+from stillsky.errors import FitsLayoutError, MismatchError
 from stillsky.fits import writeExposure
+from stillsky.fits.scratch import ScratchError
 from stillsky.image import makeExposure
 from stillsky.psf import GaussianPsf
-from stillsky.scratch import ScratchError
 from stillsky.wcs import makeTanWcs
 
 N = 128
@@ -36,7 +37,7 @@ def folder(tmp_path_factory):
     for k in (1, 2):
         writeExposure(_frame(k, 64.5 + k), path / f"s{k}.fits")
     writeExposure(_frame(7, ra=2.4), path / "far.fits")
-    writeExposure(_frame(8, 64.0 + 5000), path / "beside.fits")
+    writeExposure(_frame(8, 64.0 + 5000, 5000.0), path / "beside.fits")
     return path
 
 
@@ -85,7 +86,7 @@ def test_finishedWarpsThatCannotBeWritten(coadd, monkeypatch, number, words):
 
 def test_roomIsLookedForBeforehand(coadd, monkeypatch):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("stillsky.scratch.shutil.disk_usage", lambda path: usage(1, 1, 400_000))
+    monkeypatch.setattr("stillsky.fits.scratch.shutil.disk_usage", lambda path: usage(1, 1, 400_000))
     monkeypatch.setattr(job, "toGrid", None)  # not one pixel is resampled
     code, err = coadd(("s1", "s2", "g0.fits.gz"), "--work", "kept", *SMALL)
     assert code == 7 and "scratch folder kept is full" in err and "0.0004 GB free" in err
@@ -110,3 +111,46 @@ def test_whatIsLeftOutIsSaidOnce(coadd, monkeypatch):
     monkeypatch.setattr(warps.WarpHandle, "_decode", broken)
     code, err = coadd(GZIPPED, *SMALL)
     assert code == 0 and err.count("g2.fits.gz") == 1 and "warning[W-SKIPPED]: left out: g2.fits.gz: it ends" in err
+
+
+# ---------------------------------------------------------------------- another field
+
+MIXED = ("s1", "far", "s2", "g0.fits.gz")
+
+
+def test_anInputOfAnotherFieldIsLeftOutAndNamed(coadd, folder):
+    code, err = coadd(MIXED)
+    assert code == 0 and err.count("far.fits") == 1, err
+    assert "warning[W-SKIPPED]: left out: far.fits: no overlap with the others: it is at 137.5" in err
+    table = Table.read("c.inputs.ecsv")
+    assert list(table["used"]) == [True, False, True, True] and "no overlap" in table["reason"][1]
+    # as if it had not been named, also where it is the first, and where the grid would be mostly empty
+    alone = stillsky.coadd([str(folder / f"{n}") for n in ("s1.fits", "s2.fits", "g0.fits.gz")], scale="none").coadd
+    for odd in ("far.fits", "beside.fits"):
+        result = stillsky.coadd([str(folder / n) for n in (odd, "s1.fits", "s2.fits", "g0.fits.gz")], scale="none")
+        np.testing.assert_array_equal(result.coadd.image.array, alone.image.array)
+        assert list(result.table["used"]) == [False, True, True, True]
+
+
+def test_anotherFieldIsAnErrorWithStrict(coadd):
+    code, err = coadd(MIXED, "--strict")
+    assert code == 4 and "far.fits: no overlap with the others" in err
+    assert "found: 4 inputs, far.fits at 137.5" in err and "the others, like s1.fits, at 68.7" in err
+
+
+def test_theLargestFieldIsKeptAndOfEqualOnesTheFirst(folder):
+    def used(*places):
+        frames = [_frame(k, 64.25 + k, ra=ra) for k, ra in enumerate(places)]
+        return list(stillsky.coadd(frames, scale="none").table["used"])
+
+    assert used(1.2, 2.4, 2.4) == [False, True, True]
+    assert used(1.2, 2.4, 2.4, 1.2) == [True, False, False, True]
+    with pytest.raises(MismatchError, match="different parts of the sky|mostly empty"):
+        used(1.2, 2.4)  # no two overlap: nothing to be stacked
+    # what one grid can hold stays
+    result = stillsky.coadd([_frame(0), _frame(1, 64.25), _frame(2, 64.0 + 500)], scale="none")
+    assert all(result.table["used"]) and "W-APART" in dict(result.warnings)
+    # detectors beside each other, with a gap, are one field
+    side = [_frame(k, 64.0 + 140 * k) for k in range(3)]
+    table = stillsky.coadd([*side, _frame(4, ra=2.4)], scale="none").table
+    assert list(table["used"]) == [True, True, True, False]

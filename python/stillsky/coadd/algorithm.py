@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import DomainError, NoDataError
+from ..fits.scratch import raiseFaultOfMachine
 from ..geom import Box2I
 from ..image import READ_ERRORS, Exposure, Image, MaskedImage
-from ..scratch import raiseFaultOfMachine
 from ..stats import AccumulatorMeanStack, Property, StatisticsControl, stackStrips, stringToStatisticsProperty
 from .bands import BandInput, InputFailure, planBands, runBands
 from .config import AssembleCoaddAlgorithmConfig

@@ -12,12 +12,24 @@ from ..psf import WarpedPsf
 from ..warp import Warper, alignedWithin, computeDestBBox
 from ..wcs import SkyWcs, makeTanWcs, pairTransform
 
-__all__ = ["Grid", "commonGrid", "describedAs", "onSameGrid", "toGrid"]
+__all__ = ["FieldsDifferError", "Grid", "commonGrid", "describedAs", "onSameGrid", "otherFields", "placeOf", "toGrid"]
 
 #: Pixels at the corners within which two grids are one: resampling would only add noise.
 ALIGNED_WITHIN = 0.02
 #: A common grid of more pixels than this many times those of all inputs holds mostly nothing.
 _LARGEST_SPREAD = 30.0
+
+
+class FieldsDifferError(MismatchError):
+    """Frames lie too far from each other for one grid.
+
+    Attributes
+    ----------
+    odd : `list`
+        Frames off the largest group of those that overlap; empty where leaving them out is no way.
+    """
+
+    odd = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,7 @@ def commonGrid(frames, reference=None):
     Raises
     ------
     MismatchError
-        Frames without WCS differ in shape, only some have one, or they are nowhere near each other.
+        Frames without WCS differ in shape, only some have one, or they are nowhere near each other (FieldsDifferError).
     """
     if reference is not None:
         return Grid(reference.bbox, reference.wcs, f"grid of {reference.name}")
@@ -118,16 +130,59 @@ def _cornerVectors(frame):
     return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
 
 
+def otherFields(frames):
+    """The frames, all with a WCS, that are off the largest group of frames that overlap, one with the next.
+
+    Circles around the frames stand for them, so that detectors beside each other are one field. Of groups of one size the
+    one with the first frame is kept. Empty if there is but one group, or no two frames overlap.
+    """
+    corners = np.stack([_cornerVectors(frame) for frame in frames])
+    centres = corners.sum(axis=1)
+    centres /= np.linalg.norm(centres, axis=1)[:, None]
+    radii = _angle(np.linalg.norm(corners - centres[:, None], axis=2)).max(axis=1)
+    best, left = [], set(range(len(frames)))
+    for start in range(len(frames)):
+        if start not in left:
+            continue
+        left.discard(start)
+        group, coming = [start], [start]
+        while coming and left:
+            one, others = coming.pop(), np.array(sorted(left))
+            apart = _angle(np.linalg.norm(centres[others] - centres[one], axis=1))
+            near = others[apart <= radii[others] + radii[one]].tolist()
+            left.difference_update(near)
+            group += near
+            coming += near
+        best = group if len(group) > len(best) else best
+    return [frame for k, frame in enumerate(frames) if k not in set(best)] if len(best) > 1 else []
+
+
+def _angle(chord):
+    """Of two unit vectors, from their distance."""
+    return 2 * np.arcsin(np.clip(chord / 2, 0.0, 1.0))
+
+
+def placeOf(frame):
+    """Where a frame points, in words."""
+    ra, dec = np.degrees(frame.wcs.pixelToSky(*(float(v) for v in frame.bbox.center)))
+    return f"{ra:.4f} {dec:+.4f}"
+
+
 def _tooFar(message, frames):
-    places = []
-    for frame in frames[:1] + frames[-1:]:
-        ra, dec = np.degrees(frame.wcs.pixelToSky(*(float(v) for v in frame.bbox.center)))
-        places.append(f"{frame.name} at {ra:.4f} {dec:+.4f}")
-    return MismatchError(
+    odd = otherFields(frames)
+    shown = odd[:3] if odd else [*frames[:1], *frames[-1:]]
+    places = ", ".join(f"{frame.name} at {placeOf(frame)}" for frame in shown)
+    if odd:
+        kept = next(f for f in frames if all(f is not o for o in odd))
+        more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+        places += f"{more}; the others, like {kept.name}, at {placeOf(kept)}"
+    error = FieldsDifferError(
         message,
-        found=f"{len(frames)} inputs, " + ", ".join(places),
+        found=f"{len(frames)} inputs, {places}",
         remedy="leave out what shows another field, or give the wanted grid by --reference IMG",
     )
+    error.odd = odd
+    return error
 
 
 def toGrid(exposure, grid, warper=None):

@@ -13,9 +13,9 @@ import numpy as np
 from .. import errors
 from ..background import ExceedsMaxVarianceScaleError
 from ..detection import FootprintSet, SpanSet
+from ..fits.scratch import raiseFaultOfMachine
 from ..geom import Box2I
 from ..image import Image, Mask, MaskedImage
-from ..scratch import raiseFaultOfMachine
 from .artifact_rules import fewEpochs, isTrail, joined, keepTrails, mostlyGood
 from .artifact_steps import ArtifactSteps, findOutliers, findTemplateSources, isPositive
 from .warps import asWarp

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DomainError, MismatchError, NoDataError, StillskyError
+from ..fits.scratch import raiseFaultOfMachine
 from ..geom import Box2D, Box2I
-from ..scratch import raiseFaultOfMachine
 from ..stats import clippedStats, varianceScaleFactors
 from .bands import EXTENT_COLUMNS, EXTENT_ROWS
 from .config import AssembleCoaddAlgorithmConfig

@@ -15,10 +15,10 @@ import numpy as np
 from ..diffim.inputs import wholePixels
 from ..errors import InvalidPsfError, NoDataError, NumericalError, StillskyError
 from ..fits import writeExposure
+from ..fits.scratch import checkRoom, raiseFaultOfMachine, writingScratch
 from ..image import Exposure
 from ..psf import WarpedPsf
 from ..psfmatch.model_algorithm import matchToModel
-from ..scratch import checkRoom, raiseFaultOfMachine, writingScratch
 from ..warp import Warper, computeDestBBox
 from ..wcs import pairTransform
 from .common_grid import describedAs, onSameGrid, toGrid

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import MismatchError
 from ..fits.files import splitExtension
-from .common_grid import Grid, commonGrid, onSameGrid
+from .common_grid import FieldsDifferError, Grid, commonGrid, onSameGrid, otherFields, placeOf
 from .job_inputs import CoaddInput
 from .match_inputs import matchInputs
 from .registration import Registrar, noteRegistration
@@ -23,7 +23,7 @@ class JobGrid:
             of = reference or self.used[0]
             self.grid = Grid(of.bbox, of.wcs, f"grid of {of.name}, to which others are registered by their objects")
         else:
-            self.grid = commonGrid(self.used, reference)
+            self.grid = self._commonGrid(reference)
         self.say(f"grid: {self.grid.reason}")
         for item in self.used:
             if item.registration is not None:
@@ -35,6 +35,28 @@ class JobGrid:
             elif (item.wcs is None) != (self.grid.wcs is None) and onSameGrid(self.grid, item):
                 self.warn("W-NOWCS", f"{item.name} has no WCS: taken to be on the grid, for its shape")
         return reference
+
+    def _commonGrid(self, reference):
+        """That of the inputs that overlap; the others are left out if one grid cannot hold all."""
+        try:
+            grid = commonGrid(self.used, reference)
+            apart = [] if reference is not None or any(i.wcs is None for i in self.used) else otherFields(self.used)
+            if apart:
+                names = ", ".join(i.name for i in apart[:3]) + (f" and {len(apart) - 3} more" if len(apart) > 3 else "")
+                self.warn("W-APART", f"no overlap with the others, but on the same grid of {grid.bbox.width}x"
+                          f"{grid.bbox.height} px: {names}")  # fmt: skip
+            return grid
+        except FieldsDifferError as error:
+            if not error.odd:
+                raise
+            odd = {id(item) for item in error.odd}
+            place = placeOf(next(item for item in self.used if id(item) not in odd))
+            for item in error.odd:
+                self._skip(item, MismatchError(
+                    f"no overlap with the others: it is at {placeOf(item)}, they are near {place}",
+                    found=error.found, remedy=error.remedy,
+                ))  # fmt: skip
+        return commonGrid(self.used, reference)
 
     def _areaOf(self, item):
         """Area of a pixel of the grid over that of one of a registered input's own."""

@@ -18,10 +18,10 @@ from ..fits.files import openFits, readingErrors, splitExtension
 from ..fits.layout import pixelShape, readOrigin, readPixels
 from ..fits.native import findPlane, planeSchema
 from ..fits.reader import readOpened
+from ..fits.scratch import checkRoom, writingScratch
 from ..fits.surveys import detectKind
 from ..geom import Box2I
 from ..image import Exposure, HandleReader, Image, Mask, MaskedImage
-from ..scratch import checkRoom, writingScratch
 from .mapped_planes import FilePlane, MappedPlanes
 
 __all__ = ["DeferredWarp", "InMemoryWarp", "WarpHandle", "asWarp"]

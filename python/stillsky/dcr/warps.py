@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DomainError, MismatchError, StillskyError
+from ..fits.scratch import raiseFaultOfMachine
 from ..geom import Box2I
 from ..image import HandleReader
-from ..scratch import raiseFaultOfMachine
 from .apply import splitShifts
 from .engine import DcrVisit, packBits
 
