@@ -46,7 +46,7 @@ class CoaddJobConfig(Config):
         doc="Whether inputs are brought onto the first (or --reference) by shift, rotation and scale of their objects.",
         default="auto",
         allowed={
-            "auto": "those that have no WCS, when they do not lie on it as they are",
+            "auto": "those that have no WCS, when objects or a correlation beyond noise show that they do not lie on it",
             "always": "all, whatever their WCS say",
             "never": "none: equal shapes without a WCS are one grid",
         },

@@ -78,7 +78,7 @@ class Registrar:
         return None if self._isInPlace(item, fit, common) else fit
 
     def fitOrShift(self, item):
-        """As `fit`; of an image of the same shape without enough objects the shift by cross-correlation, if there is one."""
+        """As `fit`; of an image of the same shape without enough objects the shift by cross-correlation, if noise has none such."""
         try:
             return self.fit(item)
         except MismatchError:
