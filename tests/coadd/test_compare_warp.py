@@ -300,7 +300,7 @@ def test_badWarpsAreReportedAndTheRestGoesOn(rng, caplog):
     everything = SpanSet.fromBox(template.bbox)
     assert found[0]["NO_DATA"] == found[1]["NO_DATA"] == [everything]
     assert clippedPixels(found, 5, images)[20:27, 30:37].all()
-    assert warps[5].asked.count(template.bbox) == 1
+    assert warps[5].asked == [template.bbox]
     assert "cannot be read" in caplog.text
     with pytest.raises(OSError, match="truncated"):
         findArtifacts(template, warps, config(), strict=True)

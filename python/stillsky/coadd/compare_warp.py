@@ -313,10 +313,10 @@ def _overBox(warp, box):
     shared = warp.bbox.clipped(box)
     if shared.isEmpty:
         return None
-    schema = warp.schema
+    planes = [np.array(a, t) for a, t in zip(warp.block(shared), (np.float32, np.int32, np.float32), strict=True)]
+    schema = warp.schema  # after the pixels: behind a handle it then needs no read of its own
     for plane in ("EDGE", "DETECTED", "DETECTED_NEGATIVE"):
         schema = schema.add(plane)
-    planes = [np.array(a, t) for a, t in zip(warp.block(shared), (np.float32, np.int32, np.float32), strict=True)]
     if shared != box:
         fills = (np.nan, schema.bitmask("NO_DATA", ignoreMissing=True), np.inf)
         planes = [_padded(plane, fill, shared, box) for plane, fill in zip(planes, fills, strict=True)]

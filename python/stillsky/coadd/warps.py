@@ -182,6 +182,8 @@ class DeferredWarp(Warp):
         """Image, mask and variance of a box, arrays (height, width)."""
         self._slices(box)
         part = self._reader.box(box)
+        if self._info is None and box.min == self._bbox.min:  # the first pixel has come with the others
+            self._info = part[Box2I(box.min, (1, 1))].copy()
         if part.mask.schema != self.schema:
             raise MismatchError(f"warp {self.name}: mask planes differ between its parts")
         return part.image.array, part.mask.array, part.variance.array
