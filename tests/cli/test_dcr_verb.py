@@ -93,6 +93,9 @@ def test_summaryAndTableTellWhatTheVisitsSaw(made, field):
     assert figures["finalConvergence"] == pytest.approx(summary["convergence"][-1], rel=0.05)
     assert summary["verdict"]["state"] == "green"
     assert np.all(table["residualAfter"] < table["residualBefore"])
+    for name in ("residualBefore", "residualAfter"):  # of all visits together, not of a visit in the middle
+        assert figures[name] <= np.sqrt(np.mean(np.asarray(table[name]) ** 2)) * (1 + 1e-12)
+    assert figures["residualBefore"] > 1.5 * figures["residualAfter"]
     text = (made.parent / "cube.html").read_text(encoding="utf-8")
     for words in ("direction of the zenith", "subfilter 2", "403–452 nm"):
         assert words in text

@@ -277,12 +277,13 @@ class PlainDcr(PlainCoadd):
         ):  # fmt: skip
             column = np.full(len(table), np.nan)
             noise = np.array([i.meanVariance for i in self.used]) * _noiseOfSources(coadd, detected)
-            column[np.array(table["used"])] = np.sqrt(np.maximum(np.asarray(rms) ** 2 - noise, 0.0)) / strength
+            squares = (np.asarray(rms, float) ** 2 - noise) / strength**2  # of noise alone they scatter about zero
+            column[np.array(table["used"])] = np.sqrt(np.maximum(squares, 0.0))
             table[name] = column
             table[name].description = f"rms residual of sources after the {words}, noise taken off, over their rms"
+            known = squares[np.isfinite(squares)]
+            self.metadata[name] = math.sqrt(max(known.mean(), 0.0)) if known.size else math.nan
         low, high = _edges(self.dcrConfig.dcr.band)
-        for key, column in (("residualBefore", table["residualBefore"]), ("residualAfter", table["residualAfter"])):
-            self.metadata[key] = float(np.nanmedian(column)) if np.isfinite(column).any() else math.nan
         self.metadata |= {
             "subfilters": len(solved.dcrCoadds), "bandBlue": low, "bandRed": high, "solver": solved.solver,
             "initialConvergence": float(solved.initialConvergence), "finalConvergence": float(solved.finalConvergence),

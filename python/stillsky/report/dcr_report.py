@@ -38,7 +38,7 @@ def dcrReport(result, summary):
         "airmass": f"{figures['airmassMin']:.2f} – {figures['airmassMax']:.2f}",
         "misfit on sources before": f"{figures['initialConvergence']:.3g}",
         "misfit after": f"{figures['finalConvergence']:.3g}",
-        "residual of sources before": _percent(figures.get("residualBefore")),
+        "residual of sources before, rms of the visits": _percent(figures.get("residualBefore")),
         "residual after": _percent(figures.get("residualAfter")),
     }
     judgedSection(page.section("Verdict"), result, page.verdict, cards)
