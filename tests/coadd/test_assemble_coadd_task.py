@@ -330,6 +330,30 @@ def testPsfOfAPsfMatchedCoaddIsThatOfTheWidestWarp():
     assert coadd.psf == given[1].psf
 
 
+def testPsfMatchedWarpsWithoutPsfAreOfTheModel():
+    """modelPsf: the PSF that warps were matched to, where they do not say it; a PSF that they bring wins."""
+    given = [constantWarp(1.0, 1.0, visit=k) for k in (1, 2)]
+    for warp in given:
+        warp.psf = None
+
+    def psfOf(**fields):
+        config = AssembleCoaddConfig()
+        config.doInterp, config.warpType = False, "psfMatched"
+        for name, value in fields.items():
+            setattr(config.modelPsf, name, value)
+        return AssembleCoaddTask(config=config).run(SKY_INFO, given, [None] * 2, [1.0] * 2).coaddExposure.psf
+
+    assert psfOf() is None
+    plain = psfOf(defaultFwhm=4.0, addWing=False)
+    assert plain.fwhm((5, 5)) == pytest.approx(4.0, rel=0.01)
+    assert plain.computeKernelImage((5, 5)).array.shape == (41, 41)
+    winged = psfOf(defaultFwhm=4.0, sizeFactor=12.0)
+    core, wing = winged.computeKernelImage((5, 5)).array, plain.computeKernelImage((5, 5)).array
+    assert core.shape == (49, 49) and core[24, 34] > 20 * wing[20, 30] and core.sum() == pytest.approx(1)
+    given[1].psf = GaussianPsf(31, 31, 2.0)
+    assert psfOf(defaultFwhm=4.0) == given[1].psf
+
+
 def testPolygonsOfPsfMatchedWarps():
     direct = constantWarp(1.0, 1.0)
     direct.info.coaddInputs = inputsOf(direct)

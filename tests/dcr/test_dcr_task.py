@@ -161,6 +161,36 @@ def testPsfOfTheCoaddIsMeasuredOnTheSourcesOfItsSubtask(rng, caplog):
     faint = makeExposure((pixels / 100).astype(np.float32), variance=NOISE**2, psf=GaussianPsf(25, 25, 3.0))
     task.measureCoaddPsf(faint)  # below the threshold of the subtask
     assert faint.psf == GaussianPsf(25, 25, 3.0) and "PSF of the coadd is not measured" in caplog.text
+    assert 9 <= task.measurePsf.metadata["numAvailStars"] < 25  # those whose footprints touch the edge are flagged
+
+    def measured(change):
+        config = configOf(doCalculatePsf=True)
+        change(config)
+        task = DcrAssembleCoaddTask(config=config)
+        caplog.clear()
+        given = makeExposure(pixels.astype(np.float32), variance=NOISE**2, psf=GaussianPsf(25, 25, 3.0))
+        task.measureCoaddPsf(given)
+        return given.psf != GaussianPsf(25, 25, 3.0), caplog.text
+
+    def wide(config):
+        config.measurePsf.starSelector["objectSize"].widthMin = 2.5
+
+    def blind(config):
+        config.measurePsfSources.plugins = ["base_SdssCentroid", "base_PsfFlux"]
+
+    def small(config):
+        config.measurePsf.psf.minSignalToNoise = 1e9
+
+    assert measured(lambda config: None)[0]
+    found, said = measured(wide)
+    assert not found and "no good source to choose stars from" in said
+    found, said = measured(blind)  # without shapes no star can be told
+    assert not found and "slot_Shape" in said
+    fitted = makeExposure(pixels.astype(np.float32), variance=NOISE**2, psf=GaussianPsf(25, 25, 3.0))
+    config = configOf(doCalculatePsf=True)
+    small(config)
+    DcrAssembleCoaddTask(config=config).measureCoaddPsf(fitted)
+    assert isinstance(fitted.psf, GaussianPsf) and not isinstance(coadd.psf, GaussianPsf)  # too faint for more
 
 
 def testA3_tenMockWarpsBecomeSubfilters():

@@ -15,10 +15,10 @@ from lsst.pex.config import (
 
 from ..diffim.template_config import CoaddPsfConfig
 from .input_recorder_config import CoaddInputRecorderConfig
-from .interp_image_config import InterpImageConfig
+from .interp_image_config import InterpImageConfig, ModelPsfConfig
 from .scaling_config import ScaleZeroPointConfig
 
-__all__ = ["AssembleCoaddAlgorithmConfig", "AssembleCoaddFields", "CoaddBaseFields"]
+__all__ = ["AssembleCoaddAlgorithmConfig", "AssembleCoaddFields", "CoaddBaseFields", "CoaddModelPsfConfig"]
 
 _LOG = logging.getLogger("stillsky.coadd")
 
@@ -34,6 +34,15 @@ def _flag(default, doc, **kwargs):
     return Field(dtype=bool, doc=doc, default=default, **kwargs)
 
 
+class CoaddModelPsfConfig(ModelPsfConfig):
+    """The PSF that warps were matched to, for those that do not bring it."""
+
+    defaultFwhm = RangeField(
+        dtype=float, optional=True, default=None, min=0.0, inclusiveMin=False,
+        doc="Width, pixels; None: a coadd whose warps bring no PSF has none.",
+    )  # fmt: skip
+
+
 class CoaddBaseFields(Config):
     """What all tasks share that combine warps."""
 
@@ -43,6 +52,10 @@ class CoaddBaseFields(Config):
         False, "Combine warps that were matched to one PSF.",
         deprecated="doPsfMatch sets warpType to psfMatched; set that instead.",
     )  # fmt: skip
+    modelPsf = ConfigField(
+        "PSF of a coadd of warps matched to one PSF (warpType psfMatched), where no warp brings it.",
+        CoaddModelPsfConfig,
+    )
     doApplyUberCal = _flag(False, "No effect.", deprecated="doApplyUberCal has no effect: warps are calibrated.")
     useMeasMosaic = _flag(False, "No effect.", deprecated="useMeasMosaic has no effect: warps are calibrated.")
     includeCalibVar = _flag(False, "No effect.", deprecated="includeCalibVar has no effect: warps are calibrated.")

@@ -8,13 +8,15 @@ from ..errors import InvalidPsfError, MismatchError, StillskyError
 from ..image.coadd_inputs import COADD_INPUT_OBJECTS
 from ..meta import FilterLabel, TransmissionCurve
 from ..photom import PhotoCalib
+from ..psf import DoubleGaussianPsf, SingleGaussianPsf
 from .aperture_corrections import makeCoaddApCorrMap
 from .input_recorder import CoaddInputRecorder, copyValidPolygons, makeCoaddPsf, shrinkValidPolygons
 from .scaling import zeroPointCalib
 
-__all__ = ["assembleMetadata", "meanNoiseFactor", "widestPsf"]
+__all__ = ["assembleMetadata", "meanNoiseFactor", "modelPsfOf", "widestPsf"]
 
 _LOG = logging.getLogger("stillsky.coadd")
+_FWHM_PER_SIGMA = 2.354820045
 
 
 def assembleMetadata(coadd, inputs, config, *, recorder=None, photoCalib=None):
@@ -149,6 +151,9 @@ def _setPsf(coadd, warps, config, notes):
     """That of the widest warp for PSF-matched ones; else the weighted mean of those of the inputs."""
     if config.warpType == "psfMatched":
         coadd.info.psf = widestPsf(warps)
+        if coadd.psf is None and config.modelPsf.defaultFwhm is not None:
+            coadd.info.psf = modelPsfOf(config.modelPsf)
+            notes.append(f"psf: the inputs have none; the model of FWHM {config.modelPsf.defaultFwhm:g} is taken")
     else:
         ccds = coadd.info.coaddInputs.ccds
         without = sum(row["psf"] is None for row in ccds)
@@ -161,6 +166,21 @@ def _setPsf(coadd, warps, config, notes):
                 notes.append(f"psf: none, {error}")
     if coadd.psf is None:
         notes.append("psf: the inputs have none")
+
+
+def modelPsfOf(config):
+    """A Gaussian, with wings if wanted, normalised to sum 1, on a square of odd side.
+
+    Parameters
+    ----------
+    config : `stillsky.coadd.interp_image_config.ModelPsfConfig`
+        With a defaultFwhm.
+    """
+    size = 2 * max(int(config.defaultFwhm * config.sizeFactor / 2), 2) + 1
+    sigma = config.defaultFwhm / _FWHM_PER_SIGMA
+    if not config.addWing:
+        return SingleGaussianPsf(size, size, sigma)
+    return DoubleGaussianPsf(size, size, sigma, config.wingFwhmFactor * sigma, config.wingAmplitude)
 
 
 def widestPsf(warps):

@@ -16,9 +16,11 @@ from ..coadd.connections import PATCH_DIMENSIONS, patchOutput, warpsInput
 from ..coadd.edge_bits import setCoaddEdgeBits
 from ..coadd.warps import asWarp
 from ..detection import detectSources
+from ..diffim.measure_psf_task import MeasurePsfTask
 from ..diffim.source_finding_task import SourceDetectionTask
 from ..errors import NoDataError, StillskyError
 from ..image import Exposure, Image, MaskedImage
+from ..measure.task import SingleFrameMeasurementTask
 from ..psf import CoaddPsf
 from ..task_base import assignMetadata, quantumThreads
 from . import regularize
@@ -91,7 +93,9 @@ class DcrAssembleCoaddConfig(
         doc="Significance of the sources in which the subfilters may differ, where no earlier step has marked any as "
         "DETECTED; not with compat.",
     )  # fmt: skip
-    detectPsfSources = ConfigurableField(target=SourceDetectionTask, doc="Finds the stars for that.")
+    detectPsfSources = ConfigurableField(target=SourceDetectionTask, doc="Finds the sources for that.")
+    measurePsfSources = ConfigurableField(target=SingleFrameMeasurementTask, doc="Measures them.")
+    measurePsf = ConfigurableField(target=MeasurePsfTask, doc="Chooses the stars among them, and fits the PSF.")
 
     def setDefaults(self):
         super().setDefaults()
@@ -128,7 +132,8 @@ class DcrAssembleCoaddTask(DcrScheme, CompareWarpAssembleCoaddTask):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         if self.config.doCalculatePsf:
-            self.makeSubtask("detectPsfSources")
+            for name in ("detectPsfSources", "measurePsfSources", "measurePsf"):
+                self.makeSubtask(name)
 
     # ------------------------------------------------------------------ quanta
 
@@ -408,19 +413,18 @@ class DcrAssembleCoaddTask(DcrScheme, CompareWarpAssembleCoaddTask):
         return coadds
 
     def measureCoaddPsf(self, coaddExposure):
-        """Measure the PSF of a coadd on the stars that `detectPsfSources` finds, and set it; a failure is a warning, and
-        the PSF stays.
+        """Measure the PSF of a coadd, and set it: `detectPsfSources` finds sources, `measurePsfSources` measures them, and
+        `measurePsf` chooses the stars and fits. A failure is a warning, and the PSF stays.
 
         Parameters
         ----------
         coaddExposure : `stillsky.image.Exposure`
             Its psf is replaced; its mask gets the planes of the detection.
         """
-        from ..diffim.algorithm import measurePsf
-
         try:
-            sources = self.detectPsfSources.detectFootprints(coaddExposure, clearMask=False)
-            coaddExposure.psf = measurePsf(coaddExposure, footprints=sources.positive)
+            footprints = self.detectPsfSources.detectFootprints(coaddExposure, clearMask=False).positive
+            sources = self.measurePsfSources.run(footprints, coaddExposure).sources
+            coaddExposure.psf = self.measurePsf.run(coaddExposure, sources).psf
         except StillskyError as error:
             self.log.warning("The PSF of the coadd is not measured: %s", error)
 

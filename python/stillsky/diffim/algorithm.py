@@ -16,6 +16,7 @@ import time
 from contextlib import contextmanager
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from ..errors import DomainError, InvalidPsfError, MismatchError, NoDataError, StillskyError
 from ..image import Exposure
@@ -144,7 +145,7 @@ def matchPsfs(science, template, *, config=None, stars=None, progress=None):
     return job.runMatch(asExposure(science, "science"), asExposure(template, "template"), stars)
 
 
-def measurePsf(exposure, *, config=None, footprints=None):
+def measurePsf(exposure, *, config=None, footprints=None, stars=None):
     """The PSF of an exposure from its stars, as `subtract` makes it for an image that brings none.
 
     Parameters
@@ -154,6 +155,8 @@ def measurePsf(exposure, *, config=None, footprints=None):
     config : `stillsky.diffim.config.SubtractConfig`, optional
     footprints : `stillsky.detection.FootprintSet`, optional
         Where stars may be; default: anywhere.
+    stars : pair of `numpy.ndarray`, optional
+        x and y of what may be a star, to ``config.stars.matchRadius``; default: what looks like one.
 
     Returns
     -------
@@ -174,6 +177,11 @@ def measurePsf(exposure, *, config=None, footprints=None):
         )
         if not objects.isStar.any():
             raise NoDataError("no star stands out", found=f"{len(footprints)} footprints, none with a single star")
+    if stars is not None:
+        distance = cKDTree(np.column_stack(stars)).query(np.column_stack((objects.x, objects.y)))[0]
+        objects.isStar = objects.isStar & (distance <= job.config.stars.matchRadius)
+        if not objects.isStar.any():
+            raise NoDataError("no star stands out", found=f"{len(stars[0])} positions, none with a single star")
     return empiricalPsf(exposure, objects, job.config.psf)[0]
 
 

@@ -1,7 +1,7 @@
 """Measurement tasks: the dipole fit and forced photometry."""
 
 import lsst.pipe.base as pipeBase
-from lsst.pex.config import Config, ListField
+from lsst.pex.config import Config, Field, ListField
 
 from ..task_base import SchemaVerbs, assignMetadata
 from .algorithms import BAD_PLANES
@@ -9,8 +9,16 @@ from .dipole_config import DipoleFitConfig
 from .dipoles import fitDipoles
 from .forced import addForcedPhotometry
 from .schema import emptyTable
+from .sources import PLUGINS, measurementSchema, measureSources
 
-__all__ = ["DipoleFitConfig", "DipoleFitTask", "ForcedMeasurementConfig", "ForcedMeasurementTask"]
+__all__ = [
+    "DipoleFitConfig",
+    "DipoleFitTask",
+    "ForcedMeasurementConfig",
+    "ForcedMeasurementTask",
+    "SingleFrameMeasurementConfig",
+    "SingleFrameMeasurementTask",
+]
 
 
 class DipoleFitTask(SchemaVerbs, pipeBase.Task):
@@ -78,5 +86,47 @@ class ForcedMeasurementTask(SchemaVerbs, pipeBase.Task):
         addForcedPhotometry(
             sources, science, template, x=sources[slot + "_x"], y=sources[slot + "_y"], wcs=wcs,
             flag=sources[slot + "_flag"], badPlanes=tuple(self.config.badMaskPlanes), templatePsf=templatePsf,
+        )  # fmt: skip
+        return pipeBase.Struct(sources=sources)
+
+
+class SingleFrameMeasurementConfig(Config):
+    """What is measured on each source of one image."""
+
+    plugins = ListField(dtype=str, doc="Algorithms.", default=list(PLUGINS))
+    maxDistToPeak = Field(
+        dtype=float, doc="Farthest a centroid may be from its peak, pixels; negative: no limit.", default=-1.0
+    )
+    badMaskPlanes = ListField(dtype=str, doc="Pixels left out.", default=list(BAD_PLANES))
+
+
+class SingleFrameMeasurementTask(SchemaVerbs, pipeBase.Task):
+    """Measure the sources of an image; see `stillsky.measure.measureSources`."""
+
+    ConfigClass = SingleFrameMeasurementConfig
+    _DefaultName = "measurement"
+
+    def getSchemaCatalogs(self):
+        """The columns of the measurements, empty."""
+        return {"sources": measurementSchema(tuple(self.config.plugins))}
+
+    def run(self, footprints, exposure):
+        """Measure.
+
+        Parameters
+        ----------
+        footprints : `FootprintSet`
+        exposure : Exposure
+            With a PSF; not changed.
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            ``sources``: a table, one row per footprint.
+        """
+        plugins = [name for name in self.config.plugins if name != "base_SkyCoord" or exposure.wcs is not None]
+        sources = measureSources(
+            exposure, footprints, tuple(plugins), badPlanes=tuple(self.config.badMaskPlanes),
+            maxDistToPeak=self.config.maxDistToPeak,
         )  # fmt: skip
         return pipeBase.Struct(sources=sources)
