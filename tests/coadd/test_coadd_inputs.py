@@ -9,9 +9,11 @@ from astropy.io import fits
 
 import stillsky
 from stillsky.coadd import (
+    AssembleCoaddAlgorithmConfig,
     CoaddInputRecorder,
     CoaddInputRecorderConfig,
     CoaddInputRecorderTask,
+    assembleCoadd,
     copyValidPolygons,
     makeCoaddPsf,
     shrinkValidPolygons,
@@ -137,6 +139,21 @@ def testTaskIsTheRecorder():
     warp = _warp(recorder=task)
     inputs = task.makeCoaddInputs()
     assert task.addVisitToCoadd(inputs, warp, 3.0)["weight"] == 3.0 and len(inputs.ccds) == 2
+
+
+def testAPlainImageIsItsOwnInput():
+    """A warp that knows no inputs is one visit and one detector; masked pixels and those without value are not good."""
+    exposure = _exposure(
+        psf=GaussianPsf(21, 21, 2.0), wcs=_wcs(), filter=FilterLabel(band="r"), visitInfo=VisitInfo(id=12)
+    )
+    exposure.mask.array[:2] = exposure.mask.bitmask("SAT")
+    exposure.image.array[5, 5] = np.nan
+    config = AssembleCoaddAlgorithmConfig()
+    config.requireUnit, config.inputRecorder.saveVisitGoodPix = False, True
+    inputs = assembleCoadd([exposure], config=config, weights=[1.0]).coadd.info.coaddInputs
+    assert exposure.info.coaddInputs is None
+    assert inputs.ccds["goodpix"][0] == inputs.visits["goodpix"][0] == 60 * 48 - 1
+    assert inputs.visits["id"][0] == 12 and inputs.visits["filter"][0] == "r" and inputs.ccds["psf"][0] == exposure.psf
 
 
 def testPolygonsShrinkByHalfTheKernelRoundedUp():

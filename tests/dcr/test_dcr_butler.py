@@ -53,6 +53,12 @@ def testAPatchByReferenceEqualsItsQuantum(repo):
     task = DcrAssembleCoaddTask(config=config)
     listed = DataRef(RunStore(repo, "listed", ["warps", "skymaps"]), PATCH)
     handles = task.getTempExpRefList(listed, [{"visit": visit} for visit in range(1, 9)])
+    detectors = [{"visit": v, "detector": d} for v, d in ((7, 1), (5, 1), (7, 2))]
+    chosen = task.getTempExpRefList(listed, detectors)  # once each, in the order in which the visits come first
+    assert [h.dataId["visit"] for h in chosen] == [7, 5]
+    assert {h.ref.datasetType.name for h in chosen} == {"deepCoadd_directWarp"}
+    ids = [task.makeIdFactory(DataRef(listed.store, {**PATCH, "tract": tract}))() for tract in (4, 5)]
+    assert ids[0] > 0 and ids[0] != ids[1]
     made = task.runDataRef(listed, warpRefList=handles)
     quantum = DataRef(RunStore(repo, "quantum", ["warps", "skymaps"]), PATCH)
     task.runDataRef(quantum)

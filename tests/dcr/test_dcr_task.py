@@ -143,8 +143,9 @@ def testRunDataRefSolvesAPatchFromItsWarps(quantum, datasets):
     for k, coadd in enumerate(made.dcrCoadds):
         assert patch.written["dcrCoadd", k] is coadd and coadd.metadata["SUBFILT"] == k
         np.testing.assert_array_equal(coadd.image.array, quantum[2].dcrCoadds[[1, 2, 0][k]].image.array)
-    with pytest.raises(RuntimeError, match="exactly one"):
-        task.runDataRef(patch, selectDataList=[], warpRefList=[])
+    for lists in ({}, {"selectDataList": [], "warpRefList": []}):  # without a repository nothing says what none means
+        with pytest.raises(RuntimeError, match="exactly one"):
+            task.runDataRef(patch, **lists)
 
 
 def testPsfOfTheCoaddIsMeasuredOnTheSourcesOfItsSubtask(rng, caplog):

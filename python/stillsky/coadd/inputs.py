@@ -322,7 +322,8 @@ def _measure(item, config):
         item.varianceFactor = varianceScaleFactors(image[cut], variance[cut], isBad).pixelFactor
     effective = item.meanVariance * item.varianceFactor
     item.weight = 1.0 / effective if effective > 0 else np.nan
-    item.goodPixels = int(np.count_nonzero((sampledMask & np.int32(bad)) == 0) * box.area / max(sampledMask.size, 1))
+    isGood = ((sampledMask & np.int32(bad)) == 0) & np.isfinite(image[cut])
+    item.goodPixels = int(np.count_nonzero(isGood) * box.area / max(sampledMask.size, 1))
     noData = warp.schema.bitmask("NO_DATA", ignoreMissing=True)
     if noData & bad and np.count_nonzero(sampledMask & noData) > _SPARSE * sampledMask.size:
         item.extents = _extents(mask, noData, box)

@@ -92,9 +92,9 @@ class AssembleCoaddTask(AssembleCoaddSteps, CoaddBaseTask):
         Raises
         ------
         RuntimeError
-            Both lists are given.
+            Both lists are given, or none where there is no repository.
         """
-        if selectDataList is None and warpRefList is None:
+        if selectDataList is None and warpRefList is None and hasattr(dataRef, "butler"):
             return super().runDataRef(dataRef)
         from ..compat.coadd_verbs import runPatch
 
