@@ -62,6 +62,10 @@ def test_indexHasARowForEachRun(products, run, tmp_path):
     assert run("report", products / "r.json", products / "r.json", "-o", target, "-q")[0] == 0
     links = re.findall(r'<td[^>]*><a href="(\./[^"]*r\.html)"', target.read_text())
     assert len(links) == 2 and (tmp_path / links[0]).resolve() == (products / "r.html").resolve()
+    assert run("report", products / "r.json", products / "r.json", "-o", tmp_path / "nights", "-q")[0] == 0
+    assert (tmp_path / "nights.html").read_text() == target.read_text() and not (tmp_path / "nights").exists()
+    assert run("report", products / "r.json", products / "r.json", "-o", tmp_path / "index")[0] == 7
+    assert run("report", products / "r.json", products / "r.json", "-o", tmp_path)[0] == 7  # a folder is no page
 
 
 @pytest.mark.parametrize("text", ["no json", "[1]", "{}", '{"metadata": {}, "verb": "doctor"}'])

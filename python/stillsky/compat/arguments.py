@@ -1,4 +1,4 @@
-"""The options of second-generation command-line tasks (task-framework 3.2)."""
+"""The options of second-generation command-line tasks: repositories, data ids, configuration, logging, how to run."""
 
 import argparse
 import ast

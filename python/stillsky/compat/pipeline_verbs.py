@@ -1,4 +1,4 @@
-"""Verbs of the early pipeline tasks (task-framework 4): dataset types of a configuration, arguments by name, saving a struct."""
+"""Verbs of the early pipeline tasks: dataset types of a configuration, arguments by name, saving a struct."""
 
 from lsst.pipe.base import Struct
 

@@ -1,4 +1,4 @@
-"""TaskRunner and parseAndRun (task-framework 3.1, 3.3): one task per data id, in one or several processes."""
+"""TaskRunner and parseAndRun: one task per data id, in one or several processes."""
 
 import sys
 import time

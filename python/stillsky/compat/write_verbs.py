@@ -1,4 +1,4 @@
-"""writeConfig, writeSchemas, writeMetadata, writePackageVersions (task-framework 3.4), on a run of a repository.
+"""What a task writes about itself before and after it ran: configuration, schemas, metadata, versions of packages.
 
 Each compares with what the run has, and raises `TaskError` where they differ; nothing is written before all was compared.
 """

@@ -218,6 +218,9 @@ def solvePublished(problem, config):
     check, iteration, done, stopped = 1.0, 0, 0, "converged"
     if not problem.detected.any() or not math.isfinite(metric.value):
         stopped = "no valid pixels"
+    elif metric.value == 0 and config.useConvergence:  # nothing is left to explain, and updates would only add rounding
+        _LOG.warning("DCR: the metric is %s: no valid data", metric.value)
+        stopped = "no valid data"
     else:
         while check > config.convergenceThreshold or iteration <= minIter or not config.useConvergence:
             if config.useConvergence:

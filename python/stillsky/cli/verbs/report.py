@@ -16,7 +16,8 @@ __all__ = ["refuseTarget", "report"]
     "-o",
     "--output",
     metavar="FILE.html",
-    help="Where to write [default: P.html beside P.json; with several summaries an index.html in the current folder].",
+    help="Where to write; without a suffix .html is added [default: P.html beside P.json; with several summaries an "
+    "index.html in the current folder].",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing report.")
 @runOptions()
@@ -35,7 +36,8 @@ def reportFiles(run):
 
     names = [summaryName(name) for name in run.options["summaries"]]
     many = len(names) > 1
-    target = run.options["output"] or ("index.html" if many else os.path.splitext(names[0])[0] + ".html")
+    given = run.options["output"]
+    target = _withSuffix(given) if given else "index.html" if many else os.path.splitext(names[0])[0] + ".html"
     refuseTarget(target, run.options["overwrite"])
     with run.timed("read"):
         summaries = [_read(name) for name in names]
@@ -45,6 +47,12 @@ def reportFiles(run):
     run.summary["products"] = [target]
     run.say(f"result: {len(names)} runs; {target}" if many else f"result: {target}")
     return 0
+
+
+def _withSuffix(target):
+    """The name of a page: .html where it has no suffix; folders stay, and are refused."""
+    bare = os.path.basename(target) and not os.path.splitext(target)[1] and not os.path.isdir(target)
+    return target + ".html" if bare else target
 
 
 def refuseTarget(target, overwrite):
