@@ -11,12 +11,17 @@ from night import WHERE
 
 import stillsky
 
-# All three pipelines at once: a process for each quantum is dear.
+# All pipelines at once: a process for each quantum is dear.
 PIPELINE = """\
-description: Photon transfer, coadds and differences of a night.
+description: Photon transfer, coadds, DCR coadds and differences of a night.
+parameters:
+  bandLimits: [402.8, 549.8]
+  subfilters: 3
 imports:
   - resource://stillsky/pipelines/ptc.yaml
   - resource://stillsky/pipelines/coadd.yaml
+  - location: resource://stillsky/pipelines/dcr.yaml
+    include: dcrAssembleCoadd
   - resource://stillsky/pipelines/difference.yaml
 tasks:
   cpPtcExtract:
@@ -27,7 +32,7 @@ tasks:
     config: {maximumRangeCovariancesAstier: 2}
 """
 SMALL = {"size": 200, "numVisits": 1, "levels": [1e3, 1e4, 4e4], "sensor": 110, "patch": 200}
-QUANTA = 3 + 2 + 1 + 1 + 2 * 3
+QUANTA = 3 + 2 + 1 + 1 + 1 + 2 * 3
 _OWN = ("_log", "_metadata", "_config", "packages")  # of the engines themselves: times and versions
 
 
@@ -78,7 +83,9 @@ def assertSameNumbers(folder, chain):
     with openRepository(folder / "repo") as butler:
         wanted, found = outputs(butler, "u/here"), outputs(butler, chain)
         assert set(found) == set(wanted)
-        assert {"ptcDatsetProposal", "deepCoadd", "deepDiff_differenceExp", "deepDiff_diaSrc"} <= {k[0] for k in wanted}
+        assert {"ptcDatsetProposal", "deepCoadd", "dcrCoadd", "deepDiff_differenceExp", "deepDiff_diaSrc"} <= {
+            k[0] for k in wanted
+        }
         for key, ref in found.items():
             kind = ref.datasetType.storageClass_name
             if kind == "Plot":
@@ -100,6 +107,9 @@ def assertSame(one, other, what):
         for plane in ("image", "mask", "variance"):
             np.testing.assert_array_equal(getattr(one, plane).array, getattr(other, plane).array, err_msg=what)
         assert one.bbox == other.bbox and one.wcs == other.wcs and one.psf == other.psf, what
+    elif isinstance(one, stillsky.Image):
+        np.testing.assert_array_equal(one.array, other.array, err_msg=what)
+        assert one.bbox == other.bbox, what
     elif isinstance(one, Table):
         assert one.colnames == other.colnames and len(one) == len(other), what
         for name in one.colnames:
