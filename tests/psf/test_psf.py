@@ -485,3 +485,19 @@ def testAbstractBasesCannotBeMade():
     (analytic,) = {c for c in stillsky.psf.GaussianPsf.__mro__ if c.__name__ == "_AnalyticPsf"}
     with pytest.raises(TypeError, match="_profile"):
         analytic(11, 11, (0.0, 0.0))
+
+
+def testPsfWithoutAdaptiveMomentsHasTheWidthOfItsNoiseEquivalentArea():
+    """A ring of light around a hole: no Gaussian weight finds its moments. Of sums of Gaussians the area is a closed form."""
+    y, x = np.mgrid[-30:31, -30:31]
+
+    def gaussian(sigma):
+        return np.exp(-(x * x + y * y) / (2 * sigma**2)) / (2 * math.pi * sigma**2)
+
+    ring = KernelPsf(1.5 * gaussian(5) - 0.5 * gaussian(2))
+    with pytest.raises(stillsky.DomainError, match="adaptive moments"):
+        ring.determinantRadius()
+    squares = (1.5**2 / 25 + 0.5**2 / 4) / (4 * math.pi) - 2 * 1.5 * 0.5 / (2 * math.pi * (25 + 4))
+    assert ring.matchedSigma() == pytest.approx(1 / (2 * math.sqrt(math.pi * squares)), rel=1e-6)
+    round = GaussianPsf(41, 41, 3.0)
+    assert round.matchedSigma() == round.determinantRadius()

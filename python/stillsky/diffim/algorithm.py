@@ -690,7 +690,7 @@ class _Job:
         from .noise_covariance import smoothedNoiseInflation
 
         found = self._covariance or self._covarianceOf(difference, *images)
-        sigma = difference.psf.determinantRadius(difference.psf.averagePosition)
+        sigma = difference.psf.matchedSigma(difference.psf.averagePosition)
         inflation = smoothedNoiseInflation(found, difference.bbox, sigma)
         self.warn(
             "W-CORRNOISE",

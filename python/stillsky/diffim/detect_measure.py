@@ -564,10 +564,10 @@ def _plain(value):
 
 
 def _sigmaOf(psf):
-    """Determinant radius of a PSF; InvalidPsfError when it has none."""
+    """Width of a PSF as a Gaussian; InvalidPsfError when it has none."""
     if psf is None:
         raise InvalidPsfError("detectAndMeasure: the difference has no PSF")
-    sigma = float(psf.determinantRadius(psf.averagePosition))
+    sigma = float(psf.matchedSigma(psf.averagePosition))
     if not (np.isfinite(sigma) and sigma > 0):
         raise InvalidPsfError(f"detectAndMeasure: the PSF of the difference has the width {sigma}")
     return sigma

@@ -251,7 +251,7 @@ def forcedEpoch(image, positions, *, calibrateErrors=False, seed=0):
     table["noCoverage"] = Column(lost, description="unknown, outside the difference, or on a pixel without data")
     scale = errorScale(difference, seed=seed, covariance=image.covariance) if calibrateErrors else np.nan
     measured = psfFlux(difference, x, y)
-    overlaps = overlapping(x, y, difference.psf.determinantRadius(difference.psf.averagePosition))
+    overlaps = overlapping(x, y, difference.psf.matchedSigma(difference.psf.averagePosition))
     fitFluxesTogether(measured, DIFFERENCE, difference, x, y, overlaps)
     _append(table, measured, DIFFERENCE, DIFFERENCE, 1.0, lost)
     if image.covariance is not None:

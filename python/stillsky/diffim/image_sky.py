@@ -17,7 +17,6 @@ _LARGEST_BLOCK, _FEWEST_BLOCKS = 8, 200  # pixels, and blocks across an image
 _ROWS = 256  # that are worked on at once
 _BAND = 512  # rows of sources that are measured at once
 _MARGIN = 1.5  # heights of the PSF about them: discs of 4.5 widths are at most 1.3 heights in radius
-_FWHM_PER_SIGMA = 2.354820045
 _TYPICAL_SIGMA = 2.0  # pixels, of objects on an image without a PSF
 
 
@@ -166,7 +165,7 @@ def _skyOf(masked, psf):
     if sky is None:
         return None
     try:
-        width = _TYPICAL_SIGMA if psf is None else psf.fwhm(masked.bbox.center) / _FWHM_PER_SIGMA
+        width = _TYPICAL_SIGMA if psf is None else psf.matchedSigma(masked.bbox.center)
     except InvalidPsfError:
         width = _TYPICAL_SIGMA
     how = {"thresholdType": "stdev", "polarity": "positive", "nSigmaToGrow": 4.0, "sigma": max(1.0, width / side)}

@@ -9,7 +9,7 @@ from collections import OrderedDict
 import numpy as np
 
 from .. import _core
-from ..errors import DomainError, NotFoundError, StillskyError
+from ..errors import DomainError, InvalidPsfError, NotFoundError, StillskyError
 from ..geom import Box2I, Extent2I, Point2D, Point2I
 from ..image import Image
 from .moments import adaptiveImageMoments, circularFlux, kernelMoments, shiftStamp
@@ -308,6 +308,20 @@ class Psf(abc.ABC):
         """(Ixx Iyy - Ixy^2)^(1/4) in pixels: sigma of a Gaussian."""
         xx, yy, xy = self.computeShape(position)
         return (xx * yy - xy * xy) ** 0.25
+
+    def matchedSigma(self, position=None):
+        """Sigma of the Gaussian that stands for the PSF where sources are searched.
+
+        `determinantRadius`, or where the adaptive moments do not exist, as of a sharpened PSF with deep lobes, that of the
+        Gaussian with the same noise-equivalent area, 1 / (2 sqrt(pi sum p^2)) (King 1983, PASP 95, 163).
+        """
+        try:
+            return self.determinantRadius(position)
+        except InvalidPsfError:
+            raise
+        except DomainError:
+            pixels = self.computeKernelImage(position).array
+            return float(pixels.sum() / (2 * math.sqrt(math.pi) * np.linalg.norm(pixels)))
 
     def sigma(self, position=None):
         """The same as `determinantRadius`."""
