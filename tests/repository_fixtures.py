@@ -73,3 +73,19 @@ def butler(tmp_path, emptyRepository):
     shutil.copytree(emptyRepository, tmp_path / "repo")
     with openRepository(tmp_path / "repo", writeable=True) as butler:
         yield butler
+
+
+def putTemplate(butler, template):
+    """Put an exposure as the only patch of the deepCoadd in r of the sky map "plane", into the run "coadds"."""
+    from lsst.daf.butler import DatasetType
+
+    from stillsky import SkyMap, TractInfo
+    from stillsky.butler.repository import registerSkyMap
+
+    size = (template.bbox.width, template.bbox.height)
+    registerSkyMap(butler, "plane", SkyMap([TractInfo(0, template.wcs, template.bbox, size, 0)]))
+    dimensions = ("skymap", "tract", "patch", "band")
+    kind = DatasetType("deepCoadd", dimensions, "StillskyExposure", universe=butler.dimensions)
+    butler.registry.registerDatasetType(kind)
+    butler.collections.register("coadds")
+    butler.put(template, kind, skymap="plane", tract=0, patch=0, band="r", run="coadds")

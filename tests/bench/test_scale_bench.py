@@ -21,15 +21,16 @@ pytest.importorskip("lsst.daf.butler")
 sys.path.insert(0, str(Path(__file__).parents[1] / "diffim"))
 
 from image_difference_scenes import pair
-from lsst.daf.butler import Butler, DatasetType
+from lsst.daf.butler import Butler
 from lsst.pipe.base import Pipeline, TaskFactory
 from lsst.pipe.base.all_dimensions_quantum_graph_builder import AllDimensionsQuantumGraphBuilder
 from lsst.pipe.base.mp_graph_executor import MPGraphExecutor
 from lsst.pipe.base.single_quantum_executor import SingleQuantumExecutor
 
-from stillsky import FilterLabel, SkyMap, TractInfo, VisitInfo
+from repository_fixtures import putTemplate
+from stillsky import FilterLabel, VisitInfo
 from stillsky.butler.instruments import InstrumentDefinition
-from stillsky.butler.repository import createRepository, ingestExposures, openRepository, registerSkyMap
+from stillsky.butler.repository import createRepository, ingestExposures, openRepository
 from stillsky.butler.run_pipeline import pipelineUri
 from stillsky.fits import writeExposure
 
@@ -57,14 +58,7 @@ def night(tmp_path_factory):
         writeExposure(science, paths[-1])
     with openRepository(folder / "repo", writeable=True) as butler:
         assert not ingestExposures(butler, paths, InstrumentDefinition("MyCam", {0: "a"}, {"r.01": "r"})).failed
-        size = (template.bbox.width, template.bbox.height)
-        registerSkyMap(butler, "plane", SkyMap([TractInfo(0, template.wcs, template.bbox, size, 0)]))
-        kind = DatasetType(
-            "deepCoadd", ("skymap", "tract", "patch", "band"), "StillskyExposure", universe=butler.dimensions
-        )
-        butler.registry.registerDatasetType(kind)
-        butler.collections.register("coadds")
-        butler.put(template, kind, skymap="plane", tract=0, patch=0, band="r", run="coadds")
+        putTemplate(butler, template)
     return folder / "repo"
 
 

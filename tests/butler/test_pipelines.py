@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "diffim"))
 import astropy.units as u
 from astropy.time import Time
 from image_difference_scenes import found, pair
-from lsst.daf.butler import DatasetType
 from lsst.pipe.base import Pipeline
 
+from repository_fixtures import putTemplate
 from stillsky import PhotoCalib, SkyMap, TractInfo
 from stillsky.butler.instruments import InstrumentDefinition
 from stillsky.butler.repository import checkRepository, ingestExposures, registerSkyMap
@@ -53,14 +53,7 @@ def test_difference_from_a_coadd_to_its_sources(butler, run, tmp_path):
     science, template = pair(size=384, step=64, noise=10.0)
     paths = [written(science, 1, tmp_path)]
     assert not ingestExposures(butler, paths, InstrumentDefinition("MyCam", {0: "a"}, {"r.01": "r"})).failed
-    size = (template.bbox.width, template.bbox.height)
-    registerSkyMap(butler, "plane", SkyMap([TractInfo(0, template.wcs, template.bbox, size, 0)]))
-    kind = DatasetType(
-        "deepCoadd", ("skymap", "tract", "patch", "band"), "StillskyExposure", universe=butler.dimensions
-    )
-    butler.registry.registerDatasetType(kind)
-    butler.collections.register("coadds")
-    butler.put(template, kind, skymap="plane", tract=0, patch=0, band="r", run="coadds")
+    putTemplate(butler, template)
     made, quanta = run(tmp_path / "repo", "difference", ["MyCam/defaults", "coadds"], "u/diff")
     assert len(quanta) == 3
     where = {"instrument": "MyCam", "visit": 1, "detector": 0}

@@ -12,9 +12,10 @@ import astropy.units as u
 from astropy.time import Time
 from image_difference_scenes import found, pair
 
-from stillsky import ImageDifferenceTask, SkyMap, TractInfo
+from repository_fixtures import putTemplate
+from stillsky import ImageDifferenceTask
 from stillsky.butler.instruments import InstrumentDefinition
-from stillsky.butler.repository import ingestExposures, registerSkyMap
+from stillsky.butler.repository import ingestExposures
 from stillsky.fits import writeExposure
 from stillsky.meta import FilterLabel, VisitInfo
 
@@ -34,18 +35,10 @@ def repo(butler, tmp_path):
     report = ingestExposures(butler, paths, InstrumentDefinition("MyCam", {0: "a"}, {"r.01": "r"}))
     assert not report.failed
     template = images[1]
-    size = (template.bbox.width, template.bbox.height)
-    registerSkyMap(butler, "plane", SkyMap([TractInfo(0, template.wcs, template.bbox, size, 0)]))
-    from lsst.daf.butler import DatasetType
-
-    dimensions = ("skymap", "tract", "patch", "band")
-    kind = DatasetType("deepCoadd", dimensions, "StillskyExposure", universe=butler.dimensions)
-    butler.registry.registerDatasetType(kind)
-    butler.collections.register("coadds")
     for name in ("REJECTED", "CLIPPED", "SENSOR_EDGE", "INEXACT_PSF"):  # as a coadd has them
         template.mask.addPlane(name)
     template.mask.array[100:103, 40:45] |= template.mask.bitmask(["CLIPPED"])
-    butler.put(template, kind, skymap="plane", tract=0, patch=0, band="r", run="coadds")
+    putTemplate(butler, template)
     return str(tmp_path / "repo")
 
 
