@@ -124,7 +124,7 @@ def testForkWhileAnotherThreadComputes(rng):
 
 
 def testOtherPythonThreadsRunMeanwhile(rng):
-    """The GIL is released: a counting thread gets on while a kernel works. With the GIL held it would count nothing."""
+    """The GIL is released: a counting thread gets on while a kernel works. With the GIL held it would count one a call."""
     image = rng.normal(100, 3, (3000, 3000)).astype(np.float32)
     counts, stop = [0], threading.Event()
 
@@ -135,16 +135,15 @@ def testOtherPythonThreadsRunMeanwhile(rng):
 
     counter = threading.Thread(target=count)
     with stillsky.numThreads(1):
-        clippedStats(image)
         counter.start()
         try:
-            begin = time.perf_counter()
-            before = counts[0]
-            while time.perf_counter() - begin < 0.3:
+            deadline = time.monotonic() + 20
+            during = calls = 0
+            while calls < 5 or (during <= 5 * calls and time.monotonic() < deadline):  # others may want the machine
+                before = counts[0]
                 clippedStats(image)
-            during = counts[0] - before
-            calls = 0.3 / max(1e-3, (time.perf_counter() - begin))
+                during, calls = during + counts[0] - before, calls + 1
         finally:
             stop.set()
             counter.join()
-    assert during > 20 * calls
+    assert during > 5 * calls
