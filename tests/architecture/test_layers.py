@@ -15,7 +15,7 @@ CPP, PYTHON = ROOT / "cpp", ROOT / "python" / "stillsky"
 CPP_ROOMS = "core geom math image spans stats kernel".split()
 CPP_PEERS = "stack measure warp psfmatch diffim dcr ptc".split()
 PYTHON_ROOMS = (
-    "_version _core errors threads task_base geom image wcs psf photom meta fits stats kernel background detection "
+    "_version _core errors threads job_log task_base geom image wcs psf photom meta fits stats kernel background detection "
     "measure warp psfmatch mapreduce diffim coadd dcr ptc butler pipelines compat sim report cli __main__"
 ).split()
 

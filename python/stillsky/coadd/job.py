@@ -6,9 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
-import time
 import weakref
-from contextlib import contextmanager
 
 import numpy as np
 
@@ -17,6 +15,7 @@ from ..errors import InvalidPsfError, NoDataError, NumericalError, StillskyError
 from ..fits import writeExposure
 from ..fits.scratch import checkRoom, raiseFaultOfMachine, writingScratch
 from ..image import Exposure
+from ..job_log import JobLog
 from ..psf import WarpedPsf
 from ..psfmatch.model_algorithm import matchToModel
 from ..warp import Warper, computeDestBBox
@@ -39,7 +38,7 @@ _BYTES_PER_PIXEL = 12
 _WORST_SEEING = 1.8  # times the median: matching everything to it costs more than it brings
 
 
-class CoaddJob(JobScan, JobGrid, JobPointing):
+class CoaddJob(JobScan, JobGrid, JobPointing, JobLog):
     """One run over inputs; the steps are ``scan``, ``prepare`` and what a subclass or `stillsky.coadd.coadd` makes of it.
 
     Parameters
@@ -74,36 +73,15 @@ class CoaddJob(JobScan, JobGrid, JobPointing):
 
     def __init__(self, config, *, reference=None, ext=None, readOptions=None, work=None, say=None, warn=None,
                  progress=None, quietly=None):  # fmt: skip
+        super().__init__(_log, say, warn)
         self.config, self.reference, self.ext = config, reference, ext
         self.readOptions = dict(readOptions or {})
         self.work = work
         self.progress = progress or (lambda iterable, desc="", total=None: iterable)
         self.inputs, self.grid, self.warps, self.matched, self.scalers = [], None, [], [], []
-        self.decisions, self.warnings, self.metadata, self.timings = [], [], {}, {}
-        self._say, self._warn = say or _log.info, warn or (lambda code, text: _log.warning("%s: %s", code, text))
         self._scratch, self._unit, self._needed = None, None, 0
         self._quietly = quietly or contextlib.nullcontext
         self._warper = Warper.fromConfig(config.warp)
-
-    # ---------------------------------------------------------------- saying
-
-    def say(self, sentence):
-        """Note and say a decision."""
-        self.decisions.append(sentence)
-        self._say(sentence)
-
-    def warn(self, code, sentence):
-        """Note and say a warning."""
-        if (code, sentence) not in self.warnings:
-            self.warnings.append((code, sentence))
-            self._warn(code, sentence)
-
-    @contextmanager
-    def timed(self, name):
-        """Add the wall time of a step."""
-        start = time.perf_counter()
-        yield
-        self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
 
     @property
     def strict(self):

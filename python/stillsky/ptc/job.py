@@ -3,14 +3,13 @@
 import logging
 import math
 import os
-import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..errors import MismatchError, NoDataError, NumericalError, StillskyError
 from ..fits.file_lists import findFiles
+from ..job_log import JobLog
 from .flat_files import pairFlats, scanFlat
 from .padding import PixelPadding
 from .pair_notes import PairNotes, gainsOfBoxes, listed
@@ -71,7 +70,7 @@ class PtcResult:
         )
 
 
-class PhotonTransferJob:
+class PhotonTransferJob(JobLog):
     """One run over files; the steps are ``scan`` and ``measure``.
 
     Parameters
@@ -97,6 +96,7 @@ class PhotonTransferJob:
 
     def __init__(self, config=None, *, amps=None, bias=(), mask=None, ext=None, region=None, perPixel=False, say=None,
                  warn=None, progress=None):  # fmt: skip
+        super().__init__(_log, say, warn)
         if config is None:
             from .job_config import PhotonTransferJobConfig
 
@@ -105,29 +105,8 @@ class PhotonTransferJob:
         self.amps, self.bias, self.mask = amps, tuple(bias), mask
         self.ext, self.region, self.perPixel = ext, region, perPixel
         self.progress = progress
-        self.decisions, self.cannot, self.warnings = [], [], []
-        self.timings, self.metadata = {}, {}
+        self.cannot = []
         self.flats, self.pairing, self.reader, self._pedestal = [], None, None, None
-        self._say, self._warn = say or _log.info, warn or (lambda code, text: _log.warning("%s: %s", code, text))
-
-    # ---------------------------------------------------------------- saying
-
-    def say(self, sentence):
-        """Note and say a decision."""
-        self.decisions.append(sentence)
-        self._say(sentence)
-
-    def warn(self, code, sentence):
-        """Note and say a warning."""
-        if (code, sentence) not in self.warnings:
-            self.warnings.append((code, sentence))
-            self._warn(code, sentence)
-
-    @contextmanager
-    def _timed(self, name):
-        start = time.perf_counter()
-        yield
-        self.timings[name] = time.perf_counter() - start
 
     # ---------------------------------------------------------------- scanning
 
@@ -259,14 +238,14 @@ class PhotonTransferJob:
         NoDataError
             Fewer than ``minPairs`` pairs, or no amplifier has a gain; the message says what was measured nevertheless.
         """
-        with self._timed("measure"):
+        with self.timed("measure"):
             extracted = self._extract()
         partials = [pair.dataset for pair in extracted.pairs]
         if not self.reader.pedestalKnown:
             self._findPedestal(partials)
         self._noteSinglePairs(partials)
         self._requirePairs(partials)
-        with self._timed("fit"):
+        with self.timed("fit"):
             solved = self._solve(partials)
         dataset = solved.dataset
         limits = {k: getattr(self.config.limits, k) for k in ("gainScatter", "noise", "chi2Dof")}
@@ -408,7 +387,7 @@ class PhotonTransferJob:
                 "read noise per pixel: overscan is not subtracted from single pixels; give frames without"
             )
         config = self.config.pixelMaps
-        with self._timed("pixels"):
+        with self.timed("pixels"):
             maps = pixelMaps(
                 levels,
                 zero=self.reader.zeroLevel(),
