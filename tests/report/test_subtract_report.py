@@ -12,6 +12,7 @@ from astropy.table import Table
 
 from stillsky.image import Exposure, Image, Mask, MaskedImage
 from stillsky.kernel import FixedKernel, LinearCombinationKernel, PolynomialFunction2
+from stillsky.report import subtract_report
 from stillsky.report.subtract_numbers import measureDifference, noiseOverPsf, overallState, verdictRules
 from stillsky.report.subtract_report import finishReport, qualityOf, subtractReport
 
@@ -244,3 +245,17 @@ def test_reportOfALargeFrameIsSmall(rng):
     made.sources = sourceTable(60)
     made.candidates = starTable()
     assert len(subtractReport(made, {}).render()) < 5e6
+
+
+def test_reportOfACrowdedFrameIsSmallToo(rng, monkeypatch):
+    """Section 11: at most 5 MB, whatever the number of candidates and stars; the previews give way, and say so."""
+    made = noiseResult(rng, size=1024)
+    made.sources = sourceTable(12000)
+    made.candidates = starTable()
+    summary = {"kernelStars": {"x": [1.234567890123] * 20000}}
+    text = finishReport(subtractReport(made, summary), json.dumps(summary), summary).render()
+    assert len(text) < 5e6 and text.count("<circle") <= 2 * 2000 + 100
+    assert "means of" not in text
+    monkeypatch.setattr(subtract_report, "_LARGEST", len(text) - 200_000)
+    smaller = subtractReport(made, summary).render()
+    assert len(smaller) < len(text) - 200_000 and "science, means of 2 x 2 px" in smaller

@@ -11,6 +11,8 @@ from .subtract_numbers import candidateRows, flagColumn
 __all__ = ["Previews", "lookSection", "maskOverlays", "orientationWords"]
 
 _PREVIEW = 1024  # pixels
+_SMALLER = (_PREVIEW, _PREVIEW // 2, _PREVIEW // 4)
+_MARKED = 2000  # circles, of the most significant candidates: more would hide the picture
 _POSITIVE, _NEGATIVE = "#e66100", "#1a85ff"  # seen on black, white and grey, and told apart by everybody
 _OVERLAYS = {
     "SAT": (230, 75, 53), "BAD": (240, 180, 40), "CR": (0, 190, 120), "NO_DATA": (70, 120, 255), "EDGE": (120, 200, 230),
@@ -52,7 +54,10 @@ class Previews:
             return None
         drawing = self._drawing()
         negative, significance = flagColumn(self.sources, "is_negative"), significanceOf(self.sources)
-        for i in np.flatnonzero(candidateRows(self.sources)):
+        rows = np.flatnonzero(candidateRows(self.sources))
+        if rows.size > _MARKED:
+            rows = rows[np.argsort(-np.nan_to_num(significance[rows], nan=-1.0), kind="stable")[:_MARKED]]
+        for i in rows:
             colour = _NEGATIVE if negative[i] else _POSITIVE
             x, y = positions[0][i] - self.box.minX, positions[1][i] - self.box.minY
             words = f"{significance[i]:.1f} sigma at {positions[0][i]:.1f}, {positions[1][i]:.1f}"
@@ -85,17 +90,46 @@ class Previews:
         return drawing
 
 
-def lookSection(section, result, shown, cell):
-    """Append pictures to blink, of `Previews`, with what can be laid over them; ``cell``: sides of cells, or None."""
-    difference, factor = result.difference, shown.factor
+def lookSection(section, result, shown, cell, room=np.inf):
+    """Append pictures to blink, of `Previews`, with what can be laid over them.
+
+    Parameters
+    ----------
+    section : `Section`
+    result : `stillsky.diffim.SubtractResult`
+    shown : `Previews`
+    cell : sequence of `int`, optional
+        Sides of the cells of the kernel's stars.
+    room : `float`
+        Characters that the section may have; the pictures are made smaller until they fit.
+    """
+    overlays = _overlays(result, shown, cell)
+    for side in _SMALLER:
+        section.empty()
+        section.look(_pictures(shown, side), overlays)
+        if section.size <= room:
+            break
+    hints = ["Click or space: next picture. Enlarge with the buttons or ctrl and wheel, move by dragging."]
+    if result.difference.wcs is not None:
+        hints.append(orientationWords(result.difference))
+    section.paragraph(" ".join(hints))
+
+
+def _pictures(shown, side):
+    """Pictures with their words."""
+    science, template, chi = shown.pictures(side)
+    factor = shown.factor * max(1, -(-max(shown.chi.shape) // side))
     means = f", means of {factor} x {factor} px" if factor > 1 else ""
-    science, template, chi = shown.pictures()
-    pictures = [
+    return [
         (science, f"science{means}"),
         (template, f"{shown.words[1]}, on the same stretch{means}"),
         (chi, f"difference over its noise, -5 (blue) to 5 (red); grey: masked{means}"),
     ]
-    overlays = maskOverlays(difference, factor)
+
+
+def _overlays(result, shown, cell):
+    """Masks, candidates, stars and cells, to be laid over the pictures."""
+    overlays = maskOverlays(result.difference, shown.factor)
     marks = shown.marks(0.011)
     candidates = getattr(result, "candidates", None)
     if marks is not None:
@@ -104,11 +138,7 @@ def lookSection(section, result, shown, cell):
         overlays.append((shown.stars(candidates), "stars of the fit", "#f0e442?"))
     if cell is not None:
         overlays.append((shown.cells(cell), "cells", "#8fd0ff?"))
-    section.look(pictures, overlays)
-    hints = ["Click or space: next picture. Enlarge with the buttons or ctrl and wheel, move by dragging."]
-    if difference.wcs is not None:
-        hints.append(orientationWords(difference))
-    section.paragraph(" ".join(hints))
+    return overlays
 
 
 def maskOverlays(exposure, factor):

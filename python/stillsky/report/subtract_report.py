@@ -1,5 +1,6 @@
 """The report of a subtraction: one HTML file with everything that tells whether to believe the difference."""
 
+import json
 import os
 
 import numpy as np
@@ -25,6 +26,7 @@ from .subtract_numbers import (
 __all__ = ["finishReport", "qualityOf", "subtractReport"]
 
 _THUMB = 372
+_LARGEST = 4_950_000  # characters of a page: 5 MB is the bar, and style and scripts take some
 # Columns of the kernel stars that P.json keeps, so that the report can be made again.
 _STAR_COLUMNS = (
     "id", "x", "y", "rating", "status", "rejection", "rejectionText", "usedInFit", "kernelSum", "kernelSumError",
@@ -87,7 +89,7 @@ def subtractReport(result, summary, quality=None, folder="."):
     shown = Previews(result, numbers, scales)
     _verdict(page.section("Verdict"), result, numbers, entries["verdict"], shown)
     _inputs(page.section("Inputs"), summary, entries["masks"])
-    lookSection(page.section("Look"), result, shown, _cellOf(summary))
+    look = page.section("Look")
     _kernel(page.section("Kernel"), result, numbers, scales, entries["psfs"], _cellOf(summary))
     noiseSection(page.section("Noise"), result, numbers)
     if getattr(result, "sources", None) is not None:
@@ -96,6 +98,10 @@ def subtractReport(result, summary, quality=None, folder="."):
     if efficiency is not None:
         threshold = result.sources.meta.get("threshold") if getattr(result, "sources", None) is not None else None
         efficiencySection(page.section("Efficiency"), efficiency, result.metadata.get("injection") or {}, threshold)
+    # last, for it takes the room that the others leave; the summary will come as the JSON block, its configuration twice
+    run = len(json.dumps(summary, indent=1, default=str)) + len(json.dumps(summary.get("config", {}), default=str))
+    room = _LARGEST - page.size - run
+    lookSection(look, result, shown, _cellOf(summary), room)
     return page
 
 
