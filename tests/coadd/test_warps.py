@@ -25,12 +25,13 @@ def warps():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, warps):
-    """Each warp as a plain, a losslessly compressed and a gzip file."""
+    """Each warp as a plain, a losslessly compressed, a gzip and a bzip2 file."""
     path = tmp_path_factory.mktemp("warps")
     for k, warp in enumerate(warps):
         warp.writeFits(path / f"plain{k}.fits")
         warp.writeFits(path / f"tiles{k}.fits", compress="lossless")
         warp.writeFits(path / f"gzip{k}.fits.gz")
+        warp.writeFits(path / f"bzip{k}.fits.bz2")
     return path
 
 
@@ -43,7 +44,7 @@ def paths(folder, pattern):
     return sorted(folder.glob(pattern))
 
 
-@pytest.mark.parametrize("pattern", ["plain*.fits", "tiles*.fits", "gzip*.fits.gz"])
+@pytest.mark.parametrize("pattern", ["plain*.fits", "tiles*.fits", "gzip*.fits.gz", "bzip*.fits.bz2"])
 @pytest.mark.parametrize("memory", [1 << 31, 1])
 def testFilesGiveTheSameBitsAsMemory(folder, stacked, pattern, memory):
     result = assembleCoadd(paths(folder, pattern), BOX, WCS, configOf(memory=memory))

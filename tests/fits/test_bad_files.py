@@ -60,7 +60,8 @@ def testTruncatedCompressed(tmp_path, rng):
     hdu = fits.CompImageHDU(pixels, compression_type="GZIP_2", quantize_level=0.0)
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "a.fits.fz")
     fits.PrimaryHDU(pixels).writeto(tmp_path / "b.fits.gz")
-    for name in ("a.fits.fz", "b.fits.gz"):
+    fits.PrimaryHDU(pixels).writeto(tmp_path / "c.fits.bz2")
+    for name in ("a.fits.fz", "b.fits.gz", "c.fits.bz2"):
         path = tmp_path / name
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])

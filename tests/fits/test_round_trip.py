@@ -377,11 +377,12 @@ def testPixelsAreNotTouchedWhileTheyAreWritten(tmp_path, rng, monkeypatch, compr
     assert len(seen) >= 4 and all(map(all, seen))
 
 
-def testGzipFile(tmp_path, rng):
-    exposure = _exposure(rng)
-    writeExposure(exposure, tmp_path / "e.fits.gz")
-    assert (tmp_path / "e.fits.gz").read_bytes()[:2] == b"\x1f\x8b"
-    _assertSamePixels(stillsky.read(tmp_path / "e.fits.gz"), exposure)
+@pytest.mark.parametrize("suffix, magic", [("gz", b"\x1f\x8b"), ("bz2", b"BZh")])
+def testFilesCompressedAsAWhole(tmp_path, rng, suffix, magic):
+    exposure, path = _exposure(rng), tmp_path / f"e.fits.{suffix}"
+    writeExposure(exposure, path)
+    assert path.read_bytes().startswith(magic)
+    _assertSamePixels(stillsky.read(path), exposure)
 
 
 def testMetadataWithWeirdCards(tmp_path, rng):

@@ -333,11 +333,11 @@ def testDp1FilesWithOtherBitsAreEqualByName(tmp_path, rng):
 
 
 @pytest.mark.parametrize(
-    "form", ["big", "little", "uint16", "int32", "scaled", "float64", "fz", "gz", "cube", "extension"]
+    "form", ["big", "little", "uint16", "int32", "scaled", "float64", "fz", "gz", "bz2", "cube", "extension"]
 )
 def testPlainImageForms(tmp_path, rng, form):
     pixels = rng.integers(1000, 50000, (40, 30)).astype(np.float32)
-    path = tmp_path / ("p.fits.gz" if form == "gz" else "p.fits")
+    path = tmp_path / (f"p.fits.{form}" if form in ("gz", "bz2") else "p.fits")
     hdu = fits.PrimaryHDU
     primary = fits.PrimaryHDU()
     hdus = {
@@ -349,6 +349,7 @@ def testPlainImageForms(tmp_path, rng, form):
         "float64": lambda: [hdu(pixels.astype(float))],
         "fz": lambda: [primary, fits.CompImageHDU(pixels.astype(np.uint16))],
         "gz": lambda: [hdu(pixels)],
+        "bz2": lambda: [hdu(pixels)],
         "cube": lambda: [hdu(pixels[None])],
         "extension": lambda: [
             primary,

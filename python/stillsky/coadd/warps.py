@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import MismatchError, NotFoundError, ShapeError
 from ..fits import readExposure
-from ..fits.files import openFits, readingErrors, splitExtension
+from ..fits.files import isCompressedWhole, openFits, readingErrors, splitExtension
 from ..fits.layout import pixelShape, readOrigin, readPixels
 from ..fits.native import findPlane, planeSchema
 from ..fits.reader import readOpened
@@ -343,9 +343,8 @@ class WarpHandle(Warp):
 
 def _placesOf(path, hdus):
     """Places of plain planes without scaling; None where pixels must be decoded."""
-    with open(path, "rb") as stream:
-        if stream.read(2) == b"\x1f\x8b":
-            return None
+    if isCompressedWhole(path):
+        return None
     places = []
     for hdu, dtype in zip(hdus, (">f4", ">i4", ">f4")):
         header = hdu.header

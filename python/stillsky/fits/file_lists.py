@@ -8,7 +8,7 @@ from .files import splitExtension
 
 __all__ = ["findFiles"]
 
-_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")
+_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.bz2", ".fit.bz2", ".fits.fz")
 
 
 def findFiles(names, missing="raise"):

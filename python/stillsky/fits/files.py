@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import FitsLayoutError, StillskyError
 
-__all__ = ["atomicOutput", "openFits", "splitExtension", "writeHdus"]
+__all__ = ["atomicOutput", "isCompressedWhole", "openFits", "splitExtension", "writeHdus"]
 
 _FETCH_AGAIN = "copy or fetch the file again"
 _BRACKET = re.compile(r"(?P<path>.+)\[(?P<ext>[^\[\]]+)\]")
@@ -72,7 +72,7 @@ def readingErrors(path):
         raise FitsLayoutError(
             f"{path}: not a readable FITS file ({_firstLine(error)})",
             found=_firstBytes(path),
-            remedy="wanted a FITS file, plain or gzip-compressed",
+            remedy="wanted a FITS file, plain or compressed by gzip or bzip2",
         ) from error
     for warning in caught:
         if "truncated" in str(warning.message):
@@ -105,7 +105,7 @@ def openFits(path):
     Parameters
     ----------
     path : `str` or `os.PathLike`
-        Plain or gzip-compressed file.
+        Plain file, or one that is compressed by gzip or bzip2.
 
     Yields
     ------
@@ -137,14 +137,19 @@ def openFits(path):
             hdus.close()
 
 
+def isCompressedWhole(path):
+    """Whether a file is gzip, bzip2, xz, zip or compress throughout: nothing in it is where its headers say."""
+    with open(path, "rb") as stream:
+        return stream.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x1f\x9d"))
+
+
 def _checkLength(path, hdus):
     """Refuse a file that ends before its data: reading it would give zeros or a late, unclear error."""
     from astropy.io import fits
 
+    if isCompressedWhole(path):
+        return  # the length on disk says nothing, the decoder complains itself
     size = path.stat().st_size
-    with open(path, "rb") as stream:
-        if stream.read(2) == b"\x1f\x8b":
-            return  # gzip: the length on disk says nothing, the decoder complains itself
     for number, hdu in enumerate(hdus):
         info = hdu.fileinfo()
         if not info or info["datLoc"] + info["datSpan"] <= size:
@@ -212,8 +217,8 @@ def writeHdus(hdus, path, overwrite=False):
 
     with atomicOutput(path, overwrite) as temporary:
         fits.HDUList(hdus).writeto(temporary, checksum=True, output_verify="exception")
-        if temporary.suffix == ".gz":
-            return  # its own header holds the time anyway
+        if isCompressedWhole(temporary):
+            return  # the header of a .gz holds the time anyway
         with fits.open(temporary, disable_image_compression=True, memmap=False) as written:
             places = [(h.fileinfo(), _tilesOf(h)) for h in written]
         with open(temporary, "r+b") as stream:

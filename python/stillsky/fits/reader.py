@@ -76,7 +76,7 @@ def readExposure(path, kind="auto", **options):
     Parameters
     ----------
     path : `str` or `os.PathLike`
-        File, or ``FILE[EXT]`` (number, name, or NAME,VERSION). Plain, .gz, or tile-compressed (.fz).
+        File, or ``FILE[EXT]`` (number, name, or NAME,VERSION). Plain, .gz, .bz2, or tile-compressed (.fz).
     kind : `str`
         "auto", or the layout: "native" (IMAGE/MASK/VARIANCE: files of stillsky and of Rubin up to DP1), "sci"
         (SCI/ERR/DQ), "des" (SCI/MSK/WGT), "decam" (ooi/ood/oow), "ztf", "ptf", "ps1", "ccddata", "plain".

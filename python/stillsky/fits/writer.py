@@ -27,7 +27,7 @@ def writeExposure(exposure, path, *, overwrite=False, compress="none", seed=None
     ----------
     exposure : `Exposure`
     path : `str` or `os.PathLike`
-        A name that ends in .gz is compressed as a whole.
+        A name that ends in .gz or .bz2 is compressed as a whole.
     overwrite : `bool`
         Whether an existing file may be replaced.
     compress : {"none", "lossless", "lossy"}
