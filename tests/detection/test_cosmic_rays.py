@@ -67,10 +67,28 @@ def test_faintGroupsMaskedPixelsAndTheFrameAreNoRays():
     exposure.mask.array[91, 91] |= 1 << exposure.mask.bit("INTRP")
     exposure.image.array[0, 40] += 900
     exposure.image.array[30, 30] = np.nan
-    assert findCosmicRays(exposure) == []
+    assert findCosmicRays(exposure, minDN=150.0) == []
     exposure.image.array[60, 30] += 900
-    (ray,) = findCosmicRays(exposure)
+    (ray,) = findCosmicRays(exposure, minDN=150.0)
     assert ray.spans.tolist() == [[55, 37, 37]]
+
+
+@pytest.mark.parametrize("unit", [1e-4, 3e5])
+def test_unitsOfAnImageDoNotDecideWhatACosmicRayIs(unit):
+    """The faintest sum follows the noise by default, and is one of image units where it is given."""
+    exposure = noisy(np.random.default_rng(8))
+    amplitudes = {(20, 30): 12.0, (60, 60): 40.0, (60, 61): 35.0, (90, 20): 400.0, (100, 120): 7.0}
+    for place, value in amplitudes.items():
+        exposure.image.array[place] = value  # of a noise of 1
+    other = exposure.copy()
+    other.image.array[:] *= np.float32(unit)
+    other.variance.array[:] *= np.float32(unit**2)
+    rays = findCosmicRays(exposure)
+    assert crPixels(exposure) == set(amplitudes) - {(100, 120)}
+    assert [r.spans.tolist() for r in findCosmicRays(other)] == [r.spans.tolist() for r in rays]
+    assert crPixels(other) == crPixels(exposure)
+    for image, scale in ((exposure, 1.0), (other, unit)):
+        assert [r.area for r in findCosmicRays(image, minDN=150.0 * scale)] == [1]
 
 
 def test_tooManyRaysAreAnErrorThatChangesNothing():

@@ -9,6 +9,7 @@ _RUBIN = {
     "detect.doSubtractBackground": True,
     "detect.doDeblend": False,
     "detect.doSplitOpposite": False,
+    "detect.cosmicray.min_DN": 150.0,
     "detect.measurement.dipole.compat": "reference",
     "detect.measurement.dipole.fitSeparateNegParams": False,
     "doCopyEdge": True,

@@ -9,6 +9,7 @@ from .span_set import SpanSet
 __all__ = ["CosmicRayLimitError", "findCosmicRays"]
 
 _BAD = ("BAD", "INTRP", "SAT", "NO_DATA")
+_FAINTEST = 10.0  # standard deviations of a pixel: what 150 counts are on a sky of 225
 
 
 class CosmicRayLimitError(errors.DomainError):
@@ -20,7 +21,7 @@ def findCosmicRays(
     *,
     psf=None,
     minSigma=6.0,
-    minDN=150.0,
+    minDN=None,
     noiseFactor=2.0,
     contrastFactor=0.35,
     iterations=6,
@@ -38,8 +39,9 @@ def findCosmicRays(
         real point sources are taken for cosmic rays.
     minSigma : float
         Excess over the mean of two opposite neighbours, standard deviations.
-    minDN : float
-        Sum that a group of pixels must reach, image units.
+    minDN : float, optional
+        Sum that a group of pixels must reach, image units. Default: 10 times the median noise of a pixel, whatever the
+        units of the image.
     noiseFactor, contrastFactor : float
         A pixel minus `noiseFactor` standard deviations, times `contrastFactor` times what the PSF has one pixel away
         from its centre, must exceed the mean of the neighbours plus `noiseFactor` of its standard deviations.
@@ -71,15 +73,16 @@ def findCosmicRays(
         if plane not in mask.schema:
             mask.addPlane(plane)
     image = masked.image.array
+    variance = asVarianceArray(masked.variance, image.shape)
     contrast = _contrast(psf, contrastFactor)
     try:
         found = _core.findCosmicRays(
             image,
-            asVarianceArray(masked.variance, image.shape),
+            variance,
             asMaskArray(mask, image.shape),
             tuple(int(v) for v in masked.xy0),
             minSigma=float(minSigma),
-            minTotal=float(minDN),
+            minTotal=_faintest(variance) if minDN is None else float(minDN),
             noiseFactor=float(noiseFactor),
             contrast=contrast,
             iterations=int(iterations),
@@ -96,6 +99,14 @@ def findCosmicRays(
         for spans in rays:
             _replace(masked, spans)
     return rays
+
+
+def _faintest(variance, largest=250_000):
+    """Sum that a group must reach: so many times the median noise, of at most about so many pixels."""
+    step = max(1, int(np.sqrt(variance.size / largest)))
+    some = variance[::step, ::step]
+    some = some[np.isfinite(some) & (some > 0)]
+    return _FAINTEST * float(np.sqrt(np.median(some))) if some.size else 0.0
 
 
 def _contrast(psf, factor):

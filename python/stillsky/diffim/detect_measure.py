@@ -340,12 +340,14 @@ class _Job:
                 )
 
     def _findCosmicRays(self):
-        settings = self.config.cosmicray
+        settings, faintest = self.config.cosmicray, self.config.cosmicray.min_DN
+        if faintest is None and self.config.compat == "reference":
+            faintest = 150.0  # whatever the units of the image
         try:
             rays = findCosmicRays(
                 self.difference,
                 minSigma=settings.minSigma,
-                minDN=settings.min_DN,
+                minDN=faintest,
                 noiseFactor=settings.cond3_fac,
                 contrastFactor=settings.cond3_fac2,
                 iterations=settings.niteration,

@@ -44,7 +44,12 @@ class FindCosmicRaysConfig(Config):
     minSigma = RangeField(
         dtype=float, doc="Smallest excess over neighbours, standard deviations.", default=6.0, min=1.0
     )
-    min_DN = Field(dtype=float, doc="Smallest sum over a cosmic ray, image units.", default=150.0)
+    min_DN = Field(
+        dtype=float,
+        doc="Smallest sum over a cosmic ray, image units; null: 10 times the median noise of a pixel (150 with compat).",
+        default=None,
+        optional=True,
+    )
     cond3_fac = RangeField(dtype=float, doc="Standard deviations of the comparison with the PSF.", default=2.0, min=0.0)
     cond3_fac2 = RangeField(dtype=float, doc="Times the PSF's contrast.", default=0.35, min=0.01)
     niteration = RangeField(dtype=int, doc="Rounds that extend the rays.", default=6, min=0)
@@ -193,7 +198,7 @@ class DetectAndMeasureAlgorithmConfig(Config):
         default="stillsky",
         allowed={
             "stillsky": "reject by the first peak, NaN where there is no data",
-            "reference": "reject by any peak, 0 where there is no data",
+            "reference": "reject by any peak, 0 where there is no data, cosmic rays above 150 image units",
         },
     )
 
