@@ -1,19 +1,18 @@
 """TaskRunner and parseAndRun: one task per data id, in one or several processes."""
 
 import sys
-import time
 import traceback
 from types import SimpleNamespace
 
 from lsst.pipe.base import NoWorkFound, Struct, TaskError
 
 from ..errors import StillskyError
+from .crew import Crew
 from .log import labelled, setLevels, startLog
 
 __all__ = ["ButlerInitializedTaskRunner", "TaskRunner", "parseAndRun"]
 
 _INITIALIZATION, _MISMATCH, _MOST = 1, 126, 125
-_LOST = 3  # new processes in a row that die before anything is done: then none can do it
 
 
 class TaskRunner:
@@ -63,57 +62,25 @@ class TaskRunner:
         return self._inProcesses(parsedCmd, targets)
 
     def _inProcesses(self, parsedCmd, targets):
-        """Results of all targets from a pool whose workers stay, each with the repository opened once.
+        """Results of all targets from processes that stay, each with the repository opened once.
 
-        When a worker dies the pool is lost; what it left undone is then done one by one, so that a data id that kills its
-        process fails alone.
+        A data id that kills its process fails alone, after a second try by itself.
         """
         store = parsedCmd.butler
         log, self.log = self.log, None  # loggers' handlers do not travel
         settings = {"loglevel": parsedCmd.loglevel, "longlog": parsedCmd.longlog, "debug": parsedCmd.debug}
-        start = (parsedCmd.input, store.run, store.collections, self, settings)
-        end, results, lost = time.monotonic() + self.timeout, {}, 0
-        workers, left = min(self.numProcesses, len(targets)), dict(enumerate(targets))
+        crew = Crew(_startWorker, (parsedCmd.input, store.run, store.collections, self, settings), self.timeout)
+        jobs = {i: (dict(ref.dataId.mapping), kwargs) for i, (ref, kwargs) in enumerate(targets)}
         try:
-            while left:
-                before = len(results)
-                left = self._pool(workers, start, left, results, end, log)
-                if left and workers == 1:  # they run in their order: the first of those left is the one that killed
-                    lost = lost + 1 if len(results) == before else 0
-                    for i in list(left) if lost == _LOST else list(left)[:1]:
-                        results[i] = self._failed(left.pop(i)[0], "its process died", log)
-                workers = 1
+            crew.run(_work, jobs, min(self.numProcesses, len(targets)))
         finally:
             self.log = log
-        return [results[i] for i in range(len(targets))]
-
-    def _pool(self, workers, start, targets, results, end, log):
-        """Run targets (`dict` by number) in processes and add their results; those that were left when a process died."""
-        from concurrent.futures import CancelledError, ProcessPoolExecutor
-        from concurrent.futures.process import BrokenProcessPool
-        from multiprocessing import active_children, get_context
-
-        others, left, jobs = set(active_children()), {}, {}
-        with ProcessPoolExecutor(workers, get_context("spawn"), _startWorker, start) as pool:
-            for i, (ref, kwargs) in targets.items():
-                try:
-                    jobs[i] = pool.submit(_work, dict(ref.dataId.mapping), kwargs)
-                except BrokenProcessPool:
-                    left[i] = targets[i]
-            for i, job in jobs.items():
-                try:
-                    results[i] = job.result(timeout=max(0.0, end - time.monotonic()))
-                    if self.doReturnResults:
-                        results[i].dataRef = targets[i][0]
-                except BrokenProcessPool:
-                    left[i] = targets[i]
-                except (TimeoutError, CancelledError):
-                    results[i] = self._failed(targets[i][0], f"not done within {self.timeout:g} s", log)
-            if time.monotonic() > end:  # the pool would wait for what runs
-                pool.shutdown(wait=False, cancel_futures=True)
-                for child in set(active_children()) - others:
-                    child.terminate()
-        return dict(sorted(left.items()))
+        for i, reason in crew.lost.items():
+            crew.results[i] = self._failed(targets[i][0], reason, log)
+        if self.doReturnResults:
+            for i, (ref, _) in enumerate(targets):
+                crew.results[i].dataRef = ref
+        return [crew.results[i] for i in range(len(targets))]
 
     def _failed(self, ref, reason, log):
         """The result of a data id that gave none."""
