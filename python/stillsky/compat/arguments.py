@@ -9,7 +9,17 @@ import sys
 from types import SimpleNamespace
 
 from ..errors import DomainError
-from .chains import beginOutput, chainExists, newestRun, newRun, removeChain, umbrellas
+from .chains import (
+    beginOutput,
+    chainExists,
+    inputsOf,
+    newestRun,
+    newRun,
+    refuseCycle,
+    refuseRemoval,
+    removeOutput,
+    umbrellas,
+)
 from .data_ids import castDataId, expandDataIds, findDataIds
 from .log import setLevels, startLog
 from .show import show
@@ -54,7 +64,7 @@ class ArgumentParser(argparse.ArgumentParser):
             "--input",
             dest="inputs",
             metavar="COLL,...",
-            help="collections to read [default: the repository's, or CAMERA/defaults]",
+            help="collections to read [default: those of an output that is there, the repository's, or CAMERA/defaults]",
         )
         add("--calib", metavar="COLL,...", help="calibration collections, searched after the others")
         add("--output", metavar="NAME", help="output chain; its newest run is written to")
@@ -181,16 +191,16 @@ class ArgumentParser(argparse.ArgumentParser):
         inputs, output = self._names(parsed)
         butler = Butler.from_config(parsed.input, writeable=True)
         try:
-            collections = inputs or list(butler.collections.defaults) or umbrellas(butler)
+            old = newestRun(butler, output)
+            collections = inputs or inputsOf(butler, output) or list(butler.collections.defaults) or umbrellas(butler)
             calib = parsed.calib.split(",") if parsed.calib else []
             for name in [*collections, *calib]:
                 if not chainExists(butler, name):
                     raise DomainError(f"--input, --calib: the repository has no collection {name}")
-            if parsed.clobber_output and output in collections:
-                raise DomainError(f"--clobber-output: the output {output} is an input too")
-            old = newestRun(butler, output)
-            if parsed.clobber_output and not chainExists(butler, output):
-                raise DomainError(f"--clobber-output: there is no output {output}")
+            if old is None or parsed.clobber_output:
+                refuseCycle(butler, output, [*collections, *calib])
+            if parsed.clobber_output:
+                refuseRemoval(butler, output)
         except BaseException:
             butler.close()
             raise
@@ -201,7 +211,7 @@ class ArgumentParser(argparse.ArgumentParser):
     def _beginOutput(self, parsed):
         store = parsed.butler
         if parsed.clobber_output:
-            removeChain(store.butler, parsed.output)
+            removeOutput(store.butler, parsed.output)
         beginOutput(store.butler, parsed.output, store.run, [one for one in store.collections if one != store.run])
 
     def _names(self, parsed):
@@ -280,7 +290,10 @@ class _OverrideFile(argparse.Action):
 
 
 def _assign(config, text):
-    """Set one field by its dotted name: the text itself, or the literal that it spells; nothing else is evaluated."""
+    """Set one field by its dotted name: the text itself, or the literal that it spells; nothing else is evaluated.
+
+    Lists and mappings are always literals: of a text a list would take the letters.
+    """
     name, equals, value = text.partition("=")
     if not equals:
         raise DomainError(f"--config: wanted NAME=VALUE, given {text!r}")
@@ -288,15 +301,34 @@ def _assign(config, text):
     target = config
     for part in path:
         target = getattr(target, part, None)
-    if not hasattr(target, last):
+    field = getattr(target, "_fields", {}).get(last)
+    if field is None and not (last == "name" and hasattr(target, "name")):  # of a choice among configurations
         raise DomainError(f"--config: there is no field {name}")
-    try:
-        setattr(target, last, value)
-    except (TypeError, ValueError) as refused:  # the errors of fields are ValueErrors
+    refused = _example(field)
+    if refused is None:
         try:
-            setattr(target, last, ast.literal_eval(value))
-        except (TypeError, ValueError, SyntaxError):
-            raise DomainError(f"--config: {name}: cannot use {value!r}: {refused}") from None
+            setattr(target, last, value)
+            return
+        except (TypeError, ValueError) as error:  # the errors of fields are ValueErrors
+            refused = error
+    try:
+        literal = ast.literal_eval(value)
+        if isinstance(literal, str) and _example(field):
+            raise ValueError(literal)
+        setattr(target, last, literal)
+    except (TypeError, ValueError, SyntaxError):
+        raise DomainError(f"--config: {name}: cannot use {value!r}: {refused}") from None
+
+
+def _example(field):
+    """What a field of many values wants; None for any other field."""
+    from lsst.pex.config import DictField, ListField
+
+    if isinstance(field, ListField):
+        return f"wanted a list, such as {['A', 'B'] if field.itemtype is str else [1, 2]}"
+    if isinstance(field, DictField):
+        return "wanted a mapping, such as {'name': value}"
+    return None
 
 
 def _load(config, path):

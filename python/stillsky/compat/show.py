@@ -49,41 +49,59 @@ def show(words, config, containers):
     return bool(words) and "run" not in words
 
 
-def _showConfig(config, pattern):
-    stream = io.StringIO()
-    config.saveToStream(stream, "config")
+def _matcher(what, pattern):
+    """Function (dotted name) -> whether a pattern means it; without regard to case unless it ends in :NOIGNORECASE."""
     exact = pattern.endswith(":NOIGNORECASE")
     pattern = pattern.removesuffix(":NOIGNORECASE") or "*"
     if not exact and pattern != pattern.lower():
         print(
-            f"--show config: matching {pattern!r} without regard to case; add :NOIGNORECASE to match exactly",
+            f"--show {what}: matching {pattern!r} without regard to case; add :NOIGNORECASE to match exactly",
             file=sys.stderr,
         )
+
+    def matches(name):
+        names = (name, name.removeprefix("config."))
+        if exact:
+            return any(fnmatch.fnmatchcase(one, pattern) for one in names)
+        return any(fnmatch.fnmatchcase(one.lower(), pattern.lower()) for one in names)
+
+    return matches
+
+
+def _showConfig(config, pattern):
+    stream = io.StringIO()
+    config.saveToStream(stream, "config")
+    matches = _matcher("config", pattern)
     for line in stream.getvalue().splitlines():
-        name = line.partition("=")[0]
-        if not line.startswith("config.") or "=" not in line:
-            continue
-        if not exact:
-            name, pattern = name.lower(), pattern.lower()
-        if any(fnmatch.fnmatchcase(one, pattern) for one in (name, name.removeprefix("config."))):
+        if line.startswith("config.") and "=" in line and matches(line.partition("=")[0]):
             print(line)
 
 
 def _showHistory(config, pattern):
     from lsst.pex.config import history
 
-    *path, last = pattern.removeprefix("config.").split(".")
-    target = config
-    try:
-        for part in path:
-            target = getattr(target, part)
-        known = last in target._fields
-    except AttributeError:
-        known = False
-    if not known:
+    matches, found = _matcher("history", pattern), False
+    for name, owner, field in _fieldsOf(config, "config"):
+        if matches(name):
+            print(history.format(owner, field))
+            found = True
+    if not found:
         print(f"--show history: there is no field {pattern}", file=sys.stderr)
         raise SystemExit(1)
-    print(history.format(target, last))
+
+
+def _fieldsOf(config, prefix):
+    """(dotted name, configuration, field) of every field that has no fields below it."""
+    for name in config._fields:
+        below = getattr(config, name)
+        full = f"{prefix}.{name}"
+        if hasattr(below, "_fields"):
+            yield from _fieldsOf(below, full)
+        elif hasattr(below, "active") and hasattr(below.active, "_fields"):  # a choice: the one that is chosen
+            yield full, config, name
+            yield from _fieldsOf(below.active, f"{full}.active")
+        else:
+            yield full, config, name
 
 
 def _tasks(config, prefix="config"):
