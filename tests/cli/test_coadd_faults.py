@@ -154,3 +154,39 @@ def test_theLargestFieldIsKeptAndOfEqualOnesTheFirst(folder):
     side = [_frame(k, 64.0 + 140 * k) for k in range(3)]
     table = stillsky.coadd([*side, _frame(4, ra=2.4)], scale="none").table
     assert list(table["used"]) == [True, True, True, False]
+
+
+# ------------------------------------------------------------------------- names and lists
+
+
+def test_namesThatNobodyHas(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for names in (["none.fits"], ["none.fits", "nil.fits"]):
+        code, _, err = run("coadd", *names, "-o", "c")
+        assert code == 3 and "none.fits: no such file" in err and "Errno" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_aListWithoutItsSign(run, tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    # comments, blank lines, the mark and the line ends of Windows, names relative to the list, a name with blanks
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a b.fits.gz").symlink_to(folder / "g0.fits.gz")
+    (tmp_path / "in" / "list.txt").write_bytes(b"\xef\xbb\xbfa b.fits.gz\r\n\r\n  # no more\r\n")
+    code, _, err = run("coadd", "in/list.txt", "-o", "c")
+    assert code == 5 and "try: a list of files is given as @in/list.txt" in err
+    code, _, err = run("coadd", "@in/list.txt", "-o", "c", "--scale", "none", "--no-report")
+    assert code == 0 and "inputs: 1 of 1" in err, err
+    (tmp_path / "picture").write_bytes(b"\x89PNG\r\n")
+    code, _, err = run("coadd", "@picture", "-o", "d")
+    assert code == 3 and "not a list of file names" in err
+
+
+def test_imagesWithoutSkyNoise(run, tmp_path, monkeypatch):
+    """One pixel; images that are constant: no figure that is not a number."""
+    monkeypatch.chdir(tmp_path)
+    for k in range(2):
+        writeExposure(makeExposure(np.full((1, 1), 7.0, np.float32), variance=9.0), f"one{k}.fits")
+    code, _, err = run("coadd", "one0.fits", "one1.fits", "-o", "c")
+    assert code == 0 and "nan" not in err.lower(), err
+    assert "No part of the sky" in (tmp_path / "c.html").read_text()

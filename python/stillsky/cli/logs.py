@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import time
+import warnings
 from contextlib import contextmanager
 
 import click
@@ -61,7 +62,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 class LogSetup:
-    """Handlers on the logger ``stillsky`` for the length of a ``with`` block.
+    """Handlers on the logger ``stillsky`` for the length of a ``with`` block; Python's warnings go there, as DEBUG.
 
     Parameters
     ----------
@@ -102,7 +103,13 @@ class LogSetup:
         finally:
             self._stderr.withheld = False
 
+    def _show(self, message, category, filename, lineno, file=None, line=None):
+        """What Python's `warnings` would print: of use to us, not to who looks for new stars."""
+        self._logger.debug("%s: %s (%s:%d)", category.__name__, message, filename, lineno)
+
     def __enter__(self):
+        self._shown = warnings.showwarning
+        warnings.showwarning = self._show
         self._before = self._logger.level, self._logger.propagate
         self._logger.setLevel(min(h.level for h in self._handlers))
         self._logger.propagate = False
@@ -111,6 +118,7 @@ class LogSetup:
         return self
 
     def __exit__(self, *_):
+        warnings.showwarning = self._shown
         for handler in self._handlers:
             self._logger.removeHandler(handler)
             handler.close()

@@ -100,7 +100,11 @@ class CoaddJob(JobScan, JobGrid, JobPointing, JobLog):
             if item.name not in str(error):
                 error.args = (f"{item.name}: {error}",)
             raise error
-        reason = " ".join(str(error).split()) or type(error).__name__
+        words = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            words = f"{error.strerror}: {error.filename or item.name}"
+        reason = " ".join(words.split()) or type(error).__name__
+        item.unreadable = isinstance(error, OSError)
         item.reason = reason.removeprefix(f"{item.name}: ")
         self.warn("W-SKIPPED", f"left out: {item.name}: {item.reason}")
 

@@ -30,6 +30,8 @@ class CoaddInput:
         Of `stillsky.fits.readExposure`.
     reason : `str`
         Why it is not used; empty when it is.
+    unreadable : `bool`
+        There is no such file, or it may not be read.
     bbox, wcs, visitInfo, filter, unit, psf
         Of the exposure; ``psf`` estimated when it brings none.
     psfSource : `str`
@@ -62,6 +64,7 @@ class CoaddInput:
     source: object
     options: dict = field(default_factory=dict)
     reason: str = ""
+    unreadable: bool = False
     bbox: Box2I | None = None
     wcs: object = None
     visitInfo: object = None

@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from ..diffim.empirical_psf import empiricalPsf
-from ..errors import MismatchError, NoDataError, StillskyError
+from ..errors import MismatchError, NoDataError, NotFoundError, StillskyError
 from ..fits.file_lists import findFiles
 from ..fits.files import splitExtension
 from ..stats import clippedStats
@@ -33,6 +33,8 @@ class JobScan:
             An input cannot be read, with ``strict``.
         NoDataError
             Nothing is left.
+        NotFoundError
+            No file of that name, for every input.
         """
         self.inputs = self._collect(sources)
         if not self.inputs:
@@ -44,13 +46,21 @@ class JobScan:
                 except (OSError, StillskyError, ValueError) as error:
                     self._skip(item, error)
         if not self.used:
-            first = self.inputs[0]
-            raise NoDataError(
-                "no input can be used" if len(self.inputs) > 1 else f"the only input cannot be used: {first.reason}",
-                found=f"{len(self.inputs)} inputs; the first, {first.name}: {first.reason}",
-                remedy="stillsky info FILE shows what is understood of a file",
-            )
+            self._refuseAll()
         self._compare()
+
+    def _refuseAll(self):
+        """Raise what explains that no input can be used."""
+        first = self.inputs[0]
+        remedy = "stillsky info FILE shows what is understood of a file"
+        if first.path and os.path.splitext(first.path)[1].lower() in (".txt", ".lst", ".list"):
+            remedy = f"a list of files is given as @{first.source}"
+        message, found = "the only input cannot be used", f"{first.name}: {first.reason}"
+        if len(self.inputs) > 1:
+            message, found = "no input can be used", f"{len(self.inputs)} inputs; the first, {found}"
+        if all(i.unreadable for i in self.inputs):
+            raise NotFoundError(message, found=found, remedy="check the names and the current folder")
+        raise NoDataError(message, found=found, remedy=remedy)
 
     def _collect(self, sources):
         """Inputs of names, exposures and arrays, in order."""

@@ -2,7 +2,6 @@
 
 import numpy as np
 from scipy import ndimage
-from scipy.stats import qmc
 
 from ..errors import DomainError
 from .footprint import Footprint, makePeaks
@@ -46,6 +45,8 @@ def skyPositions(avoid, seed, n=100, *, radius=8, nTrials=None, xy0=(0, 0)):
     nTrials = 5 * n if nTrials is None else nTrials
     if n <= 0 or nTrials <= 0 or width <= 0 or height <= 0:
         return np.zeros((0, 2), int)
+    from scipy.stats import qmc  # half a second, which whoever wants no sky sources need not wait for
+
     trials = qmc.Halton(2, scramble=True, seed=np.random.default_rng(abs(int(seed)))).random(nTrials)
     x = np.minimum((trials[:, 0] * width).astype(int), width - 1) + reach + 1
     y = np.minimum((trials[:, 1] * height).astype(int), height - 1) + reach + 1

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.stats import poisson
+from scipy.special import pdtrc
 
 __all__ = ["GlintTrails", "findGlintTrails"]
 
@@ -76,7 +76,8 @@ def findGlintTrails(x, y, area, *, tolerance=1.5, minSources=5, maxLength=1000.0
             break
         chosen = free[members]
         length = np.hypot(np.ptp(x[chosen]), np.ptp(y[chosen]))
-        chance = nPairs * poisson.sf(len(chosen) - 3, density * 2 * tolerance * length)
+        expected = density * 2 * tolerance * length
+        chance = nPairs * (pdtrc(len(chosen) - 3, expected) if len(chosen) > 2 else 1.0)
         if len(chosen) < minSources or chance > maxChance:
             break
         out.onTrail[chosen] = True

@@ -327,7 +327,9 @@ def withOwnSchema(exposure):
 
 def withoutNan(exposure):
     """The exposure with every non-finite pixel masked as NO_DATA; a shallow copy unless something changes."""
-    if np.isfinite(np.dot(exposure.image.array.ravel(), exposure.image.array.ravel())):
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.dot(exposure.image.array.ravel(), exposure.image.array.ravel())
+    if np.isfinite(squares):
         return exposure  # one pass: any NaN or infinity would show in the sum of squares
     broken = ~np.isfinite(exposure.image.array)
     broken &= ~exposure.mask.isSet("NO_DATA")

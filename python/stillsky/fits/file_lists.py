@@ -4,6 +4,7 @@ import glob
 import os
 import re
 
+from ..errors import FitsLayoutError
 from .files import splitExtension
 
 __all__ = ["findFiles"]
@@ -32,6 +33,8 @@ def findFiles(names, missing="raise"):
     ------
     FileNotFoundError
         Nothing of that name exists.
+    FitsLayoutError
+        A list that is no text.
     """
     found = {}
     for name in names:
@@ -44,10 +47,20 @@ def _natural(name):
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
+def _linesOf(name):
+    try:
+        with open(name, encoding="utf-8-sig") as stream:  # with or without the mark that Windows writes first
+            return list(stream)
+    except UnicodeDecodeError as error:
+        raise FitsLayoutError(
+            f"{name}: not a list of file names", found=f"bytes that are no text ({error.reason} at {error.start})",
+            remedy="a text file with one name per line; images are named without @",
+        ) from error  # fmt: skip
+
+
 def _expand(name, missing):
     if name.startswith("@") and not os.path.exists(name):
-        with open(name[1:], encoding="utf-8") as stream:
-            lines = [line.split("#", 1)[0].strip() for line in stream]
+        lines = [line.split("#", 1)[0].strip() for line in _linesOf(name[1:])]
         folder = os.path.dirname(name[1:])
         return [item for line in lines if line for item in _expand(os.path.join(folder, line), missing)]
     if os.path.isdir(name):

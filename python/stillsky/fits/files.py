@@ -1,6 +1,8 @@
 """Opening, checking and atomically writing FITS files."""
 
 import contextlib
+import logging
+import lzma
 import os
 import re
 import secrets
@@ -14,6 +16,11 @@ from ..errors import FitsLayoutError, StillskyError
 
 __all__ = ["atomicOutput", "isCompressedWhole", "openFits", "splitExtension", "writeHdus"]
 
+_LOG = logging.getLogger("stillsky.fits")
+_PLAIN_CARD = re.compile(
+    r"(?:[A-Z0-9_-]{1,8} *= +(?:'(?:[ -&(-~]|'')*'|[-+]?[0-9]+(?:\.[0-9]*)?(?:[ED][-+]?[0-9]+)?|[TF])? *(?:/[ -~]*)?"
+    r"|(?:COMMENT|HISTORY|CONTINUE|END| {8})[ -~]*)$"
+)
 _FETCH_AGAIN = "copy or fetch the file again"
 _BRACKET = re.compile(r"(?P<path>.+)\[(?P<ext>[^\[\]]+)\]")
 
@@ -68,11 +75,11 @@ def readingErrors(path):
         raise IsADirectoryError(21, "is a folder, wanted a FITS file", os.fspath(path)) from None
     except PermissionError:
         raise PermissionError(13, "may not be read", os.fspath(path)) from None
-    except (OSError, EOFError, zlib.error, ValueError, TypeError, IndexError) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, TypeError, IndexError) as error:
         raise FitsLayoutError(
             f"{path}: not a readable FITS file ({_firstLine(error)})",
             found=_firstBytes(path),
-            remedy="wanted a FITS file, plain or compressed by gzip or bzip2",
+            remedy="wanted a FITS file, plain or compressed (gzip, bzip2, xz)",
         ) from error
     for warning in caught:
         if "truncated" in str(warning.message):
@@ -105,7 +112,7 @@ def openFits(path):
     Parameters
     ----------
     path : `str` or `os.PathLike`
-        Plain file, or one that is compressed by gzip or bzip2.
+        Plain or compressed file. Cards whose value cannot be read are given back as text, see `mendHeader`.
 
     Yields
     ------
@@ -131,6 +138,9 @@ def openFits(path):
             # scaling and unsigned integers are left to our one-pass conversion
             hdus = fits.open(path, memmap=True, lazy_load_hdus=False, do_not_scale_image_data=True)
             _checkLength(path, hdus)
+            for hdu in hdus:
+                if not _isPlain(getattr(hdu, "_header_str", None)):
+                    mendHeader(hdu.header)
         yield hdus
     finally:
         if hdus is not None:
@@ -162,6 +172,45 @@ def _checkLength(path, hdus):
                 found=f"{size} bytes, at least {info['datLoc'] + wanted} by the header",
                 remedy=_FETCH_AGAIN,
             )
+
+
+def _isPlain(text):
+    """Whether the unparsed text of a header follows the standard: parsing those of a mosaic takes longer than reading it."""
+    return text is not None and all(_PLAIN_CARD.match(text[k : k + 80]) for k in range(0, len(text), 80))
+
+
+def mendHeader(header):
+    """Turn cards that break the standard (unquoted text, control characters) into cards of text, in place.
+
+    Parameters
+    ----------
+    header : `astropy.io.fits.Header`
+        Cards without a legible keyword are left out.
+
+    Returns
+    -------
+    mended : `list` [`str`]
+        Keywords of the cards that were changed.
+    """
+    from astropy.io.fits import VerifyError
+
+    broken = []
+    for k, card in enumerate(header.cards):
+        try:
+            card.value, card.comment  # noqa: B018 - parsed when asked for
+        except VerifyError:
+            broken.append((k, card))
+    for k, card in reversed(broken):
+        del header[k]
+        keyword = card.keyword
+        if re.fullmatch(r"[A-Z0-9_-]{1,8}", keyword):
+            raw = getattr(card, "_image", None) or ""  # str(card) tries to mend the card, and raises
+            text = raw[10:].strip().strip("'")
+            header.insert(k, (keyword, re.sub(r"[^ -~]", "?", text).strip()))
+    mended = [card.keyword for _, card in broken]
+    if mended:
+        _LOG.debug("header cards that break the standard are taken as text: %s", ", ".join(mended))
+    return mended
 
 
 @contextlib.contextmanager

@@ -106,12 +106,12 @@ def pixelShape(hdu):
     Raises
     ------
     FitsLayoutError
-        If it is no image with two axes (three are taken when the slowest has length 1).
+        If it is no image with two axes (more are taken when the slowest have length 1).
     """
     if not getattr(hdu, "is_image", False):
         raise FitsLayoutError(f"extension {hdu.name or 'PRIMARY'!r} is a table, wanted an image", found="a table")
     shape = tuple(hdu.shape)
-    if len(shape) == 3 and shape[0] == 1:
+    while len(shape) > 2 and shape[0] == 1:
         shape = shape[1:]
     if len(shape) != 2:
         raise FitsLayoutError(
@@ -153,7 +153,7 @@ def readPixels(hdu, dtype, slices=None, *, allowUnsafe=False):
         )
     dtype = np.dtype(dtype)
     out = np.empty((rows.stop - rows.start, columns.stop - columns.start), dtype)
-    lead = (0,) if len(hdu.shape) == 3 else ()
+    lead = (0,) * (len(hdu.shape) - 2)
     whole = hdu.section[(*lead, rows, columns)] if _isCompressed(hdu) and out.size else None
     scaling = _scaling(hdu.header)
     for start in range(0, out.shape[0], _ROWS_PER_BAND):

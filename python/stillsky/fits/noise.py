@@ -188,6 +188,7 @@ class VarianceModel:
     empirical: bool
 
 
+@np.errstate(over="ignore")  # infinite where float32 ends: such a pixel is of no use, and whoever uses it says so
 def modelVariance(image, sky, gains, readNoise=None, pedestal=0.0, skyLevel=0.0):
     """Variance of an image that comes without one.
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 __all__ = ["ResidualQuality", "andersonDarling", "kernelMoments", "kernelMse", "residualQuality"]
 
@@ -86,6 +86,8 @@ def residualQuality(difference, dof=0, badBits=None):
     if d.size == 0:
         return None
     low, median, high = np.percentile(d, [25, 50, 75])
+    from scipy import stats  # slow to import, and not wanted by every run
+
     ks = stats.kstest(d, "norm")
     a2, critical, significance = andersonDarling(d)
     nFree = d.size - 1 - dof

@@ -1,5 +1,7 @@
 """The report of a coadd: what went into it, how deep it is, and what was left out."""
 
+import math
+
 import numpy as np
 
 from . import coadd_panels as panels
@@ -155,7 +157,7 @@ def _verdict(section, result, verdict):
     if figures.get("psfFwhm") is not None and np.isfinite(figures["psfFwhm"]):
         cards["FWHM of the coadd, px"] = f"{figures['psfFwhm']:.2f}"
     cards["noise of the sky"] = f"{figures['skySigma']:.4g}"
-    if figures["inputsUsed"] > 1 and figures.get("noiseGain"):
+    if figures["inputsUsed"] > 1 and math.isfinite(figures.get("noiseGain", math.nan)):
         cards["deeper than one input by"] = f"{figures['noiseGain']:.2f}"
         cards["best possible"] = f"{figures['noiseGainExpected']:.2f}"
     cards["samples rejected"] = f"{100 * figures['rejectedFraction']:.2g} %"
@@ -202,6 +204,9 @@ def _entry(picture, alt, caption=None, data=None, name="figure"):
 
 def _depth(section, result):
     depth = result.depth
+    if not len(depth["n"]):
+        section.paragraph("No part of the sky is large and empty enough to measure its noise.")
+        return
     data = {k: depth[k] for k in ("n", "pixels", "noise", "noiseRootN", "expectedRootN")}
     section.figures([
         _entry(panels.depthPanel(depth), "Noise of the sky times root N against the number N of inputs",

@@ -1,5 +1,7 @@
 """``stillsky coadd``: one deep image of many."""
 
+import math
+
 import click
 
 from ..options import VerbCommand, configOptions, gateOption, outputOptions, runOptions, stackOptions
@@ -188,7 +190,7 @@ def writeStack(run, result, output, suffixes, module, function):
 def _resultLine(run, result, prefix):
     figures = result.metadata
     parts = [f"{figures['inputsUsed']} of {figures['inputs']} inputs"]
-    if figures["inputsUsed"] > 1 and figures.get("noiseGain"):
+    if figures["inputsUsed"] > 1 and math.isfinite(figures.get("noiseGain", math.nan)):
         parts.append(
             f"noise 1/{figures['noiseGain']:.2f} of one input (best possible {figures['noiseGainExpected']:.2f})"
         )
