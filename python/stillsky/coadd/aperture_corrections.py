@@ -64,10 +64,12 @@ class CoaddBoundedField:
 
     @property
     def bbox(self):
+        """Where the field is defined, pixels of the coadd."""
         return self._bbox
 
     @property
     def components(self):
+        """The inputs' fields, with their weights."""
         return self._components
 
     def evaluate(self, x, y):

@@ -69,6 +69,7 @@ def prefilterArtifacts(spanSets, exposure, config):
 
 
 def mostlyGood(spanSets, mask, config):
+    """Boolean array: which of the artifacts `prefilterArtifacts` keeps."""
     bits = mask.bitmask(list(config.prefilterArtifactsMaskPlanes), ignoreMissing=True)
     pixels = _Pixels(spanSets, mask.bbox)
     good = pixels.sums((pixels.values(mask.array) & bits) == 0)

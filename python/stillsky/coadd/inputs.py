@@ -89,22 +89,27 @@ class InputLists:
 
     @property
     def warps(self):
+        """The warps, as given."""
         return [i.warp for i in self.inputs]
 
     @property
     def weights(self):
+        """Weight of each warp."""
         return [i.weight for i in self.inputs]
 
     @property
     def scalers(self):
+        """What each warp is to be multiplied with."""
         return [i.scaler for i in self.inputs]
 
     @property
     def psfMatchedWarps(self):
+        """Warps with the model PSF; None where there is none."""
         return [i.psfMatched for i in self.inputs]
 
     @property
     def altMaskList(self):
+        """Alternative masks, plane names to span sets, or None for each."""
         return [i.altMask for i in self.inputs]
 
 

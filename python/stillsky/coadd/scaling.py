@@ -31,6 +31,7 @@ class ImageScaler:
 
     @property
     def scale(self):
+        """The factor."""
         return self._scale
 
     def scaleMaskedImage(self, maskedImage):

@@ -140,9 +140,9 @@ class InMemoryWarp(Warp):
         super().__init__(dataId)
         self._exposure = exposure
 
-    shell = property(lambda self: self._exposure)
-    bbox = property(lambda self: self._exposure.bbox)
-    schema = property(lambda self: self._exposure.mask.schema)
+    shell = property(lambda self: self._exposure, doc="The exposure.")
+    bbox = property(lambda self: self._exposure.bbox, doc="Pixels of the warp in the patch.")
+    schema = property(lambda self: self._exposure.mask.schema, doc="Mask planes.")
 
     def block(self, box):
         """Image, mask and variance of a box: views, arrays (height, width)."""
@@ -164,8 +164,8 @@ class DeferredWarp(Warp):
         self._reader, self._info = HandleReader(handle), None
         self._bbox = self._reader.component("bbox")
 
-    bbox = property(lambda self: self._bbox)
-    handle = property(lambda self: self._reader.thing)
+    bbox = property(lambda self: self._bbox, doc="Pixels of the warp in the patch.")
+    handle = property(lambda self: self._reader.thing, doc="What the warp is read with.")
 
     @property
     def shell(self):
@@ -176,7 +176,7 @@ class DeferredWarp(Warp):
             self._info = self._reader.box(Box2I(self._bbox.min, (1, 1)))
         return self._info
 
-    schema = property(lambda self: self.shell.mask.schema)
+    schema = property(lambda self: self.shell.mask.schema, doc="Mask planes.")
 
     def block(self, box):
         """Image, mask and variance of a box, arrays (height, width)."""
@@ -259,8 +259,8 @@ class WarpHandle(Warp):
         self._exposure = exposure[corner].copy()
         return {"bbox": exposure.bbox, "schema": exposure.mask.schema, "shape": exposure.bbox.shape, "planes": None}
 
-    bbox = property(lambda self: self._open()["bbox"])
-    schema = property(lambda self: self._open()["schema"])
+    bbox = property(lambda self: self._open()["bbox"], doc="Pixels of the warp in the patch.")
+    schema = property(lambda self: self._open()["schema"], doc="Mask planes.")
 
     @property
     def shell(self):

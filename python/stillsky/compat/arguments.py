@@ -132,6 +132,7 @@ class ArgumentParser(argparse.ArgumentParser):
         )
 
     def convert_arg_line_to_args(self, line):
+        """The arguments on a line of an @file, split as a shell does; # begins a comment."""
         return shlex.split(line, comments=True)
 
     def error(self, message):

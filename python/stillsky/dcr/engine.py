@@ -157,6 +157,7 @@ class DcrData:
 
     @property
     def numSubfilters(self):
+        """Into how many parts the band is divided."""
         return len(self.visits[0].forward)
 
     def run(self, models, value="residual", *, significance=None, accumulate=True, normal=False, weights=None):

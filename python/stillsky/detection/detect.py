@@ -41,18 +41,22 @@ class DetectionResult:
 
     @property
     def numPos(self):
+        """Number of positive footprints."""
         return len(self.positive)
 
     @property
     def numNeg(self):
+        """Number of negative footprints."""
         return len(self.negative)
 
     @property
     def numPosPeaks(self):
+        """Number of peaks in positive footprints."""
         return len(self.positive.peaks)
 
     @property
     def numNegPeaks(self):
+        """Number of peaks in negative footprints."""
         return len(self.negative.peaks)
 
     def __len__(self):

@@ -38,6 +38,7 @@ class DirectionForecast:
     kernelTransformMax: float
 
     def asDict(self):
+        """Its fields by name."""
         return asdict(self)
 
 

@@ -32,6 +32,7 @@ class Polynomial2:
 
     @staticmethod
     def numTerms(order):
+        """Number of terms up to a total degree."""
         return (order + 1) * (order + 2) // 2
 
     @staticmethod

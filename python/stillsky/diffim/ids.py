@@ -135,10 +135,12 @@ class IdGenerator:
 
     @property
     def releaseBits(self):
+        """Bits of the release."""
         return (self.nReleases - 1).bit_length()
 
     @property
     def counterBits(self):
+        """Bits that are left for the number of a source."""
         return _ID_BITS - self.releaseBits - self.maxBits
 
     @property

@@ -141,8 +141,10 @@ class KernelStarChoice:
         self.matches = self._matches(templateSources)
         self.stars = self._choose()
 
-    kernelSources = property(lambda self: self._rows(self.stars.kernel))
-    controlSources = property(lambda self: self._rows(self.stars.control))
+    kernelSources = property(lambda self: self._rows(self.stars.kernel), doc="Sources that the kernel is fitted to.")
+    controlSources = property(
+        lambda self: self._rows(self.stars.control), doc="Sources kept aside, to judge the kernel by."
+    )
 
     def _rows(self, rows):
         return [self.sources[int(row)] for row in rows]
@@ -372,6 +374,7 @@ class KernelQuality:
         self.qa = KernelCandidateQa(self.nParameters)
 
     def withColumns(self, sources):
+        """The sources with the columns of the quality figures."""
         return self.qa.addToSchema(sources)
 
     def fill(self, choice, made):
@@ -403,6 +406,7 @@ class KernelQuality:
         self.qa.apply(control, kernel, background, dof=0)
 
     def aggregate(self, sources, residuals, diaSources):
+        """Summary of the quality columns, and the count of false positives, into the task's metadata."""
         self.qa.aggregate(sources, self.task.metadata, residuals, diaSources)
 
 

@@ -200,6 +200,7 @@ def _sameGrid(science, template, decide, register):
 
 
 def sameShape(science, template):
+    """Whether two images have the same width and height."""
     return (science.width, science.height) == (template.width, template.height)
 
 
@@ -341,6 +342,7 @@ def withoutNan(exposure):
 
 
 def medianVariance(exposure):
+    """Median of the positive finite variances on a grid of some 250 000 pixels; 0 without any."""
     step = max(1, int(np.sqrt(exposure.image.array.size / 2.5e5)))
     variance = exposure.variance.array[::step, ::step]
     positive = variance[np.isfinite(variance) & (variance > 0)]

@@ -75,6 +75,7 @@ class Objects:
 
     @property
     def signalToNoise(self):
+        """Flux over its error."""
         return self.flux / self.fluxErr
 
     @property

@@ -125,6 +125,7 @@ class PsfImages:
         self.fallbacks = 0
 
     def at(self, position):
+        """Kernel image at a position, array (height, width)."""
         try:
             image = self.psf.computeKernelImage(position).array
             if np.isfinite(image).all() and image.sum() > 0:
@@ -161,9 +162,11 @@ class PsfPair:
 
     @property
     def kernelHalfSize(self):
+        """Reach of the matching kernel: there is none."""
         return 0
 
     def at(self, x, y, shape):
+        """`Optics` at a position, transforms of a real image of this shape."""
         stamps = [psf.at((x, y)) for psf in self._psfs]
         if self._limit is not None:
             distance = centroidDistance(*stamps)
@@ -202,13 +205,16 @@ class KernelPair:
 
     @property
     def fallbacks(self):
+        """Positions where the PSF was not defined and that of its average position served instead."""
         return self._psf.fallbacks
 
     @property
     def kernelHalfSize(self):
+        """Reach of the matching kernel, pixels."""
         return max(self._kernel.width, self._kernel.height) // 2
 
     def at(self, x, y, shape):
+        """`Optics` at a position, transforms of a real image of this shape."""
         kernel = np.array(self._kernel.imageAt(x, y))
         total = kernel.sum()
         if not (np.isfinite(total) and total > 0):

@@ -77,19 +77,19 @@ class Box2I:
     def __setattr__(self, name, value):
         raise AttributeError("Box2I is immutable")
 
-    min = property(lambda self: Point2I(self._x, self._y))
-    max = property(lambda self: Point2I(self.maxX, self.maxY))
+    min = property(lambda self: Point2I(self._x, self._y), doc="First pixel in x and y.")
+    max = property(lambda self: Point2I(self.maxX, self.maxY), doc="Last pixel in x and y, inside.")
     begin = min
     end = property(lambda self: Point2I(self._x + self._w, self._y + self._h), doc="One beyond ``max``.")
-    minX = property(lambda self: self._x)
-    minY = property(lambda self: self._y)
-    maxX = property(lambda self: self._x + self._w - 1)
-    maxY = property(lambda self: self._y + self._h - 1)
-    width = property(lambda self: self._w)
-    height = property(lambda self: self._h)
-    dimensions = property(lambda self: Extent2I(self._w, self._h))
-    area = property(lambda self: self._w * self._h)
-    isEmpty = property(lambda self: self._w == 0)
+    minX = property(lambda self: self._x, doc="First column.")
+    minY = property(lambda self: self._y, doc="First row.")
+    maxX = property(lambda self: self._x + self._w - 1, doc="Last column, inside.")
+    maxY = property(lambda self: self._y + self._h - 1, doc="Last row, inside.")
+    width = property(lambda self: self._w, doc="Columns.")
+    height = property(lambda self: self._h, doc="Rows.")
+    dimensions = property(lambda self: Extent2I(self._w, self._h), doc="(width, height).")
+    area = property(lambda self: self._w * self._h, doc="Number of pixels.")
+    isEmpty = property(lambda self: self._w == 0, doc="Whether it has no pixel.")
     center = property(lambda self: Box2D(self).center, doc="Of the real box: (min + max)/2.")
     shape = property(lambda self: (self._h, self._w), doc="(height, width), as of an array.")
 
@@ -123,6 +123,7 @@ class Box2I:
         return bool(self.contains(other))
 
     def overlaps(self, other):
+        """Whether two boxes share a pixel."""
         return not self.clipped(other).isEmpty
 
     def dilated(self, n):
@@ -135,10 +136,12 @@ class Box2I:
         )
 
     def eroded(self, n):
+        """Shrunk by ``n`` pixels (or an extent) on every side."""
         dx, dy = n if np.iterable(n) else (n, n)
         return self.dilated((-dx, -dy))
 
     def shifted(self, offset):
+        """Moved by an offset (dx, dy)."""
         dx, dy = offset
         return self if self.isEmpty else Box2I((self._x + dx, self._y + dy), (self._w, self._h))
 
@@ -162,19 +165,23 @@ class Box2I:
         return Box2I((x, y), (right - x, top - y), invert=False)
 
     def reflectedAboutX(self, x):
+        """Mirrored about the vertical line through the centre of column ``x``."""
         return (
             self if self.isEmpty else Box2I.fromMinMax((2 * x - self.maxX, self.minY), (2 * x - self.minX, self.maxY))
         )
 
     def reflectedAboutY(self, y):
+        """Mirrored about the horizontal line through the centre of row ``y``."""
         return (
             self if self.isEmpty else Box2I.fromMinMax((self.minX, 2 * y - self.maxY), (self.maxX, 2 * y - self.minY))
         )
 
     def flippedLR(self, parentWidth):
+        """Mirrored left to right within a parent of this width."""
         return self if self.isEmpty else Box2I((parentWidth - (self._x + self._w), self._y), (self._w, self._h))
 
     def flippedTB(self, parentHeight):
+        """Mirrored top to bottom within a parent of this height."""
         return self if self.isEmpty else Box2I((self._x, parentHeight - (self._y + self._h)), (self._w, self._h))
 
     def slices(self, xy0=(0, 0)):
@@ -253,24 +260,30 @@ class Box2D:
 
     @classmethod
     def centered(cls, center, size):
+        """Box of a size around a position."""
         (x, y), (w, h) = center, size
         return cls((x - 0.5 * w, y - 0.5 * h), (x + 0.5 * w, y + 0.5 * h), invert=False)
 
     def __setattr__(self, name, value):
         raise AttributeError("Box2D is immutable")
 
-    minX = property(lambda self: self._x0)
-    minY = property(lambda self: self._y0)
-    maxX = property(lambda self: self._x1)
-    maxY = property(lambda self: self._y1)
-    min = property(lambda self: Point2D(self._x0, self._y0))
-    max = property(lambda self: Point2D(self._x1, self._y1))
-    isEmpty = property(lambda self: all(math.isnan(v) for v in (self._x0, self._y0, self._x1, self._y1)))
-    width = property(lambda self: 0.0 if self.isEmpty else self._x1 - self._x0)
-    height = property(lambda self: 0.0 if self.isEmpty else self._y1 - self._y0)
-    dimensions = property(lambda self: Extent2D(self.width, self.height))
-    area = property(lambda self: self.width * self.height)
-    center = property(lambda self: Point2D(0.5 * (self._x0 + self._x1), 0.5 * (self._y0 + self._y1)))
+    minX = property(lambda self: self._x0, doc="Lower bound of x, inside.")
+    minY = property(lambda self: self._y0, doc="Lower bound of y, inside.")
+    maxX = property(lambda self: self._x1, doc="Upper bound of x, not inside.")
+    maxY = property(lambda self: self._y1, doc="Upper bound of y, not inside.")
+    min = property(lambda self: Point2D(self._x0, self._y0), doc="Lower corner, inside.")
+    max = property(lambda self: Point2D(self._x1, self._y1), doc="Upper corner, not inside.")
+    isEmpty = property(
+        lambda self: all(math.isnan(v) for v in (self._x0, self._y0, self._x1, self._y1)),
+        doc="Whether nothing is inside.",
+    )
+    width = property(lambda self: 0.0 if self.isEmpty else self._x1 - self._x0, doc="In x; 0 if empty.")
+    height = property(lambda self: 0.0 if self.isEmpty else self._y1 - self._y0, doc="In y; 0 if empty.")
+    dimensions = property(lambda self: Extent2D(self.width, self.height), doc="(width, height).")
+    area = property(lambda self: self.width * self.height, doc="Width times height.")
+    center = property(
+        lambda self: Point2D(0.5 * (self._x0 + self._x1), 0.5 * (self._y0 + self._y1)), doc="Midpoint; NaN if empty."
+    )
 
     @property
     def corners(self):
@@ -294,9 +307,11 @@ class Box2D:
         return bool(self.contains(other))
 
     def overlaps(self, other):
+        """Whether two boxes share an area."""
         return not self.clipped(other).isEmpty
 
     def dilated(self, n):
+        """Grown by ``n`` (or an extent) on every side; negative erodes."""
         dx, dy = n if np.iterable(n) else (n, n)
         return (
             self
@@ -305,14 +320,17 @@ class Box2D:
         )
 
     def eroded(self, n):
+        """Shrunk by ``n`` (or an extent) on every side."""
         dx, dy = n if np.iterable(n) else (n, n)
         return self.dilated((-dx, -dy))
 
     def shifted(self, offset):
+        """Moved by an offset (dx, dy)."""
         dx, dy = offset
         return self if self.isEmpty else Box2D((self._x0 + dx, self._y0 + dy), (self._x1 + dx, self._y1 + dy))
 
     def clipped(self, other):
+        """Intersection."""
         if self.isEmpty or other.isEmpty:
             return Box2D()
         return Box2D(

@@ -186,9 +186,11 @@ class Extent2D(_Real, _Extent):
         return Extent2I(math.trunc(self.x), math.trunc(self.y))
 
     def floor(self):
+        """Downwards."""
         return Extent2I(math.floor(self.x), math.floor(self.y))
 
     def ceil(self):
+        """Upwards."""
         return Extent2I(math.ceil(self.x), math.ceil(self.y))
 
 

@@ -71,6 +71,7 @@ class Polygon:
 
     @property
     def perimeter(self):
+        """Length of the boundary."""
         return float(np.hypot(*(np.roll(self._vertices, -1, axis=0) - self._vertices).T).sum())
 
     @property
@@ -80,6 +81,7 @@ class Polygon:
 
     @property
     def isConvex(self):
+        """Whether no corner points inwards."""
         d = np.roll(self._vertices, -1, axis=0) - self._vertices
         n = np.roll(d, -1, axis=0)
         return bool(np.all(d[:, 0] * n[:, 1] - d[:, 1] * n[:, 0] >= 0))

@@ -24,10 +24,12 @@ class AffineTransform:
 
     @property
     def matrix(self):
+        """Linear part, read-only array (2, 2)."""
         return self._matrix
 
     @property
     def translation(self):
+        """Image of the origin, read-only array (2,)."""
         return self._translation
 
     @property
@@ -48,6 +50,7 @@ class AffineTransform:
         return Extent2D(*moved) if isinstance(other, (Extent2D, Extent2I)) else Point2D(*(moved + self._translation))
 
     def inverse(self):
+        """The map back; NumericalError if the matrix is singular."""
         if self.determinant == 0 or not np.isfinite(self.determinant):
             raise NumericalError(f"AffineTransform.inverse: the matrix is singular: {self._matrix.tolist()}")
         inverse = np.linalg.inv(self._matrix)
@@ -58,6 +61,7 @@ class AffineTransform:
         return AffineTransform(self._matrix @ first._matrix, self._matrix @ first._translation + self._translation)
 
     def isIdentity(self, tolerance=0.0):
+        """Whether no coefficient differs from those of the identity by more than a tolerance."""
         return bool(
             np.all(np.abs(self._matrix - np.eye(2)) <= tolerance) and np.all(np.abs(self._translation) <= tolerance)
         )

@@ -109,7 +109,7 @@ class Exposure:
 
             self._info.metadata = Header(self._info.metadata or {})
 
-    info = property(lambda self: self._info)
+    info = property(lambda self: self._info, doc="All that is known beside the pixels.")
 
     def _plane(name):
         def get(self):
@@ -125,10 +125,10 @@ class Exposure:
     variance = _plane("variance")
     del _plane
 
-    bbox = property(lambda self: self._maskedImage.bbox)
-    width = property(lambda self: self._maskedImage.width)
-    height = property(lambda self: self._maskedImage.height)
-    dimensions = property(lambda self: self._maskedImage.dimensions)
+    bbox = property(lambda self: self._maskedImage.bbox, doc="Pixels, in parent coordinates.")
+    width = property(lambda self: self._maskedImage.width, doc="Columns.")
+    height = property(lambda self: self._maskedImage.height, doc="Rows.")
+    dimensions = property(lambda self: self._maskedImage.dimensions, doc="(width, height).")
 
     @property
     def maskedImage(self):

@@ -12,18 +12,22 @@ _THUMBNAIL = 192  # pixels
 
 
 def imageTable(image):
+    """HTML of a notebook for an `Image`."""
     return _table(_imageRows(image), image)
 
 
 def maskTable(mask):
+    """HTML of a notebook for a `Mask`."""
     return _table([("mask", repr(mask)), *_maskRows(mask)])
 
 
 def maskedImageTable(maskedImage):
+    """HTML of a notebook for a `MaskedImage`."""
     return _table(_imageRows(maskedImage.image) + _maskRows(maskedImage.mask), maskedImage.image)
 
 
 def exposureTable(exposure):
+    """HTML of a notebook for an `Exposure`."""
     info = exposure.info
     rows = _imageRows(exposure.image) + _maskRows(exposure.mask)
     rows += [(name, str(getattr(info, name))) for name in info.components]

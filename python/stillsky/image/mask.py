@@ -67,6 +67,7 @@ class Mask(Plane):
         self._schema = schema if isinstance(schema, MaskSchema) else MaskSchema(schema)
 
     def bit(self, name):
+        """Bit number of a plane; MaskSchemaError if there is none of this name."""
         return self._schema.bit(name)
 
     def bitmask(self, names, ignoreMissing=False):
@@ -110,6 +111,7 @@ class Mask(Plane):
         return self._schema.interpret(self.pixel(x=x, y=y))
 
     def interpret(self, value):
+        """Names of the planes in a value."""
         return self._schema.interpret(value)
 
     def conformTo(self, target):
@@ -201,9 +203,11 @@ class Mask(Plane):
         return dict(self._schema)
 
     def removeAndClearMaskPlane(self, name):
+        """Forget a plane and clear its bits."""
         self.removePlane(name, clear=True)
 
     def clearAllMaskPlanes(self):
+        """Clear every bit; the names stay."""
         self.set(0)
 
     def writeFits(self, path, **options):

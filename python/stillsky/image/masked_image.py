@@ -73,10 +73,10 @@ class MaskedImage:
     variance = _plane("_variance")
     del _plane
 
-    bbox = property(lambda self: self._image.bbox)
-    width = property(lambda self: self._image.width)
-    height = property(lambda self: self._image.height)
-    dimensions = property(lambda self: self._image.dimensions)
+    bbox = property(lambda self: self._image.bbox, doc="Pixels, in parent coordinates.")
+    width = property(lambda self: self._image.width, doc="Columns.")
+    height = property(lambda self: self._image.height, doc="Rows.")
+    dimensions = property(lambda self: self._image.dimensions, doc="(width, height).")
 
     @property
     def xy0(self):
@@ -89,6 +89,7 @@ class MaskedImage:
 
     @property
     def planes(self):
+        """(image, mask, variance), shared."""
         return self._image, self._mask, self._variance
 
     def __getitem__(self, key):
@@ -125,6 +126,7 @@ class MaskedImage:
             plane.assign(part, bbox)
 
     def subset(self, box):
+        """View of a box."""
         return self[box]
 
     def copy(self):
@@ -161,6 +163,7 @@ class MaskedImage:
         return MaskedImage(self._image.convert(dtype), self._mask.copy(), self._variance.copy())
 
     def overlapsMemory(self, other):
+        """Whether any plane shares pixels in memory with its like."""
         return any(a.overlapsMemory(b) for a, b in zip(self.planes, other.planes))
 
     # ---- arithmetic (variance from the old values, then the image)
@@ -195,6 +198,7 @@ class MaskedImage:
         return self
 
     def scaledMinus(self, c, other, *, ignoreXY0=False):
+        """self - c other, in place; see `scaledPlus`."""
         self._sum(-1, c, other, ignoreXY0)
         return self
 

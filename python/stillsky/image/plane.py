@@ -53,11 +53,11 @@ class Plane:
     def xy0(self, value):
         self._xy0 = Point2I(value)
 
-    bbox = property(lambda self: Box2I(self._xy0, (self.width, self.height)))
-    width = property(lambda self: self._array.shape[1])
-    height = property(lambda self: self._array.shape[0])
-    dimensions = property(lambda self: self.bbox.dimensions)
-    dtype = property(lambda self: self._array.dtype)
+    bbox = property(lambda self: Box2I(self._xy0, (self.width, self.height)), doc="Pixels, in parent coordinates.")
+    width = property(lambda self: self._array.shape[1], doc="Columns.")
+    height = property(lambda self: self._array.shape[0], doc="Rows.")
+    dimensions = property(lambda self: self.bbox.dimensions, doc="(width, height).")
+    dtype = property(lambda self: self._array.dtype, doc="Type of the pixels.")
 
     @property
     def local(self):
@@ -132,6 +132,7 @@ class Plane:
         return self._view(box)
 
     def overlapsMemory(self, other):
+        """Whether two planes share pixels in memory."""
         return np.shares_memory(self._array, other.array)
 
     def _requireSame(self, other, ignoreXY0=False):

@@ -41,7 +41,7 @@ class DeferredExposure:
                     return Box2I(readOrigin(hdu.header), (width, height))
         raise FitsLayoutError(f"{self._path}: no extension is an image; give bbox")
 
-    bbox = property(lambda self: self._bbox)
+    bbox = property(lambda self: self._bbox, doc="Pixels of the file, in parent coordinates.")
 
     def subset(self, box):
         """The pixels of a box (parent coordinates), read from the file."""

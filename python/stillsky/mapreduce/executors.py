@@ -182,6 +182,7 @@ def runCells(source, cells, mapperSource, call, config, *, numCores=None, own=No
 
 
 def guarded(call, mapper, source, cell):
+    """What ``call`` gives for a cell, or a `CellFailure` with its error, which names the cell."""
     try:
         return call(mapper, source, cell)
     except Exception as error:

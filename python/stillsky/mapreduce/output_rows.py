@@ -83,6 +83,7 @@ class ReusedRows:
         self.count = np.concatenate([self.count, np.zeros(shape, self._countType)])
 
     def need(self, first, end):
+        """Have rows of sums up to ``end``, for a patch that begins at row ``first``."""
         if first < self.top:
             raise ShapeError(
                 f"inPlace: a patch starts at row {first} of the image, whose rows up to {self.top} are written already; "
@@ -91,6 +92,7 @@ class ReusedRows:
         self._append(end)
 
     def release(self, end):
+        """Write the rows below ``end`` into the exposure: no patch will reach them."""
         n = end - self.top
         if n <= 0:
             return
@@ -106,6 +108,7 @@ class ReusedRows:
         self.top = end
 
     def finish(self):
+        """Write what is left; the exposure."""
         self.release(self._exposure.height)
         self._exposure.mask.schema = self.schema
         return self._exposure

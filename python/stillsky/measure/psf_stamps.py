@@ -113,6 +113,7 @@ class PsfKernels:
 
     @property
     def moments(self):
+        """(Ixx, Iyy, Ixy) at each position, square pixels, array (n, 3)."""
         if self._measured is None:
             try:
                 self._measured = self._psf.computeShapes(self._x, self._y)
@@ -163,14 +164,17 @@ class PsfShapes:
 
     @property
     def moments(self):
+        """(Ixx, Iyy, Ixy) at each position, square pixels, array (n, 3)."""
         return self._measured()[:, :3]
 
     @property
     def sigma(self):
+        """Determinant radius at each position, pixels."""
         return sigmaOf(self.moments)
 
     @property
     def effectiveArea(self):
+        """Noise-equivalent area at each position, square pixels."""
         return self._measured()[:, 3]
 
 

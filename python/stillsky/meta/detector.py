@@ -187,12 +187,12 @@ class Detector:
     def __setattr__(self, name, value):
         raise AttributeError("Detector is immutable")
 
-    id = property(lambda self: self._id)
-    name = property(lambda self: self._name)
-    serial = property(lambda self: self._serial)
+    id = property(lambda self: self._id, doc="Number in the camera.")
+    name = property(lambda self: self._name, doc="Name in the camera.")
+    serial = property(lambda self: self._serial, doc="Of the manufacturer.")
     bbox = property(lambda self: self._bbox, doc="Trimmed science pixels.")
     amplifiers = property(lambda self: self._amplifiers, doc="Tuple of `Amplifier`, ordered by name.")
-    ampNames = property(lambda self: [amp.name for amp in self._amplifiers])
+    ampNames = property(lambda self: [amp.name for amp in self._amplifiers], doc="Names of the amplifiers, in order.")
 
     def getId(self):
         """Same as ``id``."""

@@ -128,6 +128,7 @@ class CoaddPsf(Psf):
 
     @property
     def componentCount(self):
+        """Number of inputs."""
         return len(self._components)
 
     @property
@@ -137,6 +138,7 @@ class CoaddPsf(Psf):
 
     @property
     def warpingKernelName(self):
+        """Interpolation kernel of the warps."""
         return self._kernelName
 
     def component(self, index):
@@ -147,24 +149,31 @@ class CoaddPsf(Psf):
 
     # Rubin's spellings
     def getComponentCount(self):
+        """Number of inputs."""
         return self.componentCount
 
     def getPsf(self, index):
+        """PSF of an input, on its own grid."""
         return self.component(index).psf
 
     def getWcs(self, index):
+        """WCS of an input."""
         return self.component(index).wcs
 
     def getBBox(self, index):
+        """Pixels of an input."""
         return self.component(index).bbox
 
     def getValidPolygon(self, index):
+        """Where an input is valid; None: everywhere."""
         return self.component(index).validPolygon
 
     def getWeight(self, index):
+        """Weight of an input."""
         return self.component(index).weight
 
     def getId(self, index):
+        """Id of an input."""
         return self.component(index).id
 
     # ------------------------------------------------------------------ who holds a position

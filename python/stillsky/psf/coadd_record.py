@@ -21,6 +21,7 @@ class Once:
         self.items, self._byId, self._byValue = [], {}, {}
 
     def number(self, item):
+        """Number of an item, new or known."""
         if item is None:
             return -1
         if id(item) not in self._byId:

@@ -64,10 +64,12 @@ class _ThroughSky:
 
 
 def bytesOf(text):
+    """Text as an array of bytes, as tables hold it."""
     return np.frombuffer(text.encode(), dtype=np.uint8).copy()
 
 
 def textOf(array):
+    """The reverse of `bytesOf`."""
     return np.asarray(array, dtype=np.uint8).tobytes().decode()
 
 
@@ -134,6 +136,7 @@ class WarpedPsf(Psf):
 
     @property
     def warpingKernelName(self):
+        """Interpolation kernel of the warp."""
         return self._control.warpingKernelName
 
     def linearized(self, position=None):

@@ -18,10 +18,12 @@ class BasisChoice(dict):
 
     @property
     def sigmas(self):
+        """Widths of the Gaussians, pixels."""
         return self["ALBasisSigGauss"]
 
     @property
     def kernelSize(self):
+        """Width of the kernel, pixels."""
         return self["ALKernelSize"]
 
 

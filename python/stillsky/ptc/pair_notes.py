@@ -65,6 +65,7 @@ class PairNotes:
         self._said = {}
 
     def warning(self, form, *args):
+        """Kept for `sentences`; those that differ in numbers alone are one."""
         text = form % args
         match = self._OF_PAIR.fullmatch(text)
         # numbers differ from pair to pair: the first stands for all
@@ -74,6 +75,7 @@ class PairNotes:
             pairs.append((int(match["second"]) + 1) // 2)
 
     def info(self, form, *args):
+        """Passed on."""
         _log.info(form, *args)
 
     def sentences(self, skip=()):

@@ -102,6 +102,7 @@ class Warper:
 
     @property
     def warpingKernelName(self):
+        """Interpolation kernel, as of `makeWarpingKernel`."""
         return self._control.warpingKernelName
 
     def __eq__(self, other):

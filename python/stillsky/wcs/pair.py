@@ -18,6 +18,7 @@ class PixelTransform:
         return self.wcsTo.skyToPixel(*self.wcsFrom.pixelToSky(x, y))
 
     def inverse(self):
+        """The transform back."""
         return PixelTransform(self.wcsTo, self.wcsFrom)
 
     def linearized(self, point):
