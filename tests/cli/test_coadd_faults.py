@@ -190,3 +190,94 @@ def test_imagesWithoutSkyNoise(run, tmp_path, monkeypatch):
     code, _, err = run("coadd", "one0.fits", "one1.fits", "-o", "c")
     assert code == 0 and "nan" not in err.lower(), err
     assert "No part of the sky" in (tmp_path / "c.html").read_text()
+
+
+# ---------------------------------------------------------------------- inputs that do not go with the others
+
+
+def _used(*frames, **options):
+    result = stillsky.coadd(list(frames), scale="none", **options)
+    return result, list(result.table["used"])
+
+
+def _bare(k, shape=(N, N)):
+    """Without a WCS."""
+    frame = _frame(k)
+    return makeExposure(frame.image.array[: shape[0], : shape[1]].copy(), variance=9.0, psf=frame.psf)
+
+
+def test_oneInputWithoutWcsAndOfAnotherShapeCostsItselfAlone():
+    good = [_frame(k) for k in range(3)]
+    alone = _used(*good)[0].coadd.image.array
+    for frames in ([*good, _bare(5, (100, 120))], [_bare(5, (100, 120)), *good]):
+        result, used = _used(*frames)
+        assert used == [frame.wcs is not None for frame in frames]
+        np.testing.assert_array_equal(result.coadd.image.array, alone)
+        assert "no WCS, and of 120x100 px where others have 128x128" in " ".join(result.table["reason"])
+    # the larger group stays; of two inputs nobody can say which one is odd
+    assert _used(_frame(0), *(_bare(k, (100, 120)) for k in range(3)))[1] == [False, True, True, True]
+    with pytest.raises(MismatchError, match="1 of 2 inputs have no WCS and are not all of one shape"):
+        _used(_frame(0), _bare(5, (100, 120)))
+    # where the others are on several grids their shape tells nothing
+    config = stillsky.CoaddJobConfig()
+    config.register = "never"
+    result, used = _used(_frame(0), _frame(1, 65.5), _bare(5), config=config)
+    assert used == [True, True, False] and "not on one grid" in result.table["reason"][2]
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_anInputWithoutWcsOfTheShapeOfTheOthersIsUsed(tmp_path, first):
+    frames = [_frame(0), _frame(1), _bare(5)][:: -1 if first else 1]
+    for memory in (1 << 31, 1 << 20):  # in memory, and in place
+        paths = [tmp_path / f"{k}.fits" for k in range(3)]
+        for frame, path in zip(frames, paths):
+            writeExposure(frame, path, overwrite=True)
+        result, used = _used(*map(str, paths), method="mean", memory=memory)
+        assert used == [True] * 3 and "W-NOWCS" in [code for code, _ in result.warnings]
+        mean = np.mean([frame.image.array for frame in frames], axis=0)
+        np.testing.assert_allclose(result.coadd.image.array, mean, rtol=1e-6)
+        assert result.coadd.wcs is not None
+
+
+def test_pixelsOfAnotherSizeAreLeftOut():
+    def frame(k, factor):
+        cd = factor * PIXEL * np.array([[-1.0, 0.0], [0.0, 1.0]])
+        wcs = makeTanWcs((60.0 + k, 64.0), (1.2, -0.3), cd)
+        return makeExposure(_frame(k).image.array, variance=9.0, psf=GaussianPsf(15, 15, 1.8), wcs=wcs)
+
+    for odd in (10.0, 0.1):
+        result, used = _used(frame(0, odd), frame(1, 1.0), frame(2, 1.0))
+        assert used == [False, True, True] and max(result.coadd.bbox.dimensions) < 140
+        assert f"its pixels are of {0.3 * odd:.3g} arcsec, those of the others of 0.3" in result.table["reason"][0]
+    assert _used(frame(0, 2.0), frame(1, 1.0), frame(2, 1.0))[1] == [True] * 3
+    assert _used(frame(0, 5.0), frame(1, 1.0))[1] == [True] * 2  # nobody knows which one is wrong
+
+
+def test_imagesOfOneValueAreNoImages():
+    dead = _frame(5)
+    dead.image.array[:] = 0.0
+    dead.image.array[3, 4] = np.nan
+    result, used = _used(_frame(0), dead, _frame(1))
+    assert used == [True, False, True] and "every usable pixel is 0" in result.table["reason"][1]
+
+
+def test_copiesOfAnImageCountOnce(coadd, folder, tmp_path):
+    writeExposure(stillsky.read(folder / "s1.fits"), tmp_path / "copy.fits.bz2")
+    code, err = coadd(("s1", "s2", str(tmp_path / "copy.fits.bz2")))
+    assert code == 0 and "W-TWICE]: copy.fits.bz2 has the same pixels as s1.fits: taken once" in err
+    table = Table.read("c.inputs.ecsv")
+    assert list(table["used"]) == [True, True, False] and table["reason"][2] == "the same pixels as s1.fits"
+
+
+def test_smallImagesAreReadOnce(folder, monkeypatch):
+    import stillsky.fits
+
+    reader, seen = stillsky.fits.readExposure, []
+    monkeypatch.setattr("stillsky.fits.readExposure", lambda path, **o: seen.append(path) or reader(path, **o))
+    names = [str(folder / n) for n in ("s1.fits", "s2.fits", "g0.fits.gz")]
+    once = stillsky.coadd(names, scale="none")
+    assert seen == names
+    seen.clear()
+    again = stillsky.coadd(names, scale="none", memory=1 << 20)  # together too large to be kept
+    assert len(seen) > 3
+    np.testing.assert_array_equal(once.coadd.image.array, again.coadd.image.array)

@@ -100,6 +100,11 @@ def test_theStackIsAsDeepAsItsInputsAllow(frames, there, run):
     assert np.median(coadd.image.array) == pytest.approx(100.0, abs=1.5)  # the sky of the first
     assert coadd.psf.fwhm((80, 80)) == pytest.approx(1.8 * 2.3548, rel=0.01)
     assert readImage("night.nimage.fits").array.max() == 6
+    sky = coadd.wcs.toHeader()
+    for name in ("CRVAL1", "CRVAL2", "CRPIX1", "CD1_1"):  # maps of one coadd lie on each other
+        assert fits.getval("night.nimage.fits", name) == pytest.approx(sky[name])
+    # no input was resampled: its noise is that of independent pixels, whatever stars there are
+    assert coadd.metadata["COADD_VARFACTOR"] == pytest.approx(1.0, abs=0.15)
     text = (there / "night.html").read_text(encoding="utf-8")
     code, _, err = run("report", "night.json", "-o", "again.html")
     assert code == 0 and "Noise of the sky times root N" in (there / "again.html").read_text(encoding="utf-8"), err
@@ -125,6 +130,7 @@ def test_compareLeavesTheTrailOut(frames, there, run):
     table = _table("c")
     assert table["artifacts"][3] >= 1 and table["artifactPixels"][3] > 300
     assert table["artifactPixels"].sum() < 1.2 * table["artifactPixels"][3]
+    assert _summary("c")["metadata"]["rejectedFraction"] > table["artifactPixels"].sum() / (6 * N * N)
     coadd, clean = readExposure("c.coadd.fits")[0], stillsky.coadd([n for n in names if "f3" not in n], method="mean")
     y, x = np.mgrid[0:N, 0:N]
     # the border that matching PSFs costs is not judged

@@ -35,6 +35,15 @@ def testStarsSkyAndBadPixelsDoNotCount(rng):
     assert np.isnan(noiseCorrelation(np.zeros(SHAPE), np.full(SHAPE, 9.0)))
 
 
+def testWingsOfStarsAreNoCorrelation(rng):
+    y, x = np.mgrid[0:256, 0:256]
+    image = rng.normal(0, 4, SHAPE)
+    for flux, cx, cy in zip(10 ** rng.uniform(3, 5.5, 60), *rng.uniform(0, 256, (2, 60))):
+        image += flux * 2 / (np.pi * 6.25) * (1 + ((x - cx) ** 2 + (y - cy) ** 2) / 6.25) ** -3
+    factor = noiseCorrelation(image, np.full(SHAPE, 16.0))
+    assert factor == pytest.approx(1, abs=0.15)  # 2 to 3 without a look for sources
+
+
 def noisy(rng, scatter, claimed, visit):
     warp = constantWarp(0.0, claimed, visit=visit)
     warp.image.array += rng.normal(0, scatter, BOX.shape).astype(np.float32)

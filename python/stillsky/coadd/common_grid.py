@@ -20,16 +20,44 @@ ALIGNED_WITHIN = 0.02
 _LARGEST_SPREAD = 30.0
 
 
+#: Pixels of one common grid differ in size by less than this factor from their median.
+_LARGEST_RATIO = 4.0
+
+
 class FieldsDifferError(MismatchError):
-    """Frames lie too far from each other for one grid.
+    """Frames lie too far from each other for one grid, or nobody knows where they lie, or their pixels are of another kind.
 
     Attributes
     ----------
     odd : `list`
-        Frames off the largest group of those that overlap; empty where leaving them out is no way.
+        Frames off the largest group of those that go together; empty where leaving them out is no way.
+    kept : object or None
+        One of those that stay.
     """
 
-    odd = ()
+    odd, kept = (), None
+
+    def of(self, frame):
+        """Why a frame is left out, a `MismatchError`."""
+        words = f"no overlap with the others: it is at {placeOf(frame)}, they are near {placeOf(self.kept)}"
+        return MismatchError(words, found=self.found, remedy=self.remedy)
+
+
+class _NoPlaceError(FieldsDifferError):
+    def of(self, frame):
+        sizes = [f"{f.bbox.width}x{f.bbox.height}" for f in (frame, self.kept)]
+        words = f"no WCS, and of {sizes[0]} px where others have {sizes[1]}"
+        if frame.wcs is not None:
+            words = f"most others have no WCS, and {sizes[1]} px where this has {sizes[0]}"
+        elif sizes[0] == sizes[1]:
+            words = "no WCS, and the others are not on one grid"
+        return MismatchError(words, found=self.found, remedy=self.remedy)
+
+
+class _ScalesDifferError(FieldsDifferError):
+    def of(self, frame):
+        words = f"its pixels are of {_arcsec(frame):.3g} arcsec, those of the others of {_arcsec(self.kept):.3g}"
+        return MismatchError(words, found=self.found, remedy=self.remedy)
 
 
 @dataclass(frozen=True)
@@ -79,8 +107,9 @@ def commonGrid(frames, reference=None):
 
     Raises
     ------
-    MismatchError
-        Frames without WCS differ in shape, only some have one, or they are nowhere near each other (FieldsDifferError).
+    FieldsDifferError
+        Frames without WCS differ in shape, or from those that have one; pixels differ in size by factors; or frames are
+        nowhere near each other.
     """
     if reference is not None:
         return Grid(reference.bbox, reference.wcs, f"grid of {reference.name}")
@@ -90,14 +119,54 @@ def commonGrid(frames, reference=None):
         words = "all inputs are on one grid" if len(frames) > 1 else "the grid of the only input"
         return Grid(first.bbox, known.wcs, words)
     without = [f for f in frames if f.wcs is None]
+    _checkScales([f for f in frames if f.wcs is not None])
     if without:
-        shapes = ", ".join(f"{f.name} {f.bbox.width}x{f.bbox.height}" for f in (first, *without[:3]))
-        raise MismatchError(
-            f"{len(without)} of {len(frames)} inputs have no WCS and are not all of one shape",
-            found=shapes,
-            remedy="give all a WCS, cut all to one grid, or register them by their objects with --register",
-        )
+        raise _noPlace(frames, without)
     return _tangentPlane(frames)
+
+
+def _noPlace(frames, without):
+    """The error of frames of which some have no WCS, and not the shape of the others."""
+    shown = (frames[0], *(f for f in without[:3] if f is not frames[0]))
+    error = _NoPlaceError(
+        f"{len(without)} of {len(frames)} inputs have no WCS and are not all of one shape",
+        found=", ".join(f"{f.name} {f.bbox.width}x{f.bbox.height}" for f in shown),
+        remedy="give all a WCS, cut all to one grid, or register them by their objects with --register",
+    )
+    groups = {}
+    for frame in frames:
+        groups.setdefault(tuple(frame.bbox.dimensions) if frame.wcs is None else None, []).append(frame)
+    best = max(groups.values(), key=len)
+    if len(best) > 1:
+        one = Grid(best[0].bbox, best[0].wcs)
+        # shape alone tells where a frame is only if all others are on one grid
+        together = all(onSameGrid(one, frame) for frame in best)
+        error.kept = best[0]
+        error.odd = [f for f in frames if all(f is not b for b in best) and not (together and onSameGrid(one, f))]
+    return error
+
+
+def _checkScales(frames):
+    """FieldsDifferError if most, but not all, pixels are about of one size: the others are wrong, or no use here."""
+    if len(frames) < 3:
+        return
+    sizes = np.array([_arcsec(frame) for frame in frames])
+    odd = ~(np.abs(np.log(sizes / np.nanmedian(sizes))) < np.log(_LARGEST_RATIO))
+    if not odd.any() or 2 * np.count_nonzero(odd) >= len(frames):
+        return
+    error = _ScalesDifferError(
+        "the pixels of the inputs are of different sizes",
+        found=", ".join(f"{f.name} {_arcsec(f):.3g} arcsec" for f in [f for f, o in zip(frames, odd) if o][:3]),
+        remedy="check the WCS, or give the wanted grid by --reference IMG",
+    )
+    error.odd = [frame for frame, o in zip(frames, odd) if o]
+    error.kept = next(frame for frame, o in zip(frames, odd) if not o)
+    raise error
+
+
+def _arcsec(frame):
+    """Size of a pixel in the middle of a frame."""
+    return float(np.degrees(frame.wcs.pixelScale(*frame.bbox.center)) * 3600)
 
 
 def _tangentPlane(frames):
@@ -171,9 +240,9 @@ def placeOf(frame):
 def _tooFar(message, frames):
     odd = otherFields(frames)
     shown = odd[:3] if odd else [*frames[:1], *frames[-1:]]
+    kept = next((f for f in frames if all(f is not o for o in odd)), None)
     places = ", ".join(f"{frame.name} at {placeOf(frame)}" for frame in shown)
     if odd:
-        kept = next(f for f in frames if all(f is not o for o in odd))
         more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
         places += f"{more}; the others, like {kept.name}, at {placeOf(kept)}"
     error = FieldsDifferError(
@@ -181,7 +250,7 @@ def _tooFar(message, frames):
         found=f"{len(frames)} inputs, {places}",
         remedy="leave out what shows another field, or give the wanted grid by --reference IMG",
     )
-    error.odd = odd
+    error.odd, error.kept = odd, kept
     return error
 
 

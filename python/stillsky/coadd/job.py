@@ -23,7 +23,7 @@ from ..wcs import pairTransform
 from .common_grid import describedAs, onSameGrid, toGrid
 from .inputs import prepareInputs
 from .job_grid import JobGrid
-from .job_inputs import inputTable
+from .job_inputs import BYTES_PER_PIXEL, inputTable
 from .job_pointing import JobPointing
 from .job_scan import JobScan
 from .make_warp import modelPsfOfFwhm
@@ -34,7 +34,6 @@ from .warps import InMemoryWarp, WarpHandle
 __all__ = ["CoaddJob"]
 
 _log = logging.getLogger(__name__)
-_BYTES_PER_PIXEL = 12
 _WORST_SEEING = 1.8  # times the median: matching everything to it costs more than it brings
 
 
@@ -79,7 +78,7 @@ class CoaddJob(JobScan, JobGrid, JobPointing, JobLog):
         self.work = work
         self.progress = progress or (lambda iterable, desc="", total=None: iterable)
         self.inputs, self.grid, self.warps, self.matched, self.scalers = [], None, [], [], []
-        self._scratch, self._unit, self._needed = None, None, 0
+        self._scratch, self._unit, self._needed, self._keptBytes = None, None, 0, 0
         self._quietly = quietly or contextlib.nullcontext
         self._warper = Warper.fromConfig(config.warp)
 
@@ -104,8 +103,10 @@ class CoaddJob(JobScan, JobGrid, JobPointing, JobLog):
         if isinstance(error, OSError) and error.strerror:
             words = f"{error.strerror}: {error.filename or item.name}"
         reason = " ".join(words.split()) or type(error).__name__
+        for name in (item.name, str(item.source) if item.path is not None else item.name):
+            reason = reason.removeprefix(f"{name}: ")
         item.unreadable = isinstance(error, OSError)
-        item.reason = reason.removeprefix(f"{item.name}: ")
+        item.reason, item.kept = reason, None
         self.warn("W-SKIPPED", f"left out: {item.name}: {item.reason}")
 
     # ---------------------------------------------------------------- preparing
@@ -160,7 +161,7 @@ class CoaddJob(JobScan, JobGrid, JobPointing, JobLog):
 
     def _warpAll(self, psfMatched):
         target = self._modelPsf() if psfMatched else None
-        inMemory = len(self.used) * self.grid.bbox.area * _BYTES_PER_PIXEL * (1 + psfMatched) <= (
+        inMemory = len(self.used) * self.grid.bbox.area * BYTES_PER_PIXEL * (1 + psfMatched) <= (
             self.config.assemble.memory // 3
         )
         self._needed = 0 if inMemory else self._roomFor(target)
@@ -174,6 +175,8 @@ class CoaddJob(JobScan, JobGrid, JobPointing, JobLog):
             except (OSError, StillskyError, ValueError) as error:
                 self._skip(item, error)
                 continue
+            finally:
+                item.kept = None
             counts[item.how] = counts.get(item.how, 0) + 1
             self.warps.append(warp)
             self.scalers.append(scaler)
@@ -186,7 +189,10 @@ class CoaddJob(JobScan, JobGrid, JobPointing, JobLog):
         if not inMemory and self._isReadInPlace(item, target):
             # rows are read from the file itself when they are needed
             handle = WarpHandle(item.source, {"file": item.name}, scratch=self.folder(), **item.options)
-            handle.shell.visitInfo = item.visitInfo
+            with self._quietly():
+                handle.shell.visitInfo = item.visitInfo
+            if handle.shell.wcs is None:  # it is on the grid, for its shape
+                handle.shell.wcs = self.grid.wcs
             if item.psf is not None and handle.shell.psf is None:
                 handle.shell.psf = item.psf
             self._noteWarp(item, handle, item.psf)
@@ -205,7 +211,8 @@ class CoaddJob(JobScan, JobGrid, JobPointing, JobLog):
             item.how = "registered"
         else:
             warp, item.how = toGrid(exposure, self.grid, self._warper)
-        warp = Exposure(warp.maskedImage, warp.info, visitInfo=item.visitInfo)
+        wcs = self.grid.wcs if warp.wcs is None else warp.wcs  # without one it is on the grid, for its shape
+        warp = Exposure(warp.maskedImage, warp.info, visitInfo=item.visitInfo, wcs=wcs)
         if self._unit and item.unit != self._unit:
             warp.metadata = warp.metadata.copy()
             warp.metadata["BUNIT"] = self._unit
@@ -244,7 +251,7 @@ class CoaddJob(JobScan, JobGrid, JobPointing, JobLog):
                 missing = sum(not os.path.exists(self._warpName(item, kind, target)) for kind in kinds)
             except (StillskyError, OSError):  # off the grid, or the file is gone: it will be left out
                 continue
-            total += missing * area * _BYTES_PER_PIXEL
+            total += missing * area * BYTES_PER_PIXEL
         return total
 
     def _areaOnGrid(self, item):

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import MismatchError
 from ..fits.files import splitExtension
-from .common_grid import FieldsDifferError, Grid, commonGrid, onSameGrid, otherFields, placeOf
+from .common_grid import FieldsDifferError, Grid, commonGrid, onSameGrid, otherFields
 from .job_inputs import CoaddInput
 from .match_inputs import matchInputs
 from .registration import Registrar, noteRegistration
@@ -20,7 +20,7 @@ class JobGrid:
     def _chooseGrid(self):
         reference = self._referenceInput()
         if self._registerAll(reference):
-            of = reference or self.used[0]
+            of = reference or self._firstPlaced()
             self.grid = Grid(of.bbox, of.wcs, f"grid of {of.name}, to which others are registered by their objects")
         else:
             self.grid = self._commonGrid(reference)
@@ -37,26 +37,22 @@ class JobGrid:
         return reference
 
     def _commonGrid(self, reference):
-        """That of the inputs that overlap; the others are left out if one grid cannot hold all."""
-        try:
-            grid = commonGrid(self.used, reference)
-            apart = [] if reference is not None or any(i.wcs is None for i in self.used) else otherFields(self.used)
-            if apart:
-                names = ", ".join(i.name for i in apart[:3]) + (f" and {len(apart) - 3} more" if len(apart) > 3 else "")
-                self.warn("W-APART", f"no overlap with the others, but on the same grid of {grid.bbox.width}x"
-                          f"{grid.bbox.height} px: {names}")  # fmt: skip
-            return grid
-        except FieldsDifferError as error:
-            if not error.odd:
-                raise
-            odd = {id(item) for item in error.odd}
-            place = placeOf(next(item for item in self.used if id(item) not in odd))
-            for item in error.odd:
-                self._skip(item, MismatchError(
-                    f"no overlap with the others: it is at {placeOf(item)}, they are near {place}",
-                    found=error.found, remedy=error.remedy,
-                ))  # fmt: skip
-        return commonGrid(self.used, reference)
+        """That of the inputs that go together; the others are left out if one grid cannot hold all."""
+        grid = None
+        while grid is None:
+            try:
+                grid = commonGrid(self.used, reference)
+            except FieldsDifferError as error:
+                if not error.odd:
+                    raise
+                for item in error.odd:
+                    self._skip(item, error.of(item))
+        apart = [] if reference is not None or any(i.wcs is None for i in self.used) else otherFields(self.used)
+        if apart:
+            names = ", ".join(i.name for i in apart[:3]) + (f" and {len(apart) - 3} more" if len(apart) > 3 else "")
+            self.warn("W-APART", f"no overlap with the others, but on the same grid of {grid.bbox.width}x"
+                      f"{grid.bbox.height} px: {names}")  # fmt: skip
+        return grid
 
     def _areaOf(self, item):
         """Area of a pixel of the grid over that of one of a registered input's own."""
@@ -65,10 +61,16 @@ class JobGrid:
             area *= (self.grid.wcs.pixelScale(*self.grid.bbox.center) / item.wcs.pixelScale(*item.bbox.center)) ** 2
         return area
 
+    def _firstPlaced(self):
+        """The first input, or with register auto the first that has a WCS: those without go to it."""
+        if self.config.register == "always":
+            return self.used[0]
+        return next((i for i in self.used if i.wcs is not None), self.used[0])
+
     def _registerAll(self, reference):
         """Register inputs by what they show: all that are wanted with ``register`` always, with auto those that have no WCS in
         common with the reference, if they are of its shape or neither has one. Whether any was."""
-        mode, of = self.config.register, reference or self.used[0]
+        mode, of = self.config.register, reference or self._firstPlaced()
         wanted = [i for i in self.used if i is not of and mode != "never" and (mode == "always" or _mayBeMoved(of, i))]
         if not wanted:
             return False

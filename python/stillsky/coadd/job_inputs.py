@@ -2,6 +2,7 @@
 
 import math
 import os
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,9 @@ from ..geom import Box2I
 from ..image import Exposure
 from .match_inputs import InputMatch, InputMeasure
 
-__all__ = ["CoaddInput", "inputTable"]
+__all__ = ["BYTES_PER_PIXEL", "CoaddInput", "inputTable"]
+
+BYTES_PER_PIXEL = 12  # of an exposure: image, mask, variance
 
 
 @dataclass
@@ -58,6 +61,10 @@ class CoaddInput:
         Robust scatter of input minus coadd over the noise expected, and the fraction beyond 5 of them.
     found, masked, maskedPixels : `int`
         Outliers found against the static sky, those taken for artifacts, and their pixels (method compare).
+    digest : `tuple`
+        Size and checksum of its pixels: two images with one have the same photons.
+    kept : `stillsky.image.Exposure` or None
+        What `load` gave, of small images: they are wanted again.
     """
 
     name: str
@@ -90,6 +97,8 @@ class CoaddInput:
     masked: int = 0
     maskedPixels: int = 0
     provenance: list = field(default_factory=list)
+    digest: tuple = ()
+    kept: Exposure | None = field(default=None, repr=False)
 
     @property
     def used(self):
@@ -109,7 +118,9 @@ class CoaddInput:
         OSError, StillskyError
             The file cannot be read; messages name it.
         """
-        if self.path is None:
+        if self.kept is not None:
+            exposure = self.kept
+        elif self.path is None:
             exposure = asExposure(self.source, self.name)
         else:
             from ..fits import readExposure
@@ -128,6 +139,8 @@ class CoaddInput:
         )  # fmt: skip
         header = exposure.metadata
         self.unit = str((header.get("BUNIT") if header else None) or "").strip()
+        pixels = np.ascontiguousarray(exposure.image.array)
+        self.digest = (pixels.dtype.str, pixels.shape, zlib.crc32(pixels))
 
 
 def _degrees(value):

@@ -10,10 +10,12 @@ from ..errors import MismatchError, NoDataError, NotFoundError, StillskyError
 from ..fits.file_lists import findFiles
 from ..fits.files import splitExtension
 from ..stats import clippedStats
-from .job_inputs import CoaddInput
+from .job_inputs import BYTES_PER_PIXEL, CoaddInput
 from .match_inputs import measureInput
 
 __all__ = ["JobScan"]
+
+_MOST_KEPT = 256 << 20  # bytes of small images that are not read again
 
 
 class JobScan:
@@ -45,6 +47,7 @@ class JobScan:
                     self._measure(item)
                 except (OSError, StillskyError, ValueError) as error:
                     self._skip(item, error)
+            self._dropCopies()
         if not self.used:
             self._refuseAll()
         self._compare()
@@ -84,6 +87,24 @@ class JobScan:
             unique.append(item)
         return unique
 
+    def _dropCopies(self):
+        """Of images with the same pixels, to the last bit of their noise, one is used: a file and its compressed copy."""
+        known = {}
+        for item in self.used:
+            first = known.setdefault(item.digest, item)
+            if first is not item:
+                item.reason, item.kept = f"the same pixels as {first.name}", None
+                self.warn("W-TWICE", f"{item.name} has the same pixels as {first.name}: taken once")
+
+    def _keep(self, item, exposure):
+        """Keep a small image in memory until it has become a warp; nothing is kept once they are no longer small together."""
+        self._keptBytes += exposure.bbox.area * BYTES_PER_PIXEL
+        if self._keptBytes <= min(self.config.assemble.memory // 8, _MOST_KEPT):
+            item.kept = exposure
+            return
+        for other in self.inputs:
+            other.kept = None
+
     def _measure(self, item):
         with self._quietly():
             exposure = item.load()
@@ -92,7 +113,16 @@ class JobScan:
         good &= (exposure.mask.array & exposure.mask.bitmask(["NO_DATA", "BAD"], ignoreMissing=True)) == 0
         good &= np.isfinite(exposure.image.array)
         if not good.any():
-            raise NoDataError(f"{item.name}: no usable pixel: every one is NaN, masked, or without a positive variance")
+            raise NoDataError(
+                f"{item.name}: no usable pixel: every one is NaN, masked, or without a positive variance",
+                found=f"0 of {good.size} pixels", remedy="stillsky info FILE shows masks and variances",
+            )  # fmt: skip
+        values = exposure.image.array[good]
+        if values.size > 1 and values.min() == values.max():
+            raise NoDataError(
+                f"{item.name}: no image: every usable pixel is {values[0]:g}",
+                found=f"{values.size} pixels of one value", remedy="leave it out",
+            )  # fmt: skip
         bad = exposure.mask.bitmask(list(self.config.assemble.badMaskPlanes), ignoreMissing=True)
         step = max(1, int(math.sqrt(exposure.bbox.area / 1e6)))
         item.ownVariance = float(clippedStats(exposure.variance.array, exposure.mask.array, bad, 3.0, 2, step)[1])
@@ -107,6 +137,7 @@ class JobScan:
             except StillskyError as error:
                 item.psfSource = f"none: {error}"
         item.measure.objects = None
+        self._keep(item, exposure)
 
     def _compare(self):
         """Say what the inputs are, and what does not go together."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 import scipy.fft
+from scipy.ndimage import maximum_filter, uniform_filter
 
 __all__ = ["noiseCorrelation"]
 
@@ -9,6 +10,9 @@ _LAG = 3  # pixels: beyond, the noise of images resampled once is independent
 _SKY_LAGS = 6, 10  # pixels: what correlates at these lags is sky
 _CELL = 64  # pixels: the sky is taken off as planes in cells of this size
 _CLIP = 3.0
+_ROUNDS = 3  # in crowded fields each uncovers fainter sources
+_BOX = 5  # pixels: sources are sought in means over boxes
+_SOURCE = 5.0  # sigma of these means
 
 
 def noiseCorrelation(image, variance, bad=None):
@@ -18,7 +22,7 @@ def noiseCorrelation(image, variance, bad=None):
     ----------
     image, variance : `numpy.ndarray`, (h, w)
     bad : `numpy.ndarray` of bool, (h, w), optional
-        Pixels to leave out; so are those that are not finite, without positive variance or 3 sigma off.
+        Pixels to leave out; so are those that are not finite, without positive variance, 3 sigma off or near sources.
 
     Returns
     -------
@@ -37,14 +41,14 @@ def noiseCorrelation(image, variance, bad=None):
     if bad is not None:
         good &= ~bad
     z = np.where(good, z, 0.0)
-    for _ in range(2):
+    for _ in range(_ROUNDS):
         if np.count_nonzero(good) < 400:
             return np.nan
         _takeOffSky(z, good)
         sigma = 0.7413 * np.subtract(*np.percentile(z[good], (75, 25)))
         if not sigma > 1e-3:
             return np.nan  # no noise, but that of rounding
-        good &= np.abs(z) <= _CLIP * sigma
+        good &= (np.abs(z) <= _CLIP * sigma) & ~_nearSources(z, good)
         z[~good] = 0.0
     shape = [scipy.fft.next_fast_len(n + _SKY_LAGS[1], real=True) for n in z.shape]
     pairs = _autocorrelation(good.astype(np.float64), shape)
@@ -56,6 +60,13 @@ def noiseCorrelation(image, variance, bad=None):
     covariance -= covariance[lags >= _SKY_LAGS[0]].mean()
     middle = covariance[_SKY_LAGS[1], _SKY_LAGS[1]]
     return float(covariance[lags <= _LAG].sum() / middle) if middle > 0 else np.nan
+
+
+def _nearSources(z, good):
+    """Pixels around what stands out of means over boxes: wings of stars are no noise, however faint."""
+    mean = uniform_filter(z, _BOX, mode="constant")
+    sigma = 0.7413 * np.subtract(*np.percentile(mean[good], (75, 25)))
+    return maximum_filter(mean > _SOURCE * sigma, 2 * _BOX + 1)
 
 
 def _takeOffSky(z, good):

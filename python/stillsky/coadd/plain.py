@@ -66,7 +66,7 @@ class PlainCoaddResult:
         from .artifact_io import writeArtifactMasks, writeArtifacts
 
         writeExposure(self.coadd, f"{prefix}.coadd.fits", overwrite=True, compress=compress)
-        writeImage(self.nImage, f"{prefix}.nimage.fits", overwrite=True)
+        writeImage(self.nImage, f"{prefix}.nimage.fits", wcs=self.coadd.wcs, overwrite=True)
         self.table.write(f"{prefix}.inputs.ecsv", format="ascii.ecsv", overwrite=True)
         names, box, wcs = (
             [n for n, used in self.table["name", "used"].iterrows() if used],
@@ -284,6 +284,7 @@ class PlainCoadd(CoaddJob):
 
     def _figures(self, stacked, depth):
         used, out = self.used, stacked.coadd
+        masked = sum(i.maskedPixels for i in used)  # good samples, too, until artifacts were found on them
         good, kept = float(stacked.nImage.array.sum(dtype=np.int64)), float(stacked.nKept.array.sum(dtype=np.int64))
         noise = [n for n in depth["inputs"] if np.isfinite(n) and n > 0]
         sigma = depth["skySigma"]
@@ -297,11 +298,11 @@ class PlainCoadd(CoaddJob):
             "noiseGainMethod": single / (_noiseOfMedian(noise) if self.config.method == "median" else best),
             "skyChi": depth["skyChi"], "maxInputs": int(stacked.nImage.array.max(initial=0)),
             "medianInputs": float(np.median(stacked.nImage.array)),
-            "rejectedFraction": 1.0 - kept / good if good else 0.0,
+            "rejectedFraction": 1.0 - kept / (good + masked) if good else 0.0,
             "emptyFraction": float(np.mean(stacked.nKept.array == 0)),
             "exposureTime": float(np.nansum(times)) if times and np.isfinite(times).any() else math.nan,
             "psfFwhm": _fwhmOf(out), "artifacts": sum(i.masked for i in used),
-            "artifactPixels": sum(i.maskedPixels for i in used),
+            "artifactPixels": masked,
         }  # fmt: skip
 
     def _compareInputs(self, out):
