@@ -1,6 +1,7 @@
 #include "bindings.hpp"
 #include "numpy_view.hpp"
 #include "stillsky/dcr/dcr_pass.hpp"
+#include "stillsky/dcr/descent.hpp"
 #include "stillsky/dcr/smooth.hpp"
 #include "stillsky/dcr/spline_shift.hpp"
 
@@ -126,6 +127,38 @@ void pySmoothWeighted(py::array const& image, double sigma, py::object const& be
     smoothWeighted(in, sigma, first, second, to);
 }
 
+using Arrays = std::vector<py::array>;
+
+double pyPlanesDot(Arrays const& a, Arrays const& b) {
+    const auto first = viewsOf<const float>(a, "a"), second = viewsOf<const float>(b, "b");
+    py::gil_scoped_release release;
+    return planesDot(first, second);
+}
+
+// (diagonal or None, penalty, ratio)
+DescentPrior priorOf(py::tuple const& t) {
+    return {planeOrNone(t[0], "diagonal"), t[1].cast<float>(), t[2].cast<float>()};
+}
+
+double pyDescentStep(Arrays const& models, Arrays const& residual, Arrays const& moves, Arrays const& product,
+                     Arrays const& direction, py::tuple const& prior, double length) {
+    const auto to = viewsOf<float>(models, "models"), left = viewsOf<float>(residual, "residual");
+    const auto by = viewsOf<const float>(moves, "moves"), seen = viewsOf<const float>(product, "product");
+    const auto along = viewsOf<const float>(direction, "direction");
+    const DescentPrior settings = priorOf(prior);
+    py::gil_scoped_release release;
+    return descentStep(to, left, by, seen, along, settings, length);
+}
+
+double pyDescentDirection(Arrays const& direction, Arrays const& residual, py::tuple const& prior, double factor,
+                          Arrays const& mixed) {
+    const auto along = viewsOf<float>(direction, "direction"), out = viewsOf<float>(mixed, "mixed");
+    const auto left = viewsOf<const float>(residual, "residual");
+    const DescentPrior settings = priorOf(prior);
+    py::gil_scoped_release release;
+    return descentDirection(along, left, settings, factor, out);
+}
+
 }  // namespace
 
 void bindDcr(py::module_& m) {
@@ -138,6 +171,11 @@ void bindDcr(py::module_& m) {
           py::arg("significance"), py::arg("accumulators"), py::arg("rowBegin"), py::arg("rowEnd"), py::arg("normal"));
     m.def("smoothWeighted", &pySmoothWeighted, py::arg("image"), py::arg("sigma"), py::arg("before"), py::arg("after"),
           py::arg("out"));
+    m.def("planesDot", &pyPlanesDot, py::arg("a"), py::arg("b"));
+    m.def("descentStep", &pyDescentStep, py::arg("models"), py::arg("residual"), py::arg("moves"), py::arg("product"),
+          py::arg("direction"), py::arg("prior"), py::arg("length"));
+    m.def("descentDirection", &pyDescentDirection, py::arg("direction"), py::arg("residual"), py::arg("prior"),
+          py::arg("factor"), py::arg("mixed"));
     m.def("dcrHalo", &pyDcrHalo, py::arg("backward"), py::arg("order"));
     m.def("dcrTemplate", &pyDcrTemplate, py::arg("models"), py::arg("order"), py::arg("shifts"), py::arg("out"));
 }

@@ -50,16 +50,13 @@ def test_passOverTheVisits(benchmark, field, machine, accumulate, bar):
     assert spent < bar * max(1.0, machine)
 
 
-def test_iterationOfConjugateGradients(benchmark, machine):
-    """The same bar for an iteration with the prior, of 24 visits: matrix, smoothing, vectors, and the metric of the models.
-
-    What does not depend on the number of visits is half of it: of 8 visits an iteration takes 11 ns per pixel and visit.
-    """
+@pytest.mark.parametrize("count", [8, 24])
+def test_iterationOfConjugateGradients(benchmark, machine, count):
+    """The same bar for an iteration with the prior: matrix, smoothing, vectors, and the metric of the models."""
     from stillsky.dcr.config import DcrConfig
     from stillsky.dcr.solve import DcrProblem, solveConjugateGradients
 
-    rng, count = np.random.default_rng(7), 24
-    visits = []
+    rng, visits = np.random.default_rng(7), []
     for angle in np.linspace(0, 6, count):
         image = rng.normal(100, 5, (SIZE, SIZE)).astype(np.float32)
         line = np.outer([1.0, 0.6, 0.15, -0.15, -0.4, -0.7], [1.5 * np.cos(angle), 1.5 * np.sin(angle)])

@@ -198,7 +198,7 @@ def testHeldOutVisitIsPredicted(made, published, gradients):
 # ------------------------------------------------------------------ G13, G14: passes
 
 
-def _big(rng, shape=(200, 1100), masked=False, split=True):
+def _big(rng, shape=(200, 1100), masked=False, split=True, n=3):
     visits = []
     for airmass, angle in zip(AIRMASSES[:4], (10, 100, -60, 190), strict=True):
         good = np.ones(shape, bool)
@@ -206,12 +206,12 @@ def _big(rng, shape=(200, 1100), masked=False, split=True):
             good[rng.random(shape) < 0.02] = False
         image = rng.normal(100, NOISE, shape).astype(np.float32)
         image[~good] = np.nan
-        forward = [list(p) for p in shiftsOf(airmass, angle, split=True)]
-        backward = forward if split else [[s] for s in shiftsOf(airmass, angle)]
+        forward = [list(p) for p in shiftsOf(airmass, angle, split=True, n=n)]
+        backward = forward if split else [[s] for s in shiftsOf(airmass, angle, n=n)]
         visits.append(
             DcrVisit(image, packBits(good), forward, backward, packBits(rng.random(shape) < 0.3), 1 + airmass)
         )
-    models = [rng.normal(30, 10, shape).astype(np.float32) for _ in range(3)]
+    models = [rng.normal(30, 10, shape).astype(np.float32) for _ in range(n)]
     return visits, models
 
 
@@ -304,9 +304,10 @@ def testNormalEquationsAgreeWithTheDirectForm(rng, order):
     assert differ == (order == 1)
 
 
-def testNormalEquationsTakeBackWhatBadPixelsBrought(rng):
+@pytest.mark.parametrize("n", [2, 3, 4])
+def testNormalEquationsTakeBackWhatBadPixelsBrought(rng, n):
     """Of many visits with few bad pixels each the kernels of all pixels, less the bad ones, are the direct form."""
-    visits, models = _big(rng, (140, 530))
+    visits, models = _big(rng, (140, 530), n=n)
     visits = [replace(visit, weight=1 + 0.1 * i) for i, visit in enumerate(visits * 8)]
     for visit in visits:
         good = rng.random((140, 530)) > 0.003

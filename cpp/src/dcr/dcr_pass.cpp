@@ -1,7 +1,6 @@
 #include "stillsky/dcr/dcr_pass.hpp"
 
 #include <algorithm>
-#include <memory>
 #include <string>
 
 #include "row_kernels.hpp"
@@ -25,39 +24,40 @@ struct Rect {
     int height() const { return y1 - y0; }
 };
 
-// Models of a range of rows with mirrored borders, zeros beyond them, and room to read whole vectors.
+// Models of a part of the patch and its surroundings, with mirrored borders, zeros beyond them, and room to read whole vectors.
 class PaddedModels {
 public:
-    PaddedModels(std::vector<View2<const float>> const& models, int pad, int rowBegin, int rowEnd)
-            : pad_(pad + REACH), row0_(rowBegin - pad - REACH) {
+    // Replaces what was there: pixels within pad of the part.
+    void load(std::vector<View2<const float>> const& models, int pad, Rect part) {
         const int width = models.front().width, height = models.front().height;
-        stride_ = roundUp(width + 2 * pad_) + 2 * dcr::ROW_LANES;
-        const int rows = rowEnd + pad + REACH - row0_;
+        x0_ = part.x0 - pad;
+        y0_ = part.y0 - pad;
+        const int columns = part.width() + 2 * pad, rows = part.height() + 2 * pad;
+        stride_ = roundUp(columns) + 2 * dcr::ROW_LANES;
         size_ = static_cast<std::size_t>(rows) * static_cast<std::size_t>(stride_);
         pixels_.resize(size_ * models.size());
-        parallelFor(static_cast<int>(models.size()), [&](int k) {
-            float* to = pixels_.data() + size_ * static_cast<std::size_t>(k);
-            std::fill(to, to + size_, 0.0f);
+        for (std::size_t k = 0; k < models.size(); ++k) {
             for (int i = 0; i < rows; ++i) {
-                const int y = row0_ + i;
-                if (y < -REACH || y >= height + REACH) continue;
-                const float* from = models[static_cast<std::size_t>(k)].row(mirrored(y, height));
-                float* out = to + static_cast<std::ptrdiff_t>(i) * stride_ + pad_;
-                std::copy_n(from, width, out);
-                for (int j = 1; j <= REACH; ++j) {
-                    out[-j] = from[mirrored(-j, width)];
-                    out[width - 1 + j] = from[mirrored(width - 1 + j, width)];
-                }
+                const int y = y0_ + i;
+                float* out = pixels_.data() + size_ * k + static_cast<std::ptrdiff_t>(i) * stride_;
+                if (y < -REACH || y >= height + REACH) std::fill_n(out, stride_, 0.0f);
+                else fillRow(models[k].row(mirrored(y, height)), width, out);
             }
-        });
+        }
     }
     const float* at(std::size_t k, int x, int y) const {
-        return pixels_.data() + size_ * k + static_cast<std::ptrdiff_t>(y - row0_) * stride_ + pad_ + x;
+        return pixels_.data() + size_ * k + static_cast<std::ptrdiff_t>(y - y0_) * stride_ + (x - x0_);
     }
 
 private:
-    int pad_, row0_;
-    int stride_ = 0;
+    void fillRow(const float* from, int width, float* out) const {
+        const int x1 = x0_ + stride_, first = std::max(0, x0_), last = std::min(width, x1);
+        for (int x = x0_; x < std::min(first, x1); ++x) out[x - x0_] = x < -REACH ? 0.0f : from[mirrored(x, width)];
+        if (first < last) std::copy_n(from + first, last - first, out + (first - x0_));
+        for (int x = std::max(width, x0_); x < x1; ++x) out[x - x0_] = x < width + REACH ? from[mirrored(x, width)] : 0.0f;
+    }
+
+    int x0_ = 0, y0_ = 0, stride_ = 0;
     std::size_t size_ = 0;
     AlignedVector<float> pixels_;
 };
@@ -117,6 +117,17 @@ void templateSpan(PaddedModels const& models, Stencil const& s, int x0, int x1, 
     for (int x = std::max(s.x1, x0); x < x1; ++x) out[x - x0] = templatePixel(models, s, x, y);
 }
 
+// Ask for a row that is read a little later: rows of a tile lie on pages of their own, where the processor does not guess.
+inline void prefetchRow(const float* row, int n) {
+#if defined(__GNUC__)
+    for (int x = 0; x < n; x += 16) __builtin_prefetch(row + x);
+#else
+    (void)row;
+    (void)n;
+#endif
+}
+constexpr int ROWS_AHEAD = 3;
+
 struct EdgePixel {
     int x, y;
     float value;
@@ -131,9 +142,11 @@ constexpr double VISIT_COST = 25, BAD_COST = 4000;
 
 // What a thread needs while it works on a tile.
 struct Workspace {
+    PaddedModels padded;
     std::vector<BadPixel> bad;
     AlignedVector<float> values, sums, model;
     std::vector<std::uint32_t> keep, score;
+    std::vector<std::uint8_t> both;
     RowSources sources;
     std::vector<EdgePixel> edges;
 };
@@ -143,7 +156,8 @@ public:
     Pass(std::vector<View2<const float>> const& models, int order, std::vector<DcrVisit> const& visits, DcrPassValue value,
          View2<const float> significance, std::vector<View2<float>> const& accumulators, int rowBegin, int rowEnd,
          bool normal)
-            : width_(models.front().width),
+            : models_(models),
+              width_(models.front().width),
               height_(models.front().height),
               n_(models.size()),
               visits_(visits),
@@ -159,12 +173,12 @@ public:
             reach_ = std::max(reach_, backward_.back().reach);
             forwardReach_ = std::max(forwardReach_, forward_.back().reach);
         }
-        const int pad = 2 * (reach_ + forwardReach_ + REACH);
-        padded_ = std::make_unique<PaddedModels>(models, pad, rowBegin, rowEnd);
+        pad_ = reach_ + forwardReach_ + REACH;
         // The hundreds of taps of cubic kernels, in float32 and before the adjoint prefilter, would cost a digit.
         if (normal && order == 1 && value == DcrPassValue::MODEL && !accumulators.empty() && !visits.empty()) {
             kernels_ = dcr::normalKernels(visits, forward_, backward_);
             mostBad_ = mostBadPixels();
+            groups_ = dcr::tapGroups(kernels_, dcr::MOST_TOGETHER);
             // The outermost pixels come from fewer pixels than the kernels assume.
             safe_ = {1, 1, width_ - 1, height_ - 1};
             for (auto const* list : {&forward_, &backward_}) {
@@ -247,9 +261,10 @@ private:
         const std::size_t sumRow = static_cast<std::size_t>(roundUp(to.width()));
         const std::size_t sumPlane = sumRow * static_cast<std::size_t>(to.height());
         if (accumulating()) work.sums.assign(sumPlane * n_, 0.0f);
+        work.padded.load(models_, pad_, from);
         if (!kernels_.empty() && isInside(to) && findBad(from, work.bad)) {
             normalTile(to, sumRow, sumPlane, work);
-            for (BadPixel const& pixel : work.bad) takeBack(pixel, to, sumRow, sumPlane, work.sums.data());
+            for (BadPixel const& pixel : work.bad) takeBack(pixel, to, sumRow, sumPlane, work);
         } else {
             for (std::size_t i = 0; i < visits_.size(); ++i) doVisit(i, tile, to, from, sumRow, sumPlane, sums[i * sumStride], work);
         }
@@ -279,12 +294,13 @@ private:
     }
 
     // What the kernels brought back from a bad pixel of one visit.
-    void takeBack(BadPixel const& pixel, Rect to, std::size_t sumRow, std::size_t sumPlane, float* sums) const {
+    void takeBack(BadPixel const& pixel, Rect to, std::size_t sumRow, std::size_t sumPlane, Workspace& work) const {
+        float* sums = work.sums.data();
         Stencil const& forward = forward_[static_cast<std::size_t>(pixel.visit)];
         Stencil const& backward = backward_[static_cast<std::size_t>(pixel.visit)];
         float value = 0;
         for (std::size_t k = 0; k < n_; ++k) {
-            for (Tap const& tap : forward.taps[k]) value += tap.weight * *padded_->at(k, pixel.x + tap.ox, pixel.y + tap.oy);
+            for (Tap const& tap : forward.taps[k]) value += tap.weight * *work.padded.at(k, pixel.x + tap.ox, pixel.y + tap.oy);
         }
         value *= static_cast<float>(visits_[static_cast<std::size_t>(pixel.visit)].weight);
         for (std::size_t k = 0; k < n_; ++k) {
@@ -298,10 +314,19 @@ private:
     }
 
     void normalTile(Rect to, std::size_t sumRow, std::size_t sumPlane, Workspace& work) const {
-        for (std::size_t k = 0; k < n_; ++k) {
+        for (dcr::TapGroup const& group : groups_) {
+            float* out[dcr::MOST_TOGETHER];
             for (int y = to.y0; y < to.y1; ++y) {
-                float* out = work.sums.data() + k * sumPlane + static_cast<std::size_t>(y - to.y0) * sumRow;
-                templateRow(*padded_, kernels_[k], to.x0, y, to.width(), work.sources, out);
+                work.sources.clear();
+                for (dcr::GroupTap const& tap : group.taps) {
+                    work.sources.source.push_back(work.padded.at(tap.model, to.x0 + tap.ox, y + tap.oy));
+                }
+                for (int k = 0; k < group.count; ++k) {
+                    out[k] = work.sums.data() + static_cast<std::size_t>(group.first + k) * sumPlane +
+                             static_cast<std::size_t>(y - to.y0) * sumRow;
+                }
+                dcr::rowTapsTogether(work.sources.source.data(), group.weights.data(), static_cast<int>(group.taps.size()),
+                                     to.width(), out, group.count);
             }
         }
     }
@@ -320,16 +345,18 @@ private:
         work.score.resize(static_cast<std::size_t>(from.width()) + 16);
         work.edges.clear();
         const bool needsModel = value_ == DcrPassValue::RESIDUAL || value_ == DcrPassValue::MODEL || !visit.score.empty();
+        const bool needsImage = value_ == DcrPassValue::RESIDUAL || value_ == DcrPassValue::IMAGE || !visit.score.empty();
         for (int y = from.y0; y < from.y1; ++y) {
             const int row = y - visit.imageRow0;
             const bool scored = !visit.score.empty() && y >= tile.y0 && y < tile.y1 &&
                                 dcr::anyBits(visit.score.row(row), tile.x0, tile.width());
             if (!accumulating() && !scored) continue;
+            if (needsImage && y + ROWS_AHEAD < from.y1) prefetchRow(visit.image.row(row + ROWS_AHEAD) + from.x0, from.width());
+            if (needsModel) templateSpan(work.padded, forward, from.x0, from.x1, y, work.sources, work.model.data());
+            if (scored) scoreRow(visit, tile, from, y, sums, work);
+            if (!accumulating()) continue;
             dcr::expandBits(visit.good.row(row), from.x0, from.width(), work.keep.data());
             const std::uint32_t* keep = work.keep.data() + from.x0 % 8;
-            if (needsModel) templateSpan(*padded_, forward, from.x0, from.x1, y, work.sources, work.model.data());
-            if (scored) scoreRow(visit, tile, from, y, keep, sums, work);
-            if (!accumulating()) continue;
             float* out = work.values.data() + static_cast<std::size_t>(y - y0) * stride + (from.x0 - x0);
             const bool image = value_ == DcrPassValue::RESIDUAL || value_ == DcrPassValue::IMAGE;
             const bool model = value_ == DcrPassValue::RESIDUAL || value_ == DcrPassValue::MODEL;
@@ -353,19 +380,17 @@ private:
         }
     }
 
-    void scoreRow(DcrVisit const& visit, Rect tile, Rect from, int y, const std::uint32_t* keep, DcrMetricSums& sums,
-                  Workspace& work) const {
+    void scoreRow(DcrVisit const& visit, Rect tile, Rect from, int y, DcrMetricSums& sums, Workspace& work) const {
         const int row = y - visit.imageRow0;
-        dcr::expandBits(visit.score.row(row), tile.x0, tile.width(), work.score.data());
-        const std::uint32_t* score = work.score.data() + tile.x0 % 8;
-        keep += tile.x0 - from.x0;
+        work.both.resize(static_cast<std::size_t>(tile.width()) / 8 + 2);
+        sums.count += dcr::commonBits(visit.good.row(row), visit.score.row(row), tile.x0, tile.width(), work.both.data());
+        dcr::expandBits(work.both.data(), tile.x0 % 8, tile.width(), work.score.data());
         double row3[3] = {};
         dcr::rowMetric(visit.image.row(row) + tile.x0, work.model.data() + (tile.x0 - from.x0),
-                       significance_.row(y) + tile.x0, keep, score, tile.width(), row3);
+                       significance_.row(y) + tile.x0, work.score.data() + tile.x0 % 8, tile.width(), row3);
         sums.difference += row3[0];
         sums.total += row3[1];
         sums.square += row3[2];
-        for (int x = 0; x < tile.width(); ++x) sums.count += (keep[x] & score[x]) != 0;
     }
 
     // Pixels for which some shift is not defined are taken out of the row: they go back one by one.
@@ -424,6 +449,7 @@ private:
         }
     }
 
+    std::vector<View2<const float>> const& models_;
     int width_, height_;
     std::size_t n_;
     std::vector<DcrVisit> const& visits_;
@@ -431,12 +457,12 @@ private:
     View2<const float> significance_;
     std::vector<View2<float>> const& accumulators_;
     int rowBegin_, rowEnd_, order_;
-    int reach_ = 0, forwardReach_ = 0;
+    int reach_ = 0, forwardReach_ = 0, pad_ = 0;
     double mostBad_ = 0;
     Rect safe_{0, 0, 0, 0};  // pixels that the kernels serve
     std::vector<Stencil> forward_, backward_;
-    std::unique_ptr<PaddedModels> padded_;
     std::vector<std::vector<std::vector<Tap>>> kernels_;
+    std::vector<dcr::TapGroup> groups_;
 };
 
 template <typename V>
@@ -513,14 +539,15 @@ void dcrTemplate(std::vector<View2<const float>> const& models, int order,
     for (auto const& model : models) wantSize(model, out.width, out.height, "models");
     if (out.empty()) return;
     const Stencil stencil(shifts, order, out.width, out.height);
-    const PaddedModels padded(models, stencil.reach + REACH, 0, out.height);
     parallelFor((out.height + DCR_TILE_HEIGHT - 1) / DCR_TILE_HEIGHT, [&](int block) {
         RowSources sources;
+        PaddedModels padded;
         AlignedVector<float> row(static_cast<std::size_t>(roundUp(DCR_TILE_WIDTH)));
-        const int y1 = std::min(out.height, (block + 1) * DCR_TILE_HEIGHT);
+        const int y0 = block * DCR_TILE_HEIGHT, y1 = std::min(out.height, y0 + DCR_TILE_HEIGHT);
         for (int x0 = 0; x0 < out.width; x0 += DCR_TILE_WIDTH) {
             const int x1 = std::min(out.width, x0 + DCR_TILE_WIDTH);
-            for (int y = block * DCR_TILE_HEIGHT; y < y1; ++y) {
+            padded.load(models, stencil.reach + REACH, {x0, y0, x1, y1});
+            for (int y = y0; y < y1; ++y) {
                 templateSpan(padded, stencil, x0, x1, y, sources, row.data());
                 std::copy_n(row.data(), x1 - x0, out.row(y) + x0);
             }

@@ -1,6 +1,7 @@
 #include "row_kernels.hpp"
 
 #include <array>
+#include <bitset>
 #include <cmath>
 #include <cstring>
 
@@ -28,7 +29,36 @@ STILLSKY_INLINE void tapsChunk(const float* const* source, const float* weight, 
     }
     for (int v = 0; v < V; ++v) *reinterpret_cast<Row16*>(out + x + v * ROW_LANES) = sum[v];
 }
+
+template <int K, int V>
+STILLSKY_INLINE void togetherChunk(const float* const* source, const float* weight, int nTaps, int x, float* const* out) {
+    Row16 sum[K][V] = {};
+    for (int t = 0; t < nTaps; ++t) {
+        const float* p = source[t] + x;
+        Row16 pixels[V];
+        for (int v = 0; v < V; ++v) pixels[v] = *reinterpret_cast<Row16 const*>(p + v * ROW_LANES);
+        asm volatile("" ::: "memory");  // keeps them in registers; otherwise each product reads them again
+        for (int k = 0; k < K; ++k) {
+            const float w = weight[t * K + k];
+            for (int v = 0; v < V; ++v) sum[k][v] += w * pixels[v];
+        }
+    }
+    for (int k = 0; k < K; ++k) {
+        for (int v = 0; v < V; ++v) *reinterpret_cast<Row16*>(out[k] + x + v * ROW_LANES) = sum[k][v];
+    }
+}
 #else
+template <int K, int V>
+STILLSKY_INLINE void togetherChunk(const float* const* source, const float* weight, int nTaps, int x, float* const* out) {
+    for (int k = 0; k < K; ++k) {
+        for (int i = x; i < x + V * ROW_LANES; ++i) {
+            float sum = 0.0f;
+            for (int t = 0; t < nTaps; ++t) sum += weight[t * K + k] * source[t][i];
+            out[k][i] = sum;
+        }
+    }
+}
+
 template <int V>
 STILLSKY_INLINE void tapsChunk(const float* const* source, const float* weight, int nTaps, int x, float* out, bool add) {
     for (int i = x; i < x + V * ROW_LANES; ++i) {
@@ -63,6 +93,25 @@ STILLSKY_SIMD void rowTaps(const float* const* source, const float* weight, int 
     int x = 0;
     for (; x + 4 * ROW_LANES <= end; x += 4 * ROW_LANES) tapsChunk<4>(source, weight, nTaps, x, out, add);
     for (; x < end; x += ROW_LANES) tapsChunk<1>(source, weight, nTaps, x, out, add);
+}
+
+namespace {
+
+template <int K>
+STILLSKY_INLINE void togetherRow(const float* const* source, const float* weight, int nTaps, int n, float* const* out) {
+    const int end = roundUp(n);
+    int x = 0;
+    for (; x + 4 * ROW_LANES <= end; x += 4 * ROW_LANES) togetherChunk<K, 4>(source, weight, nTaps, x, out);
+    for (; x < end; x += ROW_LANES) togetherChunk<K, 1>(source, weight, nTaps, x, out);
+}
+
+}  // namespace
+
+STILLSKY_SIMD void rowTapsTogether(const float* const* source, const float* weight, int nTaps, int n, float* const* out,
+                                   int nOut) {
+    if (nOut == 3) togetherRow<3>(source, weight, nTaps, n, out);
+    else if (nOut == 2) togetherRow<2>(source, weight, nTaps, n, out);
+    else togetherRow<1>(source, weight, nTaps, n, out);
 }
 
 STILLSKY_SIMD void rowValues(const float* STILLSKY_RESTRICT image, const float* STILLSKY_RESTRICT model,
@@ -110,16 +159,26 @@ bool anyBits(const std::uint8_t* packed, int x0, int n) {
     return false;
 }
 
+long long commonBits(const std::uint8_t* a, const std::uint8_t* b, int x0, int n, std::uint8_t* out) {
+    long long count = 0;
+    for (int i = x0 / 8; n > 0 && i <= (x0 + n - 1) / 8; ++i) {
+        const unsigned both = a[i] & b[i] & wantedBits(i, x0, x0 + n);
+        out[i - x0 / 8] = static_cast<std::uint8_t>(both);
+        count += static_cast<long long>(std::bitset<8>(both).count());
+    }
+    return count;
+}
+
+// Sums of a row are taken in float32 by sixteen lanes of at most 32 pixels, and these in double: a tile has 512 columns.
 STILLSKY_SIMD void rowMetric(const float* STILLSKY_RESTRICT image, const float* STILLSKY_RESTRICT model,
-                             const float* STILLSKY_RESTRICT significance, const std::uint32_t* STILLSKY_RESTRICT keep,
-                             const std::uint32_t* STILLSKY_RESTRICT score, int n, double* STILLSKY_RESTRICT sums) {
-    constexpr int LANES = 8;
-    double difference[LANES] = {}, total[LANES] = {}, square[LANES] = {};
+                             const float* STILLSKY_RESTRICT significance, const std::uint32_t* STILLSKY_RESTRICT use, int n,
+                             double* STILLSKY_RESTRICT sums) {
+    constexpr int LANES = 16;
+    float difference[LANES] = {}, total[LANES] = {}, square[LANES] = {};
     const auto add = [&](int x, int l) {
-        const std::uint32_t use = keep[x] & score[x];
-        const double d = static_cast<double>(masked(image[x] - model[x], use));
-        const double s = static_cast<double>(masked(image[x] + model[x], use));
-        const double weight = static_cast<double>(masked(significance[x], use));
+        const float d = masked(image[x] - model[x], use[x]);
+        const float s = masked(image[x] + model[x], use[x]);
+        const float weight = masked(significance[x], use[x]);
         difference[l] += std::fabs(d) * weight;
         total[l] += std::fabs(s) * weight;
         square[l] += d * d;
@@ -128,11 +187,11 @@ STILLSKY_SIMD void rowMetric(const float* STILLSKY_RESTRICT image, const float* 
     for (; x + LANES <= n; x += LANES) {
         for (int l = 0; l < LANES; ++l) add(x + l, l);
     }
-    for (; x < n; ++x) add(x, 0);
+    for (; x < n; ++x) add(x, x % LANES);
     for (int l = 0; l < LANES; ++l) {
-        sums[0] += difference[l];
-        sums[1] += total[l] / 2;
-        sums[2] += square[l];
+        sums[0] += static_cast<double>(difference[l]);
+        sums[1] += static_cast<double>(total[l]) / 2;
+        sums[2] += static_cast<double>(square[l]);
     }
 }
 

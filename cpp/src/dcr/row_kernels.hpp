@@ -14,6 +14,11 @@ constexpr int roundUp(int n) { return (n + ROW_LANES - 1) / ROW_LANES * ROW_LANE
 // The sum of a pixel is taken in the order of the taps, whatever its place in the row.
 void rowTaps(const float* const* source, const float* weight, int nTaps, int n, float* out, bool add);
 
+// The same for up to MOST_TOGETHER sums of the same sources at once: out[k][x] = sum over taps of weight[t * K + k] *
+// source[t][x], K = nOut; each source is read once for all of them.
+constexpr int MOST_TOGETHER = 3;
+void rowTapsTogether(const float* const* source, const float* weight, int nTaps, int n, float* const* out, int nOut);
+
 // out[x] = image[x] - model[x], or the one that is not null alone, or 1; 0 where keep[x] is 0 (else all bits set),
 // whatever the values there.
 void rowValues(const float* image, const float* model, const std::uint32_t* keep, int n, float* out);
@@ -28,9 +33,12 @@ bool allBits(const std::uint8_t* packed, int x0, int n);
 // True if any of them is.
 bool anyBits(const std::uint8_t* packed, int x0, int n);
 
-// Adds to sums[0..2]: sum |s - t| S, sum |s + t| S / 2, sum (s - t)^2 over the pixels with both words set.
-void rowMetric(const float* image, const float* model, const float* significance, const std::uint32_t* keep,
-               const std::uint32_t* score, int n, double* sums);
+// Bits [x0, x0 + n) that are set in both packed rows, from byte x0 / 8 on in `out`, and their number.
+long long commonBits(const std::uint8_t* a, const std::uint8_t* b, int x0, int n, std::uint8_t* out);
+
+// Adds to sums[0..2]: sum |s - t| S, sum |s + t| S / 2, sum (s - t)^2 over the pixels whose word is set.
+void rowMetric(const float* image, const float* model, const float* significance, const std::uint32_t* use, int n,
+               double* sums);
 
 }  // namespace dcr
 }  // namespace stillsky

@@ -68,5 +68,31 @@ std::vector<std::vector<std::vector<Tap>>> normalKernels(std::vector<DcrVisit> c
     return out;
 }
 
+std::vector<TapGroup> tapGroups(std::vector<std::vector<std::vector<Tap>>> const& kernels, int most) {
+    std::vector<TapGroup> groups;
+    const int n = static_cast<int>(kernels.size());
+    for (int first = 0; first < n; first += most) {
+        TapGroup group;
+        group.first = first;
+        group.count = std::min(most, n - first);
+        for (std::size_t l = 0; l < kernels.size(); ++l) {
+            std::map<std::pair<int, int>, std::vector<float>> merged;
+            for (int k = 0; k < group.count; ++k) {
+                for (Tap const& tap : kernels[static_cast<std::size_t>(first + k)][l]) {
+                    auto& weights = merged[{tap.oy, tap.ox}];
+                    weights.resize(static_cast<std::size_t>(group.count), 0.0f);
+                    weights[static_cast<std::size_t>(k)] = tap.weight;
+                }
+            }
+            for (auto const& item : merged) {
+                group.taps.push_back({l, item.first.first, item.first.second});
+                group.weights.insert(group.weights.end(), item.second.begin(), item.second.end());
+            }
+        }
+        groups.push_back(std::move(group));
+    }
+    return groups;
+}
+
 }  // namespace dcr
 }  // namespace stillsky

@@ -1,6 +1,7 @@
 // The shifts of a visit as lists of taps with whole offsets.
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 #include "spline_taps.hpp"
@@ -36,6 +37,18 @@ struct Stencil {
 std::vector<std::vector<std::vector<Tap>>> normalKernels(std::vector<DcrVisit> const& visits,
                                                          std::vector<Stencil> const& forward,
                                                          std::vector<Stencil> const& backward);
+
+// The kernels of up to `most` outputs together: the taps that any of them has, so that each pixel is read once for all.
+struct GroupTap {
+    std::size_t model;  // l
+    int oy, ox;
+};
+struct TapGroup {
+    int first = 0, count = 0;  // outputs k
+    std::vector<GroupTap> taps;
+    std::vector<float> weights;  // [tap][output - first]
+};
+std::vector<TapGroup> tapGroups(std::vector<std::vector<std::vector<Tap>>> const& kernels, int most);
 
 }  // namespace dcr
 }  // namespace stillsky

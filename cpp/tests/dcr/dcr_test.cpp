@@ -10,6 +10,7 @@
 #include "stillsky/core/errors.hpp"
 #include "stillsky/core/parallel.hpp"
 #include "stillsky/dcr/dcr_pass.hpp"
+#include "stillsky/dcr/descent.hpp"
 #include "stillsky/dcr/smooth.hpp"
 #include "stillsky/dcr/spline_shift.hpp"
 #include "stillsky/image/image.hpp"
@@ -245,6 +246,67 @@ void nothingGoodGivesNothing() {
     }
 }
 
+// Two steps of conjugate gradients' vectors against sums pixel by pixel.
+void descentIsWhatItSays() {
+    constexpr int W = 37, H = 21, N = 3;
+    const auto r0 = randomModels(W, H), p = randomModels(W, H), m0 = randomModels(W, H), moves = randomModels(W, H);
+    auto models = randomModels(W, H), residual = randomModels(W, H), direction = randomModels(W, H), mixed = randomModels(W, H);
+    Image<float> diagonal(W, H);
+    for (int y = 0; y < H; ++y) {
+        for (int x = 0; x < W; ++x) diagonal(x, y) = 1 + 0.1f * static_cast<float>(x);
+    }
+    const auto viewsOf = [](std::vector<Image<float>>& planes) {
+        DcrPlanes out;
+        for (auto& plane : planes) out.push_back(plane.view());
+        return out;
+    };
+    const auto constant = [](std::vector<Image<float>> const& planes) {
+        ConstDcrPlanes out;
+        for (auto const& plane : planes) out.push_back(constView(plane));
+        return out;
+    };
+    for (int k = 0; k < N; ++k) {
+        for (int y = 0; y < H; ++y) {
+            for (int x = 0; x < W; ++x) {
+                models[k](x, y) = m0[k](x, y);
+                residual[k](x, y) = r0[k](x, y);
+                direction[k](x, y) = std::nanf("");
+            }
+        }
+    }
+    const DescentPrior prior{constView(diagonal), 0.5f, 0.7f};
+    const double square = descentDirection(viewsOf(direction), constant(residual), prior, 0, viewsOf(mixed));
+    const double after = descentStep(viewsOf(models), viewsOf(residual), constant(moves), constant(p), constant(direction),
+                                     prior, 0.25);
+    double wantedSquare = 0, wantedAfter = 0, wantedDot = 0;
+    for (int y = 0; y < H; ++y) {
+        for (int x = 0; x < W; ++x) {
+            double meanD = 0, meanP = 0;
+            for (int k = 0; k < N; ++k) {
+                meanD += r0[k](x, y) / (diagonal(x, y) + 0.5) / N;
+                meanP += p[k](x, y) / double(N);
+            }
+            for (int k = 0; k < N; ++k) {
+                const double d = r0[k](x, y) / (diagonal(x, y) + 0.5);
+                const double r = r0[k](x, y) - 0.25 * (p[k](x, y) - 0.3 * meanP + 0.5 * d);
+                CHECK_CLOSE(mixed[k](x, y), d - 0.3 * meanD, 1e-6);
+                CHECK_CLOSE(residual[k](x, y), r, 1e-6);
+                CHECK_CLOSE(models[k](x, y), m0[k](x, y) + 0.25 * moves[k](x, y), 1e-6);
+                wantedSquare += d * d;
+                wantedAfter += r * r / (diagonal(x, y) + 0.5);
+                wantedDot += double(p[k](x, y)) * m0[k](x, y);
+            }
+        }
+    }
+    CHECK_CLOSE(square, wantedSquare, 1e-4);
+    CHECK_CLOSE(after, wantedAfter, 1e-4);
+    CHECK_CLOSE(planesDot(constant(p), constant(m0)), wantedDot, 1e-4);
+    CHECK_THROWS(planesDot(constant(p), {}), ShapeError);
+    CHECK_THROWS(planesDot(constant(p), constant(randomModels(W, H + 1))), ShapeError);
+    CHECK_THROWS(descentDirection(viewsOf(direction), constant(residual), {constView(diagonal).sub(0, 0, 3, 3), 1, 1}, 0, {}),
+                 ShapeError);
+}
+
 void errors() {
     Image<float> a(4, 4), b(5, 4);
     CHECK_THROWS(shiftSpline(constView(a), {0, 0}, 1, b.view()), ShapeError);
@@ -275,6 +337,7 @@ int main() {
     }
     smoothingIsAdjoint();
     nothingGoodGivesNothing();
+    descentIsWhatItSays();
     errors();
     return 0;
 }

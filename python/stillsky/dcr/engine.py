@@ -160,7 +160,8 @@ class DcrData:
         """Into how many parts the band is divided."""
         return len(self.visits[0].forward)
 
-    def run(self, models, value="residual", *, significance=None, accumulate=True, normal=False, weights=None):
+    def run(self, models, value="residual", *, significance=None, accumulate=True, normal=False, weights=None,
+            out=None):  # fmt: skip
         """One pass: see `stillsky::dcrPass`.
 
         Parameters
@@ -178,6 +179,8 @@ class DcrData:
             bad pixels.
         weights : sequence of `float`, optional
             In place of the visits' own.
+        out : `list` of `numpy.ndarray`, optional
+            Planes for the sums, float32, whatever they hold.
 
         Returns
         -------
@@ -190,7 +193,10 @@ class DcrData:
         if not accumulate and significance is None:
             raise DomainError("run: wanted significance or accumulate")
         images = [prefilter(m, self.order) if self.order > 1 else np.ascontiguousarray(m, np.float32) for m in models]
-        sums = [np.zeros(self.shape, np.float32) for _ in models] if accumulate else []
+        if accumulate:
+            sums = [np.empty(self.shape, np.float32) for _ in models] if out is None else out
+        else:
+            sums = []
         weights = self.weights if weights is None else np.asarray(weights, float)
         needsImage = value in ("residual", "image") or significance is not None
         rows = []

@@ -50,6 +50,16 @@ class NoPrior:
     penalty = 0.0
     strength = math.nan
     sigma = math.nan
+    ratio = 1.0
+    diagonal = None
+
+    def move(self, mixed, out):
+        """Deviations from equal shares, of R z."""
+        return mixed
+
+    def back(self, planes, out):
+        """What `collect` makes of planes, before R."""
+        return planes
 
     def expand(self, z):
         """Deviations from equal shares."""
@@ -58,10 +68,6 @@ class NoPrior:
     def collect(self, planes):
         """The adjoint of `expand`."""
         return planes
-
-    def precondition(self, plane, out):
-        """A plane of the residual of the normal equations, scaled."""
-        return plane
 
 
 class FluxPrior:
@@ -88,28 +94,41 @@ class FluxPrior:
         nu.
     ratio : `float`
         rho; set by `findStrength`.
+    diagonal : `numpy.ndarray`
+        Of H, about: what conjugate gradients are preconditioned with.
     """
 
     def __init__(self, flux, sigma, n, covered, coverage=1.0):
         self.sigma, self.noise, self.strength, self.ratio = float(sigma), 1.0, 1.0, _RATIOS[0]
         self.amplitude = (flux * np.float32(math.sqrt(4 * math.pi) * sigma / n)).astype(np.float32)
         self._covered = None if covered.all() else covered.astype(np.float32)
-        self._diagonal = self.amplitude**2 * np.float32(coverage / (2 * math.pi * sigma**2))  # of H, with sum G^2
+        self.diagonal = self.amplitude**2 * np.float32(coverage / (2 * math.pi * sigma**2))  # of H, with sum G^2
 
     @property
     def penalty(self):
         """(nu / tau)^2."""
         return (self.noise / self.strength) ** 2
 
+    def move(self, mixed, out):
+        """W z of R z, in ``out``."""
+        for plane, to in zip(mixed, out, strict=True):
+            self._smooth(plane, self.amplitude, self._covered, to)
+        return out
+
+    def back(self, planes, out):
+        """The transposed of W without R, in ``out``."""
+        for plane, to in zip(planes, out, strict=True):
+            self._smooth(plane, self._covered, self.amplitude, to)
+        return out
+
     def expand(self, z):
         """W z: deviations of the subfilters."""
         common = self._common(z)
-        return [self._smooth(plane if common is None else plane + common, self.amplitude, self._covered) for plane in z]
+        return self.move(z if common is None else [plane + common for plane in z], [np.empty_like(p) for p in z])
 
     def collect(self, planes):
         """The transposed of W; the planes of the list are replaced by the new ones."""
-        for k, plane in enumerate(planes):
-            planes[k] = self._smooth(plane, self._covered, self.amplitude)
+        planes[:] = self.back(planes, [np.empty_like(p) for p in planes])
         common = self._common(planes)
         if common is not None:
             for plane in planes:
@@ -122,15 +141,8 @@ class FluxPrior:
             return None
         return regularize._mean(planes) * np.float32(self.ratio - 1)
 
-    def precondition(self, plane, out):
-        """A plane of the residual of the normal equations over the diagonal of their matrix, in ``out``."""
-        np.add(self._diagonal, np.float32(self.penalty), out=out)
-        return np.divide(plane, out, out=out)
-
-    def _smooth(self, plane, before, after):
-        out = np.empty(plane.shape, np.float32)
+    def _smooth(self, plane, before, after, out):
         _core.smoothWeighted(plane, self.sigma / math.sqrt(2), before, after, out)
-        return out
 
     def findStrength(self, residual, matrix):
         """Set tau and rho to where the visits are most probable.
@@ -210,7 +222,7 @@ def _scaled(planes, length):
 
 def dot(a, b):
     """Sum over all planes of the products."""
-    return float(sum(np.sum([np.dot(p, q) for p, q in zip(x, y, strict=True)], dtype=np.float64) for x, y in zip(a, b)))
+    return _core.planesDot(list(a), list(b))
 
 
 def makePrior(problem, config, covered, coverage):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .. import _core
 from ..errors import DomainError, ShapeError
 from . import regularize
 from .prior import dot, makePrior
@@ -323,8 +324,8 @@ def solveConjugateGradients(problem, config):
                 plane[uncovered] = 0
         return planes
 
-    def matrix(planes):
-        out, _ = data.run(planes, "model", normal=True)
+    def matrix(planes, out=None):
+        out, _ = data.run(planes, "model", normal=True, out=out)
         if smoothness:
             _addSmoothness(out, planes, smoothness)
         return masked(out)
@@ -350,36 +351,25 @@ def _descend(models, residual, matrix, prior, config, step):
 
     Preconditioned by the prior's diagonal, so that faint sources need no more steps than bright ones.
     """
-    scratch, lengths = np.empty_like(models[0]), []
-    direction = [prior.precondition(plane, scratch).copy() for plane in residual]
+    settings = (prior.diagonal, prior.penalty, prior.ratio)
+    direction, moves, product, back = ([np.empty_like(plane) for plane in residual] for _ in range(4))
+    mixed = [np.empty_like(plane) for plane in residual] if prior.ratio != 1 else []
+    square = _core.descentDirection(direction, residual, settings, 0.0, mixed)
     norm = first = dot(residual, direction)
+    lengths = []
     while len(lengths) < config.cgIterations and norm > config.cgTolerance**2 * first and norm > 0:
-        planes = prior.expand(direction)
-        product = prior.collect(matrix(planes))
-        curvature = dot(direction, product) + (prior.penalty * dot(direction, direction) if prior.penalty else 0)
+        planes = prior.move(mixed or direction, moves)
+        seen = prior.back(matrix(planes, product), back)
+        curvature = dot(mixed or direction, seen) + prior.penalty * square
         if not curvature > 0:
             return lengths, "converged"
         length = norm / curvature
-        after = 0.0
-        for k, model in enumerate(models):
-            _addTo(model, length, planes[k], scratch)
-            _addTo(residual[k], -length, product[k], scratch)
-            if prior.penalty:
-                _addTo(residual[k], -length * prior.penalty, direction[k], scratch)
-            after += dot([residual[k]], [prior.precondition(residual[k], scratch)])
-        del planes, product
-        for k, plane in enumerate(direction):
-            plane *= np.float32(after / norm)
-            plane += prior.precondition(residual[k], scratch)
+        after = _core.descentStep(models, residual, planes, seen, direction, settings, length)
+        square = _core.descentDirection(direction, residual, settings, after / norm, mixed)
         norm = after
         lengths.append(length)
         step()
     return lengths, "converged" if len(lengths) < config.cgIterations else "iterations"
-
-
-def _addTo(plane, factor, other, scratch):
-    np.multiply(other, np.float32(factor), out=scratch)
-    plane += scratch
 
 
 def _addSmoothness(out, models, penalty):

@@ -65,7 +65,7 @@ struct DcrPassResult {
 // ShapeError: sizes that do not fit, missing rows. DomainError: order, fewer than one subfilter, row limits.
 // Results are bit-identical for any number of threads and any cut into rows; GIL-free; float32 pixels, metric in double.
 // Cost, order 1, N = 3: template with two wavelengths a subfilter 2-4 ns a pixel and visit, all of it 4-8 ns, one core.
-// Memory: a copy of the models with their borders, and 2 MB a thread.
+// Memory: 3 MB a thread.
 DcrPassResult dcrPass(std::vector<View2<const float>> const& models, int order, std::vector<DcrVisit> const& visits,
                       DcrPassValue value, View2<const float> significance, std::vector<View2<float>> const& accumulators,
                       int rowBegin, int rowEnd, bool normal = false);
