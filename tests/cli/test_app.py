@@ -4,8 +4,12 @@ import os
 import resource
 import subprocess
 import sys
+import warnings
 
 import pytest
+
+from stillsky.cli import exits
+from stillsky.cli.logs import LogSetup
 
 _HEAVY = (
     "numpy",
@@ -66,6 +70,32 @@ def test_usage_errors_have_three_parts(run, argv):
 
 def test_misspelt_verb_is_guessed(run):
     assert "did you mean subtract" in run("subtrac")[2]
+
+
+@pytest.mark.parametrize("verb, commands", [
+    ("simulate", ["dcr", "flats", "pair"]), ("repo", ["create", "ingest", "skymap", "update", "check"])
+])  # fmt: skip
+def test_groups_of_commands_show_their_help(run, verb, commands):
+    code, out, err = run(verb)
+    assert code == 0 and err == "" and "..." not in out.replace("[ARGS]...", "")
+    assert all(f"\n  {name}" in out for name in commands) and out == run(verb, "--help")[1]
+    code, out, err = run(verb, commands[-1] + "s")
+    assert code == 2 and f"no command '{commands[-1]}s'; did you mean {commands[-1]}?" in err
+
+
+def test_lack_of_memory_is_no_mystery():
+    parts = exits.describe(MemoryError("Unable to allocate 149. GiB"))
+    assert parts["code"] == 1 and parts["message"] == "not enough memory" and "149. GiB" in parts["found"]
+    assert "--region" in parts["remedy"] and "report it" not in parts["remedy"]
+
+
+def test_warnings_of_python_go_to_the_log_alone(tmp_path, capsys):
+    before = warnings.showwarning
+    with warnings.catch_warnings(), LogSetup(0, str(tmp_path / "log")):
+        warnings.simplefilter("always")
+        warnings.warn("overflow encountered in cast", RuntimeWarning, stacklevel=1)
+    assert warnings.showwarning is before and capsys.readouterr().err == ""
+    assert "RuntimeWarning: overflow encountered" in (tmp_path / "log").read_text()
 
 
 def test_every_verb_has_help(run):

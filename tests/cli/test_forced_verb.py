@@ -92,7 +92,8 @@ def test_kindsOfTablesGiveTheSamePositions(here, run):
     Table({"name": [f"SN{i}" for i in range(6)], "RA": ra, "Dec": dec}).write("sky.fits")
     Table({"coord_ra": np.radians(ra), "coord_dec": np.radians(dec)}).write("rad.xml", format="votable")
     writeSources(Table({"id": truth["id"], "base_SdssCentroid_x": x, "base_SdssCentroid_y": y}), "own.parquet")
-    for name in ("sex.csv", "plain.txt", "sky.fits", "rad.xml", "own.parquet"):
+    Table({"RAJ2000": ra, "DEJ2000": dec}).write("vizier.csv")
+    for name in ("vizier.csv", "sex.csv", "plain.txt", "sky.fits", "rad.xml", "own.parquet"):
         assert run("forced", here / "r.diff.fits", name, "-o", "out.ecsv", "--overwrite", "-q")[0] == 0, name
         table = readSources("out.ecsv")
         np.testing.assert_allclose(table["x"], x, atol=1e-6, err_msg=name)
@@ -208,6 +209,7 @@ def _withoutPsf(here):
         ("no psf", 3, "has no PSF"),
         ("no wcs", 4, "no WCS"),
         ("outside", 4, "no position has data.*all outside"),
+        ("wrong order", 3, "cannot be read.*the table is the last argument"),
         ("two and science", 2, "--science is of one difference"),
         ("exists", 7, "exists already"),
     ],
@@ -231,6 +233,7 @@ def test_badInput(here, run, tmp_path, case, code, words):
         "no psf": ["bare.fits", truth],
         "no wcs": ["bare.fits", "sky.csv", "--psf", "psf.fits"],
         "outside": [diff, "far.csv"],
+        "wrong order": [truth, diff],
         "two and science": [diff, diff, truth, "--science", here / "sci.fits"],
         "exists": [diff, truth, "-o", "here.ecsv"],
     }[case]

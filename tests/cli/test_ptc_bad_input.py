@@ -58,6 +58,19 @@ def test_fileThatIsNoFits(run, here):
     assertThreeParts(err, 3, "text.fits")
 
 
+def test_cubesAndConstantsAreNamed(run, here):
+    fits.writeto("cube.fits", np.zeros((3, 20, 20), np.float32))
+    code, _, err = run("ptc", "cube.fits")
+    assert code == 3
+    assertThreeParts(err, 3, "cube.fits: extension 'PRIMARY': wanted an image with 2 axes, given 3")
+    for k, value in enumerate((np.nan, np.nan)):
+        fits.writeto(f"nan{k}.fits", np.full((40, 40), value, np.float32), fits.Header({"EXPTIME": 2.0}))
+    code, _, err = run("ptc", "nan0.fits", "nan1.fits")
+    assert code == 5
+    assertThreeParts(err, 5, "give no gain")
+    assert "nan%" not in err and "nan e/adu" not in err
+
+
 def test_folderWithoutFlats(run, here):
     (here / "empty").mkdir()
     code, _, err = run("ptc", "empty")

@@ -105,7 +105,9 @@ def _registryErrors(where):
             raise
         raise DomainError("db: a PostgreSQL registry needs a driver: pip install 'stillsky[postgres]'") from None
     except DBAPIError as error:
-        raise ConnectionError(5, f"the registry refuses: {' '.join(str(error.orig).split())}", where) from error
+        refused = ConnectionError(5, f"the registry refuses: {' '.join(str(error.orig).split())}", where)
+        refused.remedy = "check that the server runs, and host, port, database, user and password"
+        raise refused from error
 
 
 def openRepository(path, *, writeable=False):

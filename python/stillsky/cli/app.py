@@ -7,6 +7,7 @@ import sys
 import click
 
 from .._version import __version__
+from .options import VerbGroup
 
 __all__ = ["cli", "main"]
 
@@ -30,8 +31,10 @@ _VERBS = {
 }
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(VerbGroup):
     """A group whose commands are imported when they run."""
+
+    kind = "verb"
 
     def list_commands(self, ctx):
         return list(_VERBS)
@@ -46,24 +49,8 @@ class _LazyGroup(click.Group):
         with formatter.section("Verbs"):
             formatter.write_dl([(name, text) for name, (_, _, text) in _VERBS.items()])
 
-    def resolve_command(self, ctx, args):
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from difflib import get_close_matches
 
-            close = get_close_matches(args[0], _VERBS, n=3, cutoff=0.5)
-            hint = f"; did you mean {' or '.join(close)}?" if close else f"; verbs are: {', '.join(_VERBS)}"
-            raise click.UsageError(f"no verb {args[0]!r}{hint}", ctx) from error
-
-    def parse_args(self, ctx, args):
-        if not args:
-            click.echo(ctx.get_help())
-            ctx.exit()
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_LazyGroup)
 @click.version_option(__version__, prog_name="stillsky")
 def cli():
     """stillsky: find what changed between two images of the sky.

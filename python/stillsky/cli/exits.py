@@ -110,8 +110,11 @@ def describe(error):
         # without the number, and as a sentence
         message = f"cannot open {os.fspath(error.filename)}"
     if isinstance(error, MemoryError):
+        wanted = str(error) or "no more was to be had"
+        error.found = wanted
+        error.remedy = "smaller images or --region, fewer --threads, or a machine with more memory"
         message = "not enough memory"
-    if code == 1:
+    elif code == 1:
         message = f"unexpected error: {type(error).__name__}" + (
             "" if message == type(error).__name__ else f": {message}"
         )

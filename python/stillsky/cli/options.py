@@ -33,6 +33,41 @@ class VerbCommand(click.Command):
             )
 
 
+class VerbGroup(click.Group):
+    """A group of commands: alone it shows its help, whose sentences are whole; a slip is told the closest names."""
+
+    kind = "command"
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "max_content_width": 100})
+        super().__init__(*args, **kwargs)
+
+    def list_commands(self, ctx):
+        return list(self.commands)  # in the order in which they are wanted
+
+    def parse_args(self, ctx, args):
+        if not args:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx, formatter):
+        with formatter.section("Commands"):
+            firsts = ((name, (self.commands[name].help or "").split("\n\n")[0]) for name in self.list_commands(ctx))
+            formatter.write_dl([(name, " ".join(text.split())) for name, text in firsts])
+
+    def resolve_command(self, ctx, args):
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            names = self.list_commands(ctx)
+            close = get_close_matches(args[0], names, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"{self.kind}s are: {', '.join(names)}"
+            raise click.UsageError(f"no {self.kind} {args[0]!r}; {hint}", ctx) from error
+
+
 def _showAll(ctx, param, value):
     if not value:
         return

@@ -14,9 +14,14 @@ _PIXELS = (
 )
 _SKY = (
     ("ra", "dec", "deg"),
+    ("ra_deg", "dec_deg", "deg"),
     ("coord_ra", "coord_dec", "rad"),
     ("raj2000", "dej2000", "deg"),
+    ("ra_j2000", "dec_j2000", "deg"),
+    ("_raj2000", "_dej2000", "deg"),
+    ("ra_icrs", "de_icrs", "deg"),
     ("alpha_j2000", "delta_j2000", "deg"),
+    ("ramean", "decmean", "deg"),
 )
 _IDS = ("id", "diaobjectid", "objectid", "source_id", "name")
 _REMEDY = "name the columns x and y (0-based pixels) or ra and dec (degrees)"
@@ -29,7 +34,7 @@ def readPositions(path, role="table of positions"):
     ----------
     path : `str`
         ECSV, CSV, FITS, Parquet, VOTable, or text; two columns of numbers without names are x and y. Columns are x and
-        y, or ra and dec, or those of a table of sources of stillsky, of SExtractor, or of photutils; an angle without
+        y, or ra and dec, or those of tables of stillsky, SExtractor, photutils, VizieR, Pan-STARRS; an angle without
         a unit is in degrees (coord_ra: radians).
     role : `str`
         What messages call it.
@@ -55,7 +60,7 @@ def readPositions(path, role="table of positions"):
         raise ReadError(
             f"the {role} cannot be read: {path}",
             found=str(error).splitlines()[0] if str(error) else "another kind of file",
-            remedy="an ECSV, CSV, FITS or Parquet table with columns x, y or ra, dec; or text with two columns",
+            remedy=f"an ECSV, CSV, FITS or Parquet table with columns x, y or ra, dec; or text with two columns{_order(path, role)}",
         ) from error
     names = {name.lower(): name for name in reversed(table.colnames)}
     given = {}
@@ -76,6 +81,12 @@ def readPositions(path, role="table of positions"):
         del given["ra"], given["dec"]  # of a table that was measured without a WCS
     ids = next((np.asarray(table[names[n]]) for n in _IDS if n in names), np.arange(len(table)))
     return Positions(ids, **given)
+
+
+def _order(path, role):
+    """What to add to the remedy when an image stands where the table should."""
+    image = role == "table of positions" and path.lower().endswith((".fits", ".fit", ".fits.fz"))
+    return "; the table is the last argument" if image else ""
 
 
 def _numbers(column, path, role):

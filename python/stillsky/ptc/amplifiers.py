@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..errors import DomainError, MismatchError
-from ..fits.files import openFits, splitExtension
+from ..fits.files import openFits, readingErrors, splitExtension
 from ..fits.foreign_visit import foreignVisitInfo
 from ..fits.layout import pixelShape, readPixels
 from ..fits.native import findPlane, isNative, mergedHeader
@@ -417,7 +417,7 @@ def averageBias(paths, layout):
     count = np.zeros(total.shape, np.int32)
     for path in paths:
         file, ext = splitExtension(path)
-        with openFits(file) as hdus:
+        with openFits(file) as hdus, readingErrors(file):
             pixels = layout.read(hdus, ext)[0]
         finite = np.isfinite(pixels)
         np.add(total, pixels, out=total, where=finite)
@@ -461,7 +461,7 @@ def readFlat(path, *, amps=None, bias=None, layout=None, saturation=None, oversc
 
     file, ext = splitExtension(path)
     planes = None
-    with openFits(file) as hdus:
+    with openFits(file) as hdus, readingErrors(file):
         if ext is None and isNative(hdus):
             ext, planes = hdus.index(findPlane(hdus, "IMAGE", path=file)), _storedMask(file)
         if layout is None:

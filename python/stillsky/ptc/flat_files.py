@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import FitsLayoutError, StillskyError
-from ..fits.files import openFits, splitExtension
+from ..fits.files import openFits, readingErrors, splitExtension
 from ..fits.layout import pixelShape, readPixels
 from ..fits.noise import headerNumber
 
@@ -109,7 +109,7 @@ def scanFlat(path, *, ext=None, key=None):
     """
     file, own = splitExtension(path)
     ext = own if own is not None else ext
-    with openFits(file) as hdus:
+    with openFits(file) as hdus, readingErrors(file):
         images = [hdu for hdu in hdus if getattr(hdu, "is_image", False) and len(hdu.shape) >= 2]
         if ext is not None:
             try:
@@ -185,7 +185,7 @@ def _start(headers):
 
 def medianLevel(flat):
     """Median of the raw values on up to 64 rows spread over the (first) image of a file, in the unit of the file."""
-    with openFits(flat.path) as hdus:
+    with openFits(flat.path) as hdus, readingErrors(flat.path):
         if flat.ext is not None:
             hdu = hdus[flat.ext]
         else:

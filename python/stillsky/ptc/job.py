@@ -363,6 +363,8 @@ class PhotonTransferJob(JobLog):
             gain = float(np.median(gains))
             self.metadata["singlePairGain"] = gain
             value = f"{gain:.4g} +- {1.2533 * np.std(gains, ddof=1) / math.sqrt(len(gains)):.2g}"
+        if not math.isfinite(gain):
+            return "its two flats give no gain: see the warnings"
         native = f" = {gain * self.reader.padding.divisor:.4g} per native unit" if self.reader.padding.padded else ""
         pedestal = "" if self.reader.pedestalKnown else " (too high by the share of the pedestal in the mean)"
         pedestal += "" if noiseKnown else " (too low by the share of the read noise in the variance)"

@@ -14,6 +14,9 @@ __all__ = ["readSubtraction", "readSummary"]
 _TABLES = (".sources.ecsv", ".sources.parquet", ".sources.fits")
 
 
+_REMEDY = "wanted P.json of subtract, coadd, dcr or ptc"
+
+
 def readSummary(path):
     """Text and content of a summary P.json.
 
@@ -29,9 +32,9 @@ def readSummary(path):
             text = stream.read()
             summary = json.loads(text)
         except ValueError as error:
-            raise FitsLayoutError(f"no summary of a run: {path}: {error}") from error
+            raise FitsLayoutError(f"no summary of a run: {path}", found=str(error), remedy=_REMEDY) from error
     if not isinstance(summary, dict) or not isinstance(summary.get("metadata"), dict):
-        raise FitsLayoutError(f"no summary of a run: {path} has no metadata")
+        raise FitsLayoutError(f"no summary of a run: {path}", found="JSON without metadata", remedy=_REMEDY)
     return text, summary
 
 

@@ -2,14 +2,14 @@
 
 import click
 
-from ..options import VerbCommand, runOptions
+from ..options import VerbCommand, VerbGroup, runOptions
 from ..run import runVerb
 from .repo_skymap import skymap
 
 __all__ = ["repo"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=VerbGroup)
 def repo():
     """Make, fill and check a Butler repository, where pipetask and bps run the tasks of stillsky."""
 

@@ -2,7 +2,7 @@
 
 import click
 
-from ..options import VerbCommand, runOptions
+from ..options import VerbCommand, VerbGroup, runOptions
 from ..run import runVerb
 
 __all__ = ["simulate", "writePair"]
@@ -10,7 +10,7 @@ __all__ = ["simulate", "writePair"]
 _SUFFIXES = ("sci.fits", "tmpl.fits", "truth.ecsv")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=VerbGroup)
 def simulate():
     """Make small data whose truth is known."""
 
