@@ -58,6 +58,13 @@ class Box2I:
         _put(self, "_h", h)
 
     @classmethod
+    def _of(cls, x, y, w, h):
+        """From whole numbers; any size <= 0 gives the empty box."""
+        box = object.__new__(cls)
+        box._set(x, y, w, h)
+        return box
+
+    @classmethod
     def fromMinMax(cls, min, max, *, invert=True):
         """From two corner pixels; inverted components are swapped, or give the empty box with ``invert=False``."""
         (x0, y0), (x1, y1) = min, max
@@ -77,7 +84,7 @@ class Box2I:
     def __setattr__(self, name, value):
         raise AttributeError("Box2I is immutable")
 
-    min = property(lambda self: Point2I(self._x, self._y), doc="First pixel in x and y.")
+    min = property(lambda self: Point2I._of(self._x, self._y), doc="First pixel in x and y.")
     max = property(lambda self: Point2I(self.maxX, self.maxY), doc="Last pixel in x and y, inside.")
     begin = min
     end = property(lambda self: Point2I(self._x + self._w, self._y + self._h), doc="One beyond ``max``.")
@@ -129,11 +136,7 @@ class Box2I:
     def dilated(self, n):
         """Grown by ``n`` pixels (or an extent) on every side; negative erodes."""
         dx, dy = n if np.iterable(n) else (n, n)
-        return (
-            self
-            if self.isEmpty
-            else Box2I((self._x - dx, self._y - dy), (self._w + 2 * dx, self._h + 2 * dy), invert=False)
-        )
+        return self if self.isEmpty else Box2I._of(self._x - dx, self._y - dy, self._w + 2 * dx, self._h + 2 * dy)
 
     def eroded(self, n):
         """Shrunk by ``n`` pixels (or an extent) on every side."""
@@ -162,7 +165,7 @@ class Box2I:
         """Intersection."""
         x, y = max(self._x, other._x), max(self._y, other._y)
         right, top = min(self._x + self._w, other._x + other._w), min(self._y + self._h, other._y + other._h)
-        return Box2I((x, y), (right - x, top - y), invert=False)
+        return Box2I._of(x, y, right - x, top - y)
 
     def reflectedAboutX(self, x):
         """Mirrored about the vertical line through the centre of column ``x``."""

@@ -47,6 +47,14 @@ class _Pair:
         object.__setattr__(self, "_x", self._convert(x))
         object.__setattr__(self, "_y", self._convert(y))
 
+    @classmethod
+    def _of(cls, x, y):
+        """From coordinates that are of the right kind and range."""
+        pair = object.__new__(cls)
+        object.__setattr__(pair, "_x", x)
+        object.__setattr__(pair, "_y", y)
+        return pair
+
     @staticmethod
     def _convert(value):
         raise TypeError("abstract")

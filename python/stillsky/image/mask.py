@@ -54,9 +54,6 @@ class Mask(Plane):
             box = Box2I((0, 0), box)
         return cls(np.zeros(box.shape, np.int32), box.min, schema)
 
-    def _like(self, array, xy0):
-        return Mask(array, xy0, self._schema)
-
     @property
     def schema(self):
         """Names of the bits. Assigning another schema renames bits without moving them; `conformTo` moves them."""

@@ -97,7 +97,15 @@ class MaskedImage:
         box = self._image._boxOf(key)
         if box is None:
             return tuple(plane[key] for plane in self.planes)
-        return MaskedImage(*(plane._view(box) for plane in self.planes))
+        image, mask, variance = self._image, self._mask, self._variance
+        if not mask._xy0 == variance._xy0 == image._xy0:
+            return MaskedImage(*(plane._view(box) for plane in self.planes))
+        where, corner = image._place(box)
+        out = object.__new__(MaskedImage)  # the planes agree, as those of the whole do
+        out._image = image._like(image._array[where], corner)
+        out._mask = mask._like(mask._array[where], corner)
+        out._variance = variance._like(variance._array[where], corner)
+        return out
 
     def pixel(self, *, x, y):
         """(image, mask, variance) of one pixel, by keyword, in parent coordinates."""

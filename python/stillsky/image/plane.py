@@ -53,7 +53,11 @@ class Plane:
     def xy0(self, value):
         self._xy0 = Point2I(value)
 
-    bbox = property(lambda self: Box2I(self._xy0, (self.width, self.height)), doc="Pixels, in parent coordinates.")
+    @property
+    def bbox(self):
+        """Pixels, in parent coordinates."""
+        return Box2I._of(self._xy0.x, self._xy0.y, *self._array.shape[::-1])
+
     width = property(lambda self: self._array.shape[1], doc="Columns.")
     height = property(lambda self: self._array.shape[0], doc="Rows.")
     dimensions = property(lambda self: self.bbox.dimensions, doc="(width, height).")
@@ -65,12 +69,25 @@ class Plane:
         return _Local(self)
 
     def _view(self, box):
-        if not self.bbox.contains(box):
+        where, corner = self._place(box)
+        return self._like(self._array[where], corner)
+
+    def _place(self, box):
+        """(index of the pixels of a box, its corner)."""
+        where = ys, xs = box.slices(self._xy0)
+        if box.isEmpty:
+            return where, self._xy0
+        height, width = self._array.shape
+        if ys.start < 0 or xs.start < 0 or ys.stop > height or xs.stop > width:
             raise ShapeError(f"{type(self).__name__}: {box} is not inside {self.bbox}")
-        return self._like(self._array[box.slices(self._xy0)], box.min if not box.isEmpty else self._xy0)
+        return where, box.min
 
     def _like(self, array, xy0):
-        return type(self)(array, xy0)
+        """A plane of this kind of other pixels of the same type, which are not looked at again."""
+        out = object.__new__(type(self))
+        out.__dict__.update(self.__dict__)
+        out._array, out._xy0 = array, xy0 if type(xy0) is Point2I else Point2I(xy0)
+        return out
 
     def pixel(self, *, x, y):
         """One pixel, by keyword, in parent coordinates."""

@@ -166,7 +166,11 @@ def runCells(source, cells, mapperSource, call, config, *, numCores=None, own=No
     """
     if config.executor == "serial" or not cells:
         mapper = mapperSource() if own is None else own
+        plain = getattr(mapper, "metadata", None) is None
         for cell in cells:
+            if plain:
+                yield cell, guarded(call, mapper, source, cell), None
+                continue
             with freshMetadata(mapper) as left:
                 result = guarded(call, mapper, source, cell)
             yield cell, result, left or None

@@ -202,9 +202,9 @@ def makeGrid(
         x0, y0 = bbox.min
         cores = [Box2I((x0 + x, y0 + y), (w, h)) for x, w in columns for y, h in rows]
     grid = Grid([], [], *sizes)
-    seen = set()
+    seen, margin = set(), tuple(Extent2I(*sizes[2]))
     for number, core in enumerate(cores):
-        inner, outer = core.clipped(bbox), core.dilated(Extent2I(*sizes[2])).clipped(bbox)
+        inner, outer = core.clipped(bbox), core.dilated(margin).clipped(bbox)
         if forceEven:
             inner, outer = evenSized(inner, bbox), evenSized(outer, bbox)
         if min(inner.area, outer.area) <= (1 if compat else 0):

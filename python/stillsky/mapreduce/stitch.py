@@ -82,6 +82,7 @@ class Stitcher:
 
     def __init__(self, exposure, config, cells, *, compat=False, inPlace=False):
         self._bbox, self._op, self._compat = exposure.bbox, config.reduceOperation, compat
+        self._corner = self._bbox.min
         self._weighted = self._op == "average" and not compat and config.overlapWeight != "uniform"
         self._weight = config.overlapWeight if self._weighted else "uniform"
         self._independent = config.overlapVariance == "independent" and not compat
@@ -99,7 +100,7 @@ class Stitcher:
         count = np.uint32 if self._copying and len(cells) >= 65535 else np.uint16
         rows = ReusedRows if inPlace else OutputRows
         self._rows = rows(exposure, sample, _PROMOTED.get(dtype, dtype), schema, count, self._finalize, self._blanks)
-        self._translations, self._schema, self._moves = {}, None, []
+        self._translations, self._schema, self._moves, self._staying = {}, None, [], 0
         self._band = _Band(
             self._bbox.width, ("image", "variance", "weight") if self._weighted else ("image", "variance")
         )
@@ -159,10 +160,11 @@ class Stitcher:
                 f"cell {index}: {self._op} wants results with an exposure of int32, uint16, float32 or float64 pixels, "
                 f"got {what}; reduceOperation='none' returns any results as they are"
             )
-        if not self._bbox.contains(patch.bbox):
-            raise ShapeError(f"cell {index}: its patch {patch.bbox} is not inside the image {self._bbox}")
-        if not patch.bbox.isEmpty:
-            ys, xs = patch.bbox.slices(self._bbox.min)
+        box = patch.bbox
+        if not self._bbox.contains(box):
+            raise ShapeError(f"cell {index}: its patch {box} is not inside the image {self._bbox}")
+        if not box.isEmpty:
+            ys, xs = box.slices(self._corner)
             self._rows.need(ys.start, ys.stop)
             image = patch.image.array
             image = image.astype(_PROMOTED[image.dtype]) if image.dtype in _PROMOTED else image
@@ -171,7 +173,7 @@ class Stitcher:
             if self._copying:
                 found = self._copy(index, where, planes)
             else:
-                found = self._accumulate(index, patch.bbox, where, (ys, xs), planes)
+                found = self._accumulate(index, box, where, (ys, xs), planes)
             if found[1]:
                 raise OverflowError(f"cell {index}: more than 65535 patches overlap at one pixel")
             self.validPixels[index] = self.validPixels.get(index, 0) + found[0]
@@ -186,12 +188,14 @@ class Stitcher:
             if schema not in self._translations:
                 for name in schema:
                     out.schema = out.schema.add(name, schema.doc(name))
-                self._translations[schema] = [(bit, out.schema.bit(name)) for name, bit in schema.items()]
-            self._schema, self._moves = schema, self._translations[schema]
+                moves = [(bit, out.schema.bit(name)) for name, bit in schema.items()]
+                staying = sum(1 << old for old, new in moves if old == new)
+                self._translations[schema] = moves, staying
+            self._schema, (self._moves, self._staying) = schema, self._translations[schema]
         present = int(np.bitwise_or.reduce(mask.array, axis=None)) if mask.array.size else 0
-        moves = [(old, new) for old, new in self._moves if present >> old & 1]
-        if all(old == new for old, new in moves) and present == sum(1 << old for old, _ in moves):
+        if not present & ~self._staying:
             return mask.array
+        moves = [(old, new) for old, new in self._moves if present >> old & 1]
         result = np.zeros_like(mask.array)
         for old, new in moves:
             result |= ((mask.array >> old) & 1) << new
@@ -301,6 +305,9 @@ def schedule(cells):
 
 def _areDisjoint(boxes):
     """Whether no pixel lies in two boxes: a sweep over the rows, with the columns that are taken in a sorted list."""
+    boxes = list(boxes)
+    if len(set(boxes)) == len(boxes) and _isTiling(boxes):
+        return True  # as of a regular grid
     events = []
     for b in boxes:
         if not b.isEmpty:
@@ -314,6 +321,15 @@ def _areDisjoint(boxes):
         if (place and taken[place - 1][1] >= first) or (place < len(taken) and taken[place][0] <= last):
             return False
         taken.insert(place, (first, last))
+    return True
+
+
+def _isTiling(boxes):
+    """Whether the boxes are fields of one table, whose columns and rows do not overlap."""
+    for sides in ({(b.minX, b.maxX) for b in boxes}, {(b.minY, b.maxY) for b in boxes}):
+        ordered = sorted(sides)
+        if any(after[0] <= before[1] for before, after in zip(ordered, ordered[1:])):
+            return False
     return True
 
 
