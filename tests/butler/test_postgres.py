@@ -8,11 +8,13 @@ import pytest
 
 pytest.importorskip("lsst.daf.butler")
 
+from engines import command
 from fragile import runDoubles
 from postgres_server import runningServer
 from writers import KIND, concurrently, prepare
 
-from stillsky.butler.repository import checkRepository, createRepository, openRepository
+from stillsky.butler.instruments import InstrumentDefinition
+from stillsky.butler.repository import checkRepository, createRepository, ingestExposures, openRepository
 from stillsky.cli.app import main
 
 
@@ -93,3 +95,55 @@ def _closedPort():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture
+def shared(server, calexpFiles, tmp_path, monkeypatch, request):
+    """Folder with a repository on the server, with two visits, and a pipeline of a task of the tests."""
+    createRepository(tmp_path / "repo", db=server.url, namespace=request.node.name)
+    with openRepository(tmp_path / "repo", writeable=True) as butler:
+        camera = InstrumentDefinition("MyCam", {0: "left"}, {"r.01": "r"})
+        assert not ingestExposures(butler, calexpFiles((1, 2), (0,)), camera).failed
+    (tmp_path / "double.yaml").write_text("description: Doubles.\ntasks: {double: fragile.DoubleTask}\n")
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__))  # where the task is, for the engines' processes
+    return tmp_path
+
+
+def assertDoubled(folder, chain):
+    with openRepository(folder / "repo") as butler:
+        for visit in (1, 2):
+            where = {"instrument": "MyCam", "visit": visit, "detector": 0}
+            whole = butler.get("calexp.image", where, collections="MyCam/calexp")
+            for kind, factor in (("doubled", 2.0), ("halved", 0.5)):
+                made = butler.get(kind, where, collections=chain)
+                np.testing.assert_array_equal(made.array, whole.array * np.float32(factor))
+            assert butler.get("double_metadata", where, collections=chain)["quantum"] is not None
+        assert len(set(butler.registry.queryDatasets("doubled", collections=chain))) == 2
+        assert checkRepository(butler, read=True).problems == []
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_pipetask_in_two_processes(shared):
+    pytest.importorskip("lsst.ctrl.mpexec")
+    said = command(
+        "pipetask", "run", "-b", "repo", "-p", "double.yaml", "-i", "MyCam/defaults", "-o", "u/pipetask", "-j", "2",
+        "--register-dataset-types", folder=shared,
+    )  # fmt: skip
+    assert "Executed 2 quanta successfully, 0 failed" in said
+    assertDoubled(shared, "u/pipetask")
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_bps_with_parsl(shared):
+    pytest.importorskip("lsst.ctrl.bps.parsl")
+    (shared / "bps.yaml").write_text(
+        "includeConfigs: resource://stillsky/pipelines/bps/local.yaml\n"
+        "cluster: {all: {pipetasks: double, dimensions: instrument}}\n"
+    )
+    command(
+        "bps", "submit", "bps.yaml", "-b", shared / "repo", "-p", shared / "double.yaml", "-i", "MyCam/defaults",
+        "-o", "u/bps", folder=shared,
+    )  # fmt: skip
+    assertDoubled(shared, "u/bps")

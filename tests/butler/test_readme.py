@@ -41,6 +41,7 @@ def test_the_commands_of_stillsky_make_a_whole_repository(tmp_path, monkeypatch,
     assert "2 ingested, 0 there already, 0 failed" in said and "0 problems" in said
 
 
+@pytest.mark.engine
 def test_the_commands_of_the_engines_are_understood(tmp_path):
     pytest.importorskip("lsst.ctrl.mpexec", reason='pipetask is not installed (pip install "stillsky[engine]")')
     pytest.importorskip("lsst.ctrl.bps", reason='bps is not installed (pip install "stillsky[engine]")')

@@ -134,6 +134,7 @@ def test_pipetask_gives_the_same_numbers(night, simple):
             np.testing.assert_array_equal(again.array, simple[k].array)
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize(
     "option, code, status", [("factor=2", 0, "success"), ("nothing=True", 0, "success"), ("fail=True", 1, "failure")]
 )
