@@ -4,7 +4,7 @@ import os
 
 from ..task_base import STORAGE
 
-__all__ = ["STORAGE", "configurationOf", "staleDefinitions", "updateStorage"]
+__all__ = ["STORAGE", "configurationOf", "readConfiguration", "staleDefinitions", "updateStorage"]
 
 
 def configurationOf(path):
@@ -15,6 +15,32 @@ def configurationOf(path):
         error.remedy = f"check the name, or make one: stillsky repo create {path}"
         raise error
     return found
+
+
+def readConfiguration(path):
+    """What a repository's ``butler.yaml`` says (`lsst.daf.butler.Config`).
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    OSError
+        It is no configuration of a repository.
+    """
+    import yaml
+    from lsst.daf.butler import Config
+
+    where = configurationOf(path)
+    try:
+        found = Config(where)
+        if "registry" in found or "datastore" in found or "cls" in found:
+            return found
+        reason = "it names neither registry nor datastore"
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError, yaml.YAMLError) as wrong:
+        reason = " ".join(str(wrong).split())
+    error = OSError(22, f"no configuration of a repository: {reason}", where)
+    error.remedy = "bring it back from a backup, or from another repository of the same kind"
+    raise error
 
 
 def staleDefinitions(path):
@@ -61,6 +87,8 @@ def updateStorage(path):
     ------
     FileNotFoundError
         There is no repository.
+    OSError
+        Its ``butler.yaml`` is no configuration.
 
     Notes
     -----
@@ -69,7 +97,7 @@ def updateStorage(path):
     from lsst.daf.butler import Config
 
     where = configurationOf(path)
-    stored, current = Config(where), Config(STORAGE)
+    stored, current = readConfiguration(path), Config(STORAGE)
     changes = [f"storage class {name}: {problem}" for name, problem in staleDefinitions(where)]
     for name in current["storageClasses"]:
         _replace(stored, current, ("storageClasses", name))

@@ -6,12 +6,11 @@ from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from ..errors import DomainError, StillskyError
 from .check import CheckReport, checkRepository
-from .definitions import STORAGE, configurationOf
-from .instruments import InstrumentDefinition, observationOf, registered
+from .definitions import STORAGE, readConfiguration
+from .instruments import InstrumentDefinition, observationOf
+from .records import registerExposure
 
 __all__ = [
     "CheckReport",
@@ -106,7 +105,11 @@ def _registryErrors(where):
         raise DomainError("db: a PostgreSQL registry needs a driver: pip install 'stillsky[postgres]'") from None
     except DBAPIError as error:
         refused = ConnectionError(5, f"the registry refuses: {' '.join(str(error.orig).split())}", where)
-        refused.remedy = "check that the server runs, and host, port, database, user and password"
+        refused.remedy = (
+            "check that the server runs, and host, port, database and user; passwords are in ~/.lsst/db-auth.yaml"
+            if str(where).startswith("postgresql:")
+            else "a server may be down (butler.yaml names it); a file gen3.sqlite3 that is damaged comes back from a backup alone"
+        )
         raise refused from error
 
 
@@ -116,15 +119,29 @@ def openRepository(path, *, writeable=False):
     Raises
     ------
     FileNotFoundError
-        There is none.
+        There is none, or its registry is gone.
+    OSError
+        Its ``butler.yaml`` is no configuration of a repository.
     ConnectionError
-        Its registry is on a server that cannot be reached.
+        Its registry is on a server that cannot be reached, or is damaged.
     """
     from lsst.daf.butler import Butler
 
-    configurationOf(path)
+    _refuseLostRegistry(path, readConfiguration(path))
     with _registryErrors(os.fspath(path)):
         return Butler.from_config(os.fspath(path), writeable=writeable)
+
+
+def _refuseLostRegistry(path, configuration):
+    """FileNotFoundError for a repository whose SQLite file is gone: who opens it to write would make an empty one."""
+    where = os.path.join(path, "gen3.sqlite3")
+    own = ("registry", "db") in configuration and str(configuration["registry", "db"]).endswith(
+        "<butlerRoot>/gen3.sqlite3"
+    )
+    if own and not os.path.exists(where):
+        error = FileNotFoundError(2, "the registry of the repository is gone", where)
+        error.remedy = "bring it back from a backup; the files of the datasets are no repository without it"
+        raise error
 
 
 @dataclass
@@ -161,7 +178,8 @@ def ingestExposures(butler, paths, definition, *, run=None, datasetType="calexp"
     datasetType : `str`
         Registered as StillskyExposure when it is not yet.
     dimension : {"visit", "exposure"}
-        What identifies a dataset beside instrument and detector: visit for images of the sky, exposure for flats.
+        What identifies a dataset beside instrument and detector: visit for images of the sky, exposure for flats, and for
+        images without sky coordinates, of which there is no visit.
     transfer : `str`
         direct (the files stay where they are), copy, move, link, ...
 
@@ -182,19 +200,24 @@ def ingestExposures(butler, paths, definition, *, run=None, datasetType="calexp"
     if dimension not in _DIMENSIONS:
         raise DomainError(f"dimension: wanted visit or exposure, given {dimension!r}")
     run = run or f"{definition.name}/{datasetType}"
-    kind = DatasetType(datasetType, _DIMENSIONS[dimension], "StillskyExposure", universe=butler.dimensions)
+    _refuseOtherKind(butler, run)
     try:
+        kind = DatasetType(datasetType, _DIMENSIONS[dimension], "StillskyExposure", universe=butler.dimensions)
         butler.registry.registerDatasetType(kind)
-    except (ConflictingDefinitionError, RegistryError) as error:
-        raise DomainError(f"dataset type {datasetType}: {error}") from None
+    except (ConflictingDefinitionError, RegistryError, ValueError) as error:
+        raise DomainError(
+            f"dataset type {datasetType}: {error}",
+            found=f"{datasetType} identified by {', '.join(_DIMENSIONS[dimension])}",
+            remedy="--exposures identifies images by exposure, which is by visit otherwise; --type gives another name",
+        ) from None
     registerInstrument(butler, definition)
     butler.collections.register(run)
     _addDefault(butler, f"{definition.name}/defaults", run)
     report = IngestReport()
-    groups = _observations(paths, definition, report)
+    groups = _observations(paths, definition, report, needsSky=dimension == "visit")
     for observations in groups.values():
         try:
-            _registerExposure(butler.registry, definition, observations)
+            registerExposure(butler.registry, definition, observations)
         except (RegistryError, ConflictingDefinitionError, DomainError) as error:
             report.failed += [(one.path, " ".join(str(error).split())) for one in observations]
             continue
@@ -257,8 +280,24 @@ def _formatter():
     return ExposureFormatter
 
 
-def _observations(paths, definition, report):
-    """Exposure id to its observations, one per detector; what cannot be read goes to the report."""
+def _refuseOtherKind(butler, run):
+    """DomainError if a collection that is no run has this name."""
+    from lsst.daf.butler import CollectionType, MissingCollectionError
+
+    try:
+        kind = butler.collections.get_info(run).type
+    except MissingCollectionError:
+        return
+    if kind is not CollectionType.RUN:
+        raise DomainError(
+            f"run: {run} is a collection of kind {kind.name}, which holds no datasets of its own",
+            found=f"{run} ({kind.name})",
+            remedy="another name for the run; it becomes one of the chain INSTRUMENT/defaults by itself",
+        )
+
+
+def _observations(paths, definition, report, *, needsSky):
+    """Exposure id to its observations, one per detector; what cannot be read, or lacks a sky that it needs, goes to the report."""
     groups = defaultdict(list)
     for path in paths:
         try:
@@ -266,85 +305,17 @@ def _observations(paths, definition, report):
         except (StillskyError, OSError, ValueError) as error:
             report.failed.append((os.path.abspath(path), " ".join(str(error).split())))
             continue
+        if needsSky and one.corners is None:
+            report.failed.append(
+                (one.path, "no sky coordinates (WCS), without which it is no visit; --exposures takes it")
+            )
+            continue
         twin = next((other for other in groups[one.exposure] if other.detector == one.detector), None)
         if twin is not None:
             report.failed.append((one.path, f"exposure {one.exposure}, detector {one.detector} is {twin.path} already"))
             continue
         groups[one.exposure].append(one)
     return groups
-
-
-def _registerExposure(registry, definition, observations):
-    """Records of one exposure and the visit that is it alone, in one transaction."""
-    from lsst.daf.butler import Timespan
-    from lsst.sphgeom import ConvexPolygon, UnitVector3d
-
-    first, name = observations[0], definition.name
-    day, daySpan = _observingDay(first.begin)
-    span = Timespan(first.begin, first.end)
-    common = {
-        "instrument": name,
-        "id": first.exposure,
-        "physical_filter": first.filter,
-        "day_obs": day,
-        "timespan": span,
-        "exposure_time": first.exposureTime,
-        "target_name": first.target or None,
-    }
-
-    def region(vectors):
-        return ConvexPolygon([UnitVector3d(*(float(v) for v in vector)) for vector in vectors])
-
-    def insert(element, record):
-        registry.syncDimensionData(element, {k: v for k, v in record.items() if v is not None})
-
-    with registry.transaction():
-        for one in observations:
-            definition.registerDetector(registry, one.detector, definition.detectors.get(one.detector))
-        definition.registerFilter(registry, first.filter)
-        insert("day_obs", {"instrument": name, "id": day, "timespan": daySpan})
-        insert("group", {"instrument": name, "name": first.group})
-        _refuseTwin(registry, name, first)
-        if not registered(registry, "exposure", name, first.exposure):
-            ra, dec = first.pointing
-            insert(
-                "exposure",
-                {**common, "obs_id": first.obsId, "group": first.group, "observation_type": first.type}
-                | {"tracking_ra": ra, "tracking_dec": dec},
-            )
-        covered = [one for one in observations if one.corners is not None]
-        if not covered:
-            return
-        if not registered(registry, "visit", name, first.exposure):
-            whole = np.concatenate([one.corners for one in covered])
-            insert("visit", {**common, "name": first.obsId, "region": region(whole)})
-            insert("visit_definition", {"instrument": name, "exposure": first.exposure, "visit": first.exposure})
-            insert("visit_system_membership", {"instrument": name, "visit_system": 0, "visit": first.exposure})
-        for one in covered:
-            record = {"instrument": name, "visit": one.exposure, "detector": one.detector}
-            insert("visit_detector_region", {**record, "region": region(one.corners)})
-
-
-def _refuseTwin(registry, instrument, one):
-    """Numbers made of names are short: two exposures of one number are told apart by their names."""
-    where = {"instrument": instrument, "exposure": one.exposure}
-    for record in registry.queryDimensionRecords("exposure", dataId=where):
-        if record.obs_id != one.obsId:
-            raise DomainError(
-                f"exposure {one.exposure} ({one.obsId}): that number is exposure {record.obs_id} already; give numbers "
-                "of their own by a header card, which the instrument's headers name as exposure"
-            )
-
-
-def _observingDay(time):
-    """(YYYYMMDD, its timespan): days change at noon UTC, so that a night has one."""
-    from astropy.time import Time, TimeDelta
-    from lsst.daf.butler import Timespan
-
-    half = TimeDelta(0.5, format="jd")
-    text = (time.utc - half).strftime("%Y-%m-%d")
-    begin = Time(f"{text}T12:00:00", scale="utc").tai
-    return int(text.replace("-", "")), Timespan(begin, begin + TimeDelta(1.0, format="jd"))
 
 
 def registerSkyMap(butler, name, skyMap, *, run=_SKYMAPS):
@@ -406,8 +377,13 @@ def registerSubfilters(butler, band, number):
 
 def definitionOf(butler, name):
     """`InstrumentDefinition` of an instrument that is registered; DomainError when it is not."""
-    if not list(butler.registry.queryDimensionRecords("instrument", where=f"instrument='{name}'")):
-        raise DomainError(f"instrument {name}: not registered; give its definition as YAML")
+    known = sorted(one.name for one in butler.registry.queryDimensionRecords("instrument"))
+    if name not in known:
+        raise DomainError(
+            f"instrument {name}: not registered; give its definition as YAML",
+            found=f"registered are {', '.join(known) or 'none'}",
+            remedy="--instrument FILE such as {name: MyCam, detectors: {0: left}, filters: {r.01: r}}",
+        )
     detectors = butler.registry.queryDimensionRecords("detector", instrument=name)
     filters = butler.registry.queryDimensionRecords("physical_filter", instrument=name)
     return InstrumentDefinition(

@@ -166,5 +166,9 @@ def parseSubfilters(text):
     """Band and number from ``BAND:N``; DomainError when it is neither."""
     band, _, number = text.rpartition(":")
     if not band or not number.isdigit() or int(number) < 2:
-        raise DomainError(f"subfilters: wanted BAND:N with N of 2 or more, given {text!r}")
+        raise DomainError(
+            f"subfilters: wanted BAND:N with N of 2 or more, given {text!r}",
+            found=repr(text),
+            remedy="--subfilters g:3",
+        )
     return band, int(number)

@@ -91,6 +91,8 @@ def _ingest(run):
 
     options = run.options
     paths = [path for path, _ in findFiles(options["images"], missing="keep")]  # to fail alone
+    if not paths:
+        raise _nothing(options["images"])
     with run.timed("ingest"), openRepository(options["path"], writeable=True) as butler:
         definition = _definition(options["instrument"], butler, paths)
         report = ingestExposures(
@@ -113,6 +115,14 @@ def _ingest(run):
     counts = f"{len(report.ingested)} ingested, {len(report.skipped)} there already, {len(report.failed)} failed"
     run.say(f"result: {definition.name}: {counts}; {run.seconds:.1f} s")
     return 3 if report.failed else 0
+
+
+def _nothing(images):
+    from ..exits import ReadError
+
+    return ReadError(
+        "no FITS file in what is given", found=", ".join(images), remedy="names of files, folders with some, or @LIST"
+    )
 
 
 def _definition(given, butler, paths):
