@@ -46,6 +46,7 @@ class VerbGroup(click.Group):
         return list(self.commands)  # in the order in which they are wanted
 
     def parse_args(self, ctx, args):
+        """Without any argument the help is shown, and that is no error."""
         if not args:
             click.echo(ctx.get_help())
             ctx.exit()
@@ -57,6 +58,7 @@ class VerbGroup(click.Group):
             formatter.write_dl([(name, " ".join(text.split())) for name, text in firsts])
 
     def resolve_command(self, ctx, args):
+        """The verb of a name; an unknown one is explained."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
