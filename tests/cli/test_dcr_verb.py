@@ -204,6 +204,7 @@ def test_whatCannotBeDoneIsSaid(visits, there, run):
     code, _, err = run("dcr", names[0], "-o", "x", *BAND)
     assert code == 5 and "fewer than two visits" in err
     lost, other, low = (readExposure(names[2])[0] for _ in range(3))
+    low.image.array[...] += 1.0  # a copy of the other's pixels would be left out for that
     lost.visitInfo = None
     other.filter = stillsky.FilterLabel(band="r")
     low.visitInfo = low.visitInfo.copyWith(boresightAzAlt=(1.0, np.radians(4.0)), date=None, era=np.nan)
@@ -222,3 +223,31 @@ def test_whatCannotBeDoneIsSaid(visits, there, run):
     assert list(Table.read("x.inputs.ecsv")["used"]) == [True, True, False, False]
     code, _, err = run("dcr", "lost.fits", "lost.fits", "-o", "y", *BAND)
     assert code == 5 and "no input is left" in err and "nothing tells when" in err.split("error[5]")[1]
+
+
+def test_aThroughputTellsTheBand(visits, there, capsys):
+    """``--throughput FILE`` needs no limits of the band; the products tell what it was, and make templates with it."""
+    from stillsky.cli import main
+    from stillsky.dcr.band import readThroughput
+
+    nm = np.linspace(402.8, 549.8, 31)
+    Table({"nm": nm, "t": 0.5 + (nm - 476.3) / 200}).write("g.csv")
+    names = [str(visits / f"v{k}.fits") for k in (0, 2, 5)]
+    options = ["--no-report", "-c", "dcr.cgIterations=2", "-c", "dcr.priorStrength=0.1"]
+    assert main(["dcr", *names, "-o", "p", "--throughput", "g.csv", *options]) == 0
+    figures = json.loads((there / "p.json").read_text())["metadata"]
+    # of a straight line a + b (l - c) between c - h and c + h the mean is c + b h^2 / 3a
+    assert figures["effectiveWavelength"] == pytest.approx(476.3 + 73.5**2 / (3 * 0.5 * 200)) and figures["throughput"]
+    model = readDcrModel("p")
+    assert model.throughput == readThroughput("g.csv")[0] and model.bandLimits == pytest.approx((402.8, 549.8))
+    science = readExposure(str(visits / "vsci.fits"))[0]
+    np.testing.assert_array_equal(
+        matchedTemplateOf("p", science)[0].image.array,
+        model.buildMatchedTemplate(visitInfo=science.visitInfo, order=1),
+    )
+    capsys.readouterr()
+    assert main(["dcr", *names, "-o", "q", "--throughput", "none.csv"]) == 3
+    assert "none.csv" in capsys.readouterr().err
+    assert main(["dcr", *names, "-o", "q", "--throughput", names[0]]) == 3
+    assert main(["dcr", *names, "-o", "q"]) == 2
+    assert "--throughput FILE" in capsys.readouterr().err

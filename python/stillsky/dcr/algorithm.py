@@ -10,6 +10,7 @@ from ..errors import DomainError, NoDataError, StillskyError
 from ..geom import Box2I
 from ..image import Image
 from . import regularize
+from .band import bandOf
 from .engine import DcrData, packBits, unpackBits
 from .model import DcrModel
 from .scheme import DcrScheme
@@ -117,7 +118,7 @@ class _PlainScheme(DcrScheme):
 
 def assembleDcr(
     warps, template, config=None, *, weights=None, bbox=None, scalers=None, prepareMask=None, strict=False, psf=None,
-    quiet=False,
+    quiet=False, throughput=None,
 ):  # fmt: skip
     """Find the subfilters of a patch from warps of many visits.
 
@@ -129,7 +130,7 @@ def assembleDcr(
         Coadd of them in the whole band, on the same grid. Planes of ``config.convergenceMaskPlanes`` in the warps' masks
         say where sources are; those of its own mask count for warps that have none.
     config : `stillsky.dcr.config.DcrConfig`, optional
-        effectiveWavelength and bandwidth, or bandLimits, must be set.
+        effectiveWavelength and bandwidth, or bandLimits, or a throughput, must be set.
     weights : sequence of `float`, optional
         Of the warps; default 1.
     bbox : `stillsky.geom.Box2I`, optional
@@ -144,6 +145,8 @@ def assembleDcr(
         Of the subfilters; default: the template's.
     quiet : `bool`
         The caller says himself what is left out: it is not logged.
+    throughput : `stillsky.meta.TransmissionCurve`, optional
+        Of the band, in place of the configuration's.
 
     Returns
     -------
@@ -166,18 +169,19 @@ def assembleDcr(
         from .config import DcrConfig
 
         config = DcrConfig()
-    effective, width, limits = config.band
+    band = bandOf(config, template, throughput)
+    effective, width, limits = band[:3]
     if effective is None or width is None:
         raise DomainError(
             "DCR: the band is not known", found=f"effectiveWavelength {effective}, bandwidth {width}",
-            remedy="set effectiveWavelength and bandwidth, or bandLimits, in nm",
+            remedy="set effectiveWavelength and bandwidth, or bandLimits, in nm, or a throughput",
         )  # fmt: skip
     if bbox is not None and bbox != template.bbox:
         template = template[bbox]
     n = config.dcrNumSubfilters
     model = DcrModel.fromImage(
         template.maskedImage, n, effective, width, template.wcs, template.filter, template.psf if psf is None else psf,
-        template.photoCalib, bandLimits=limits, model="reference" if config.compat else "default",
+        template.photoCalib, bandLimits=limits, throughput=band.throughput, model="reference" if config.compat else "default",
     )  # fmt: skip
     model.order = config.imageInterpOrder
     exact = config.solver == "conjugateGradients" and not config.compat
@@ -200,7 +204,9 @@ def assembleDcr(
         solution = solvePublished(problem, config)
     for k, image in enumerate(solution.models):
         model[k] = image
-    return _finish(model, solution, problem, initial, used, skipped, template, config)
+    result = _finish(model, solution, problem, initial, used, skipped, template, config)
+    result.notes[:0] = band.notes
+    return result
 
 
 def _makeProblem(visits, planes, used, template, model, config):
@@ -292,7 +298,7 @@ def _finish(model, solution, problem, initial, used, skipped, template, config):
     coadds = [scheme.modelExposure(model, k) for k in range(len(model))]
     for k, coadd in enumerate(coadds):
         coadd.metadata["SUBFILT"] = k
-        _describe(coadd, template, config, len(model))
+        _describe(coadd, template, config, model)
     total = scheme.stackCoadd(coadds)
     del total.metadata["SUBFILT"]
     counts = [Image(c, model.bbox.min) for c in _counts(problem, config)]
@@ -312,14 +318,17 @@ def _finish(model, solution, problem, initial, used, skipped, template, config):
     )  # fmt: skip
 
 
-def _describe(coadd, template, config, n):
+def _describe(coadd, template, config, model):
     """Cards that a reader needs to use the coadd as a template."""
     unit = template.metadata.get("BUNIT") if template.metadata is not None else None
     if unit:
         coadd.metadata["BUNIT"] = unit
-    effective, width, limits = config.band
-    coadd.metadata["DCREFFWL"], coadd.metadata["DCRWIDTH"], coadd.metadata["DCRNUM"] = effective, width, n
-    if limits:
-        coadd.metadata["DCRLMIN"], coadd.metadata["DCRLMAX"] = limits
+    coadd.metadata["DCREFFWL"], coadd.metadata["DCRWIDTH"] = model.effectiveWavelength, model.bandwidth
+    coadd.metadata["DCRNUM"] = len(model)
+    if model.bandLimits:
+        coadd.metadata["DCRLMIN"], coadd.metadata["DCRLMAX"] = model.bandLimits
+    if model.throughput is not None:
+        coadd.metadata["DCRCURVE"] = True  # the transmission curve says where the light of a subfilter is
+        coadd.info.transmissionCurve = model.throughput
     coadd.metadata["DCRORDER"] = config.imageInterpOrder
     coadd.metadata["DCRVAR"] = "template variance over N: subfilters add up; blank sky has that over N"

@@ -71,6 +71,15 @@ class DcrFields(Config):
         doc="Shortest and longest wavelength of the band, nm, in place of bandwidth; effectiveWavelength, where it is not "
         "given, is their mean.",
     )  # fmt: skip
+    throughput = Field(
+        dtype=str, optional=True, default=None,
+        doc="File of the band's throughput: a table of wavelengths (nm) and transmission. Each subfilter is then where its "
+        "light is; limits and effective wavelength follow where they are not given. None: all wavelengths count alike.",
+    )  # fmt: skip
+    useTransmissionCurve = Field(
+        dtype=bool, default=False,
+        doc="The throughput is the transmission curve attached to the coadd in the whole band.",
+    )  # fmt: skip
     solver = ChoiceField(
         dtype=str, optional=False, default="conjugateGradients",
         doc="How the subfilters are found.",
@@ -123,9 +132,11 @@ class DcrFields(Config):
         return self.effectiveWavelength, self.bandwidth, None
 
     def validateBand(self):
-        """FieldValidationError unless the band is known."""
+        """FieldValidationError unless the band is known, or follows from a throughput."""
         from lsst.pex.config import FieldValidationError
 
+        if self.throughput or self.useTransmissionCurve:
+            return
         effective, width, _ = self.band
         for name, value in (("effectiveWavelength", effective), ("bandwidth", width)):
             if value is None:

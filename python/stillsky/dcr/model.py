@@ -56,6 +56,8 @@ class DcrModel:
     photoCalib : `stillsky.photom.PhotoCalib`, optional
     bandLimits : (`float`, `float`), optional
         nm; where the band is not symmetric about the effective wavelength.
+    throughput : `stillsky.meta.TransmissionCurve`, optional
+        Of the band; without it all wavelengths of a subfilter count alike.
     model : {"default", "reference"}
         Refraction and handling of split pairs; "reference" are those of Rubin's pipelines.
 
@@ -65,7 +67,7 @@ class DcrModel:
         Of the splines of the solution, with which its templates are best made; 3 where it is not known.
     modelImages : `list` of `numpy.ndarray`
         float32, (height, width).
-    effectiveWavelength, bandwidth, filter, psf, bbox, wcs, mask, variance, photoCalib, bandLimits
+    effectiveWavelength, bandwidth, filter, psf, bbox, wcs, mask, variance, photoCalib, bandLimits, throughput
 
     Raises
     ------
@@ -75,7 +77,7 @@ class DcrModel:
 
     def __init__(
         self, modelImages, effectiveWavelength=None, bandwidth=None, filterLabel=None, psf=None, bbox=None, wcs=None,
-        mask=None, variance=None, photoCalib=None, *, bandLimits=None, model="default",
+        mask=None, variance=None, photoCalib=None, *, bandLimits=None, throughput=None, model="default",
     ):  # fmt: skip
         if bbox is None:
             bbox = next((image.bbox for image in modelImages if hasattr(image, "bbox")), None)
@@ -89,7 +91,7 @@ class DcrModel:
             raise DomainError("modelImages: wanted at least one subfilter")
         self.effectiveWavelength, self.bandwidth = effectiveWavelength, bandwidth
         self.filter, self.psf, self.wcs, self.mask, self.variance = filterLabel, psf, wcs, mask, variance
-        self.photoCalib, self.bandLimits, self.model = photoCalib, bandLimits, model
+        self.photoCalib, self.bandLimits, self.throughput, self.model = photoCalib, bandLimits, throughput, model
         self.order = _DEFAULT_ORDER
 
     def _accept(self, image):
@@ -104,7 +106,7 @@ class DcrModel:
     @classmethod
     def fromImage(
         cls, maskedImage, dcrNumSubfilters, effectiveWavelength, bandwidth, wcs=None, filterLabel=None, psf=None,
-        photoCalib=None, *, bandLimits=None, model="default",
+        photoCalib=None, *, bandLimits=None, throughput=None, model="default",
     ):  # fmt: skip
         """Equal subfilters that add up to an image.
 
@@ -115,7 +117,7 @@ class DcrModel:
         dcrNumSubfilters : `int`
         effectiveWavelength, bandwidth : `float`
             nm.
-        wcs, filterLabel, psf, photoCalib, bandLimits, model
+        wcs, filterLabel, psf, photoCalib, bandLimits, throughput, model
             As of the class.
 
         Returns
@@ -130,7 +132,7 @@ class DcrModel:
         variance = Image(maskedImage.variance.array / np.float32(n), maskedImage.xy0)
         return cls(
             [share.copy() for _ in range(n)], effectiveWavelength, bandwidth, filterLabel, psf, maskedImage.bbox, wcs,
-            maskedImage.mask.copy(), variance, photoCalib, bandLimits=bandLimits, model=model,
+            maskedImage.mask.copy(), variance, photoCalib, bandLimits=bandLimits, throughput=throughput, model=model,
         )  # fmt: skip
 
     @classmethod
@@ -151,7 +153,8 @@ class DcrModel:
         Returns
         -------
         model : `DcrModel`
-            Subfilters without a handle are None; the other components are those of the first handle.
+            Subfilters without a handle are None; the other components are those of the first handle. If it was solved with
+            a throughput (card ``DCRCURVE``), its transmission curve and effective wavelength count.
 
         Raises
         ------
@@ -176,7 +179,10 @@ class DcrModel:
             images, effectiveWavelength, bandwidth, first.filter, first.psf, first.bbox, first.wcs, first.mask,
             first.variance, first.photoCalib, bandLimits=bandLimits, model=model,
         )  # fmt: skip
-        made.order = int((first.metadata or {}).get("DCRORDER") or _DEFAULT_ORDER)
+        cards = first.metadata if first.metadata is not None else {}
+        made.order = int(cards.get("DCRORDER") or _DEFAULT_ORDER)
+        if cards.get("DCRCURVE"):
+            made.throughput, made.effectiveWavelength = first.info.transmissionCurve, float(cards["DCREFFWL"])
         return made
 
     @classmethod
@@ -269,8 +275,13 @@ class DcrModel:
             )
         return calculateDcr(
             visitInfo, self.wcs, self.effectiveWavelength, self.bandwidth, len(self), splitSubfilters=splitSubfilters,
-            bbox=self.bbox if bbox is None else bbox, bandLimits=self.bandLimits, model=self.model,
+            bbox=self.bbox if bbox is None else bbox, bandLimits=self.bandLimits, throughput=self._curve, model=self.model,
         )  # fmt: skip
+
+    @property
+    def _curve(self):
+        """Wavelengths and values of the throughput, or None."""
+        return None if self.throughput is None else (self.throughput.wavelengths, self.throughput.throughput)
 
     def buildMatchedTemplate(
         self, exposure=None, order=3, visitInfo=None, bbox=None, mask=None, splitSubfilters=True, splitThreshold=0.0,

@@ -9,7 +9,9 @@ from ..coadd.match_inputs import InputMatch
 from ..coadd.plain import PlainCoadd, PlainCoaddResult, configured
 from ..detection import detectSources
 from ..errors import DomainError, MismatchError, NoDataError, StillskyError
+from ..meta import TransmissionCurve
 from .algorithm import assembleDcr
+from .band import bandOf
 from .files import bandTemplate
 from .job_config import DcrJobConfig
 from .refraction import MAX_WAVELENGTH, MIN_ELEVATION, MIN_WAVELENGTH
@@ -63,7 +65,7 @@ class PlainDcrResult(PlainCoaddResult):
         )
 
 
-def dcr(inputs, *, bandLimits=None, subfilters=None, reference=None, scale=None, config=None, strict=None, memory=None,
+def dcr(inputs, *, bandLimits=None, subfilters=None, throughput=None, reference=None, scale=None, config=None, strict=None, memory=None,
         work=None, progress=None):  # fmt: skip
     """Model a field within a band by colour, from visits at several airmasses; no files are written.
 
@@ -72,9 +74,11 @@ def dcr(inputs, *, bandLimits=None, subfilters=None, reference=None, scale=None,
     inputs : sequence
         File names or exposures; each must tell time and place, or where the zenith was.
     bandLimits : (`float`, `float`)
-        Blue and red edge of the band, nm. Needed unless the configuration has it.
+        Blue and red edge of the band, nm. Needed unless the configuration has it, or a throughput is given.
     subfilters : `int`, optional
         3 by default.
+    throughput : `str`, `stillsky.meta.TransmissionCurve` or (array_like, array_like), optional
+        Of the band: the file of a table, or wavelengths (nm) and transmission.
     reference, scale, strict, memory, work, progress
         As of `stillsky.coadd.plain.coadd`.
     config : `DcrJobConfig`, optional
@@ -96,6 +100,7 @@ def dcr(inputs, *, bandLimits=None, subfilters=None, reference=None, scale=None,
         inputs = [inputs]
     config = configured(DcrJobConfig, config)
     for owner, name, value in (
+        (config.dcr, "throughput", throughput if isinstance(throughput, str) else None),
         (config.dcr, "bandLimits", None if bandLimits is None else [float(v) for v in bandLimits]),
         (config.dcr, "dcrNumSubfilters", subfilters), (config.inputs, "scale", scale),
         (config.inputs.assemble, "strict", strict), (config.inputs.assemble, "memory", memory),
@@ -103,7 +108,13 @@ def dcr(inputs, *, bandLimits=None, subfilters=None, reference=None, scale=None,
         if value is not None:
             setattr(owner, name, value)
     config.validate()
-    with PlainDcr(config, reference=reference, work=work, progress=progress) as job:
+    with PlainDcr(
+        config,
+        throughput=None if isinstance(throughput, str) else throughput,
+        reference=reference,
+        work=work,
+        progress=progress,
+    ) as job:
         job.scan(inputs)
         return job.run()
 
@@ -114,20 +125,25 @@ class PlainDcr(PlainCoadd):
     Parameters
     ----------
     config : `DcrJobConfig`
+    throughput : `stillsky.meta.TransmissionCurve` or (array_like, array_like), optional
+        Of the band, in place of the configuration's.
     **options
         Of `stillsky.coadd.job.CoaddJob`.
     """
 
-    def __init__(self, config, **options):
+    def __init__(self, config, *, throughput=None, **options):
         super().__init__(config.inputs, **options)
         self.dcrConfig = config
-        if None in config.dcr.band[:2]:
+        if throughput is not None and not isinstance(throughput, TransmissionCurve):
+            throughput = TransmissionCurve(*throughput)
+        self.band = bandOf(config.dcr, None, throughput)
+        if None in self.band[:2]:
             raise DomainError(
                 "the limits of the band are not known", found="neither bandLimits nor effectiveWavelength and bandwidth",
-                remedy="--band-limits 402.8,549.8nm",
+                remedy="--band-limits 402.8,549.8nm, or --throughput FILE",
             )  # fmt: skip
 
-        low, high = _edges(config.dcr.band)
+        low, high = self.band.edges
         if not MIN_WAVELENGTH <= low < high <= MAX_WAVELENGTH:
             raise DomainError(
                 f"the refraction of the air is known from {MIN_WAVELENGTH} to {MAX_WAVELENGTH} nm",
@@ -250,13 +266,12 @@ class PlainDcr(PlainCoadd):
         config = self.dcrConfig.dcr
         solved = assembleDcr(
             self.warps, stacked.coadd, config, weights=[1.0 / i.meanVariance for i in self.used], scalers=self.scalers,
-            strict=self.strict, quiet=True,
+            strict=self.strict, quiet=True, throughput=self.band.throughput,
         )  # fmt: skip
         reasons = dict(solved.skipped)
         self.keepOnly([self.warps[v.index] for v in solved.visits], reasons)
-        for (
-            note
-        ) in solved.notes:  # those of places and weather are said as the inputs are read, for all of them at once
+        # those of places and weather are said as the inputs are read, for all of them at once
+        for note in [*self.band.notes, *solved.notes]:
             if note.partition(":")[0] not in {sentence.partition(":")[0] for sentence in self.decisions}:
                 self.say(note)
         self.say(f"solved: {solved.solver}, {solved.nIterations} iterations, stopped: {solved.stopped}")
@@ -283,9 +298,10 @@ class PlainDcr(PlainCoadd):
             table[name].description = f"rms residual of sources after the {words}, noise taken off, over their rms"
             known = squares[np.isfinite(squares)]
             self.metadata[name] = math.sqrt(max(known.mean(), 0.0)) if known.size else math.nan
-        low, high = _edges(self.dcrConfig.dcr.band)
+        low, high = self.band.edges
         self.metadata |= {
-            "subfilters": len(solved.dcrCoadds), "bandBlue": low, "bandRed": high, "solver": solved.solver,
+            "subfilters": len(solved.dcrCoadds), "bandBlue": low, "bandRed": high,
+            "effectiveWavelength": float(self.band.effective), "throughput": self.band.throughput is not None, "solver": solved.solver,
             "initialConvergence": float(solved.initialConvergence), "finalConvergence": float(solved.finalConvergence),
             "iterations": int(solved.nIterations), "bufferSize": int(solved.bufferSize),
             "priorStrength": float(solved.strength) if np.isfinite(solved.strength) else None,
@@ -310,9 +326,3 @@ def _noiseOfSources(coadd, detected):
     there = variance[detected & np.isfinite(variance)]
     everywhere = float(np.nanmean(variance)) if np.isfinite(variance).any() else 0.0
     return float(there.mean(dtype=float)) / everywhere if there.size and everywhere > 0 else 1.0
-
-
-def _edges(band):
-    """Blue and red edge, nm."""
-    effective, width, limits = band
-    return limits if limits else (effective - width / 2, effective + width / 2)

@@ -23,6 +23,13 @@ class DcrScheme:
     """
 
     bufferSize = 1
+    _shiftBox = _band = _curve = None
+
+    def _shiftAs(self, dcrModels, box):
+        """Shifts of residuals are those of a model over a box, its throughput included."""
+        self._shiftBox = box
+        self._band = dcrModels.effectiveWavelength, dcrModels.bandwidth, dcrModels.bandLimits
+        self._curve = dcrModels._curve
 
     # ------------------------------------------------------------------ visits
 
@@ -98,13 +105,14 @@ class DcrScheme:
             info = effectiveWavelength
             effectiveWavelength, limits = info.lambdaEff, (info.lambdaMin, info.lambdaMax)
             bandwidth = info.lambdaMax - info.lambdaMin
-        elif effectiveWavelength is None:
-            effectiveWavelength, bandwidth, limits = self.config.band
+        curve = None
+        if effectiveWavelength is None:
+            effectiveWavelength, bandwidth, limits = self._band or self.config.band
+            curve = self._curve
         order = self.config.imageInterpOrder
         coefficients = prefilter(residual, order) if order > 1 else np.asarray(residual)
-        box = getattr(self, "_shiftBox", None)
-        shifts = calculateDcr(visitInfo, wcs, effectiveWavelength, bandwidth, self.config.dcrNumSubfilters, bbox=box,
-                              bandLimits=limits, model="reference" if self.config.compat else "default")  # fmt: skip
+        shifts = calculateDcr(visitInfo, wcs, effectiveWavelength, bandwidth, self.config.dcrNumSubfilters, bbox=self._shiftBox,
+                              bandLimits=limits, throughput=curve, model="reference" if self.config.compat else "default")  # fmt: skip
         for shift in shifts:
             yield applyDcr(coefficients, shift, useInverse=True, doPrefilter=False, order=order)
 
@@ -129,7 +137,7 @@ class DcrScheme:
         coverage = [np.zeros(bbox.shape, np.float64) for _ in range(n)]
         counts = [np.zeros(bbox.shape, np.int64) for _ in range(n)]
         spans = spanSetMaskList or [None] * len(warpRefList)
-        self._shiftBox = dcrModels.bbox
+        self._shiftAs(dcrModels, dcrModels.bbox)
         for warp, alternate in zip(warpRefList, spans, strict=True):
             reader = WarpReader(warp)
             exposure = reader.box(bbox)
@@ -189,7 +197,7 @@ class DcrScheme:
         dcrWeights : sequence of `stillsky.image.Image`
         """
         generators = []
-        self._shiftBox = dcrBBox
+        self._shiftAs(dcrModels, dcrBBox)
         for exposure in subExposures.values():
             template = self._template(dcrModels, exposure, dcrBBox)
             residual = (exposure.image.array - template) * exposure.variance.array
@@ -248,7 +256,7 @@ class DcrScheme:
         return DcrModel(
             images, effectiveWavelength=dcrModels.effectiveWavelength, bandwidth=dcrModels.bandwidth,
             filterLabel=dcrModels.filter, psf=dcrModels.psf, bbox=dcrBBox, wcs=dcrModels.wcs,
-            photoCalib=dcrModels.photoCalib, bandLimits=dcrModels.bandLimits, model=dcrModels.model,
+            photoCalib=dcrModels.photoCalib, bandLimits=dcrModels.bandLimits, throughput=dcrModels.throughput, model=dcrModels.model,
         )  # fmt: skip
 
     def calculateModelWeights(self, dcrModels, dcrBBox):

@@ -25,6 +25,7 @@ from ..psf import CoaddPsf
 from ..task_base import assignMetadata, quantumThreads
 from . import regularize
 from .algorithm import assembleDcr
+from .band import bandOf
 from .config import DcrFields
 from .model import DcrModel
 from .scheme import DcrScheme
@@ -249,9 +250,21 @@ class DcrAssembleCoaddTask(DcrScheme, CompareWarpAssembleCoaddTask):
             amplification=1.0,
         )  # fmt: skip
         for coadd, made in zip(coadds, result.dcrCoadds, strict=True):
-            for key in ("SUBFILT", "DCREFFWL", "DCRWIDTH", "DCRNUM", "DCRLMIN", "DCRLMAX", "DCRORDER", "DCRVAR"):
+            for key in (
+                "SUBFILT",
+                "DCREFFWL",
+                "DCRWIDTH",
+                "DCRNUM",
+                "DCRLMIN",
+                "DCRLMAX",
+                "DCRORDER",
+                "DCRVAR",
+                "DCRCURVE",
+            ):
                 if key in made.metadata:
                     coadd.metadata[key] = made.metadata[key]
+            if result.models.throughput is not None:
+                coadd.info.transmissionCurve = result.models.throughput
         return pipeBase.Struct(
             coaddExposure=self.stackCoadd(coadds),
             nImage=result.nImage if self.config.doNImage else None,
@@ -292,10 +305,10 @@ class DcrAssembleCoaddTask(DcrScheme, CompareWarpAssembleCoaddTask):
         -------
         dcrModels : `stillsky.dcr.DcrModel`
         """
-        effective, width, limits = self.config.band
+        effective, width, limits, throughput, _ = bandOf(self.config, templateCoadd)
         model = DcrModel.fromImage(
             templateCoadd.maskedImage, self.config.dcrNumSubfilters, effective, width, templateCoadd.wcs,
-            templateCoadd.filter, templateCoadd.psf, templateCoadd.photoCalib, bandLimits=limits,
+            templateCoadd.filter, templateCoadd.psf, templateCoadd.photoCalib, bandLimits=limits, throughput=throughput,
             model="reference" if self.config.compat else "default",
         )  # fmt: skip
         rows, largest = [], 0.0

@@ -14,9 +14,15 @@ __all__ = ["dcr", "dcrFiles", "dcrSuffixes"]
     "--band-limits",
     "bandLimits",
     metavar="LOW,HIGHnm",
-    help="Edges of the filter band, e.g. 402.8,549.8nm; needed unless a configuration file has them.",
+    help="Edges of the filter band, e.g. 402.8,549.8nm; needed unless a configuration file or --throughput has them.",
 )
 @click.option("--subfilters", type=click.IntRange(min=2), metavar="N", help="Parts of the band [default: 3].")
+@click.option(
+    "--throughput",
+    metavar="FILE",
+    hidden=True,
+    help="Table of the band's throughput, wavelength (nm) and transmission; limits and centre of the band follow from it.",
+)
 @outputOptions("first file")
 @stackOptions()
 @configOptions()
@@ -57,6 +63,7 @@ def dcrFiles(run):
     limits = parseBandLimits(options["bandLimits"]) if options["bandLimits"] else None
     dedicated = {
         "dcr.bandLimits": (list(limits) if limits else None, "--band-limits"),
+        "dcr.throughput": (options["throughput"], "--throughput"),
         "dcr.dcrNumSubfilters": (options["subfilters"], "--subfilters"),
         "dcr.memory": (options["memory"], "--memory"),
     }
