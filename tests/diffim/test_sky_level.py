@@ -5,7 +5,7 @@ import pytest
 import scipy.signal
 
 from stillsky.diffim import SubtractConfig, subtract
-from stillsky.diffim.sky_level import skyResidual, takeOff
+from stillsky.diffim.sky_level import raisedTo, skyResidual, takeOff
 from stillsky.geom import Box2I
 from stillsky.image import makeExposure
 from stillsky.kernel import Chebyshev1Function2, PolynomialFunction2
@@ -50,6 +50,34 @@ def test_plantedResidualIsFoundUnderSourcesMasksAndNan(function, rng):
     np.testing.assert_array_equal(exposure.image.array, before)
     error = 1.2533 * 2.0 * np.sqrt(6 / np.count_nonzero(np.isfinite(pixels)))
     assert np.sqrt(np.mean((found - sky) ** 2)) < 3 * error
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=["powers", "chebyshev"])
+def test_raisedPolynomialsAreTheSame(function):
+    raised = raisedTo(function, 4)
+    assert raised.order == 4 and type(raised) is type(function)
+    np.testing.assert_allclose(_image(raised), _image(function), rtol=0, atol=1e-12)
+    assert raisedTo(function, 1) is function
+
+
+@pytest.mark.parametrize("method", ["al", "zogy"])
+def test_fewStarsLeaveNoGradient(method):
+    """Stars too few for the terms of the background: the pixels of the sky give them; the file has what was taken off."""
+    pair = simulatePair(size=256, seed=3, starDensity=300.0)
+    science, template = (image.toExposure(psf=True) for image in (pair.science, pair.template))
+    y, x = np.mgrid[:256, :256] / 256.0
+    science.image.array[...] += (40.0 * x - 30.0 * y * y).astype(np.float32)
+    result = subtract(science, template, method=method)
+    assert result.metadata["spatialBgOrderUsed"] < 2
+    pixels = result.difference.image.array
+    corners = [
+        np.nanmedian(pixels[rows, columns])
+        for rows in (np.s_[20:84], np.s_[-84:-20])
+        for columns in (np.s_[20:84], np.s_[-84:-20])
+    ]
+    assert np.ptp(corners) < 6 * 1.2533 * 16 / 64, corners
+    if method == "al":
+        assert result.background.order == 2 and any("from the pixels of the sky" in d for d in result.decisions)
 
 
 def test_imagesWithoutSkyGiveNothingOrAConstant():

@@ -6,11 +6,13 @@ import io
 import json
 from html.parser import HTMLParser
 
+import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from stillsky.report import Page, formatNumber
+from stillsky.report.kernel_panels import mosaicPanel
 
 HOSTILE = "<script>alert('x')</script>\"'&--><img src=x onerror=alert(1)>"
 
@@ -128,6 +130,18 @@ def test_figures_takeFiguresAndFileContents():
     page.section("s").figure(svg, "vector").figure(b"\x89PNG\r\n\x1a\n", "pixels")
     kinds = [a["src"].split(";")[0] for a in Parsed(page.render()).all("img")]
     assert kinds == ["data:image/svg+xml", "data:image/png"]
+
+
+def test_figures_paperIsWhite():
+    """The palette of a figure with many pale colours has the white of its paper."""
+    y, x = np.mgrid[-7:8, -7:8]
+    kernel = 0.2 * np.exp(-(x**2 + y**2) / 4) + 1e-3 * np.exp(-np.hypot(x, y) / 4)
+    figure = mosaicPanel(np.broadcast_to(kernel, (5, 5, 15, 15)))
+    page = Page("t")
+    page.section("s").figure(figure, "pale")
+    source = Parsed(page.render()).all("img")[0]["src"]
+    pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(source.split(",")[1])), format="png")[..., :3]
+    assert (pixels[:5] == 1).all() and (pixels[:, -10:] == 1).all()
 
 
 def test_table_numbersAreRightAlignedSortableAndRounded():

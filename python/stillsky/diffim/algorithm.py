@@ -51,7 +51,7 @@ from .registration import fitObjects, shiftOrSimilarity
 from .resampling_noise import ResamplingNoise
 from .result import MatchResult, SubtractResult, candidateTable
 from .similarity import requireSimilarity
-from .sky_level import skyResidual, takeOff
+from .sky_level import raisedTo, skyResidual, takeOff
 from .stars import (
     classifyStars,
     findObjects,
@@ -719,15 +719,23 @@ class _Job:
 
     def _centre(self, difference, fit, scienceConvolved):
         """Take off what is left of the sky; the background of the fit is corrected by it."""
-        residual = skyResidual(difference, fit.background)
+        background = self._backgroundForSky(fit.background)
+        residual = skyResidual(difference, background)
         if residual is None:
             return
         takeOff(difference.image.array, residual, difference.bbox)
         sign = -1.0 if scienceConvolved else 1.0
-        fit.background = fit.background.clone()
+        fit.background = background.clone()
         parameters = zip(fit.background.parameters, residual.parameters, strict=True)
         fit.background.setParameters([old + sign * new for old, new in parameters])
         self.metadata["backgroundCorrection"] = float(residual(*difference.bbox.center))
+
+    def _backgroundForSky(self, background):
+        """The background with the terms that stars too few for them left out: the sky has pixels enough."""
+        wanted = self.config.psfmatch.spatialBgOrder
+        if background.order < wanted:
+            self.decide(f"differential background: order {wanted} from the pixels of the sky")
+        return raisedTo(background, wanted)
 
     def _matchedTemplate(self, science, template, matched, psfs, scienceConvolved):
         """What was subtracted, on the science grid: the convolved template, or the template itself; without background."""

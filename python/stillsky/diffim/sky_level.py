@@ -6,10 +6,11 @@ extrapolation is off by many of the errors that the pixels of the sky allow.
 
 import numpy as np
 
+from ..kernel import Chebyshev1Function2, PolynomialFunction2
 from ..stats import clippedStats
 from .polynomial_field import chebyshevBackground
 
-__all__ = ["skyResidual", "takeOff"]
+__all__ = ["raisedTo", "skyResidual", "takeOff"]
 
 BAD_PLANES = ("NO_DATA", "BAD", "SAT", "EDGE", "CR")
 _BLOCKS = 16  # blocks on the longer side
@@ -80,6 +81,31 @@ def _blocks(masked, bits):
                 position = left + columns.mean() * step + x0, top + rows.mean() * step + y0
                 found.append((*position, median, 1.2533 * sigma / np.sqrt(n)))
     return np.array(found, float).reshape(-1, 4).T
+
+
+def raisedTo(function, order):
+    """A polynomial as one of at least this order, the same everywhere.
+
+    Parameters
+    ----------
+    function : `stillsky.kernel.Function2`
+        Of polynomial kind.
+    order : `int`
+
+    Returns
+    -------
+    raised : `stillsky.kernel.Function2`
+        The function itself if its order is not lower.
+    """
+    if function.order >= order:
+        return function
+    if isinstance(function, Chebyshev1Function2):
+        raised = Chebyshev1Function2(order, function.box)
+    else:
+        raised = PolynomialFunction2(order)
+    old = list(function.parameters)  # terms go by degree: those of a lower order come first
+    raised.setParameters(old + [0.0] * (raised.nParameters - len(old)))
+    return raised
 
 
 def takeOff(pixels, function, bbox):

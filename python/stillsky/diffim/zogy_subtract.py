@@ -8,7 +8,7 @@ import numpy as np
 
 from ..image import Exposure, Image, MaskedImage
 from .polynomial_field import chebyshevBackground
-from .sky_level import skyResidual, takeOff
+from .sky_level import raisedTo, skyResidual, takeOff
 from .zogy_exposures import zogyExposures
 from .zogy_nodes import KernelPair, PsfPair
 from .zogy_registration import registrationScatter
@@ -94,6 +94,7 @@ def _centre(result, config, function):
     level = 0.0
     residual = None
     if config.subtractBackground and config.psfmatch.fitForBackground:
+        function = raisedTo(function, config.psfmatch.spatialBgOrder)  # few stars may have lowered it
         residual = skyResidual(result.difference.maskedImage, function)
     if residual is not None:
         takeOff(result.difference.image.array, residual, result.difference.bbox)

@@ -83,7 +83,12 @@ def _palettePng(figure, dpi):
     canvas.draw()
     pixels = np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
     drawn = Image.fromarray(pixels).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    drawn.putpalette([255 if c >= 252 else c for c in drawn.getpalette()])  # the tree's mean of white is not white
+    palette = drawn.getpalette()
+    white = np.asarray(drawn)[(pixels == 255).all(axis=-1)]
+    if white.size:  # paper is white, and not the tree's mean of all that is nearly so
+        k = int(np.bincount(white).argmax())
+        palette[3 * k : 3 * k + 3] = [255, 255, 255]
+    drawn.putpalette(palette)
     stream = io.BytesIO()
     drawn.save(stream, "png", compress_level=6)
     return stream.getvalue()
