@@ -1,8 +1,10 @@
 """The shipped pipelines by bps with Parsl on this machine, and its files for batch systems."""
 
+import os
 import sys
 from importlib.metadata import version
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,9 @@ pytest.importorskip("lsst.ctrl.bps.parsl", reason='bps has no Parsl (pip install
 from engines import assertSameNumbers, command, makeNight
 from lsst.ctrl.bps import BPS_DEFAULTS, BpsConfig
 from night import WHERE
+
+from stillsky.butler.instruments import InstrumentDefinition
+from stillsky.butler.repository import ingestExposures
 
 pytestmark = pytest.mark.engine
 _OLD_BPS = sys.version_info < (3, 12)  # whose releases stopped before Parsl changed its arguments
@@ -89,7 +94,43 @@ def test_the_htcondor_file_names_its_service_and_its_limits(tmp_path):
     assert config["wmsServiceClass"] == "lsst.ctrl.bps.htcondor.HTCondorService"
     assert config["site", "pool", "profile", "condor", "getenv"] == "True"
     assert config["accountingGroup"] == "group.mine" and config["requestMemory"] == 4096
-    assert config["concurrency_limits"] == "db_limit" and config["finalJob", "requestCpus"] == 1
+    # the key concurrency_limits, which was here, is none of bps: nothing came of it. A job's is concurrencyLimit, and bps
+    # gives it to the one job that writes the registry
+    assert "concurrency_limits" not in config and config["finalJob", "requestCpus"] == 1
+    assert BPS_DEFAULTS["finalJob"]["concurrencyLimit"] == "db_limit"
+
+
+def test_jobs_for_htcondor_are_prepared_as_it_reads_them(butler, calexpFiles, tmp_path, monkeypatch):
+    pytest.importorskip("lsst.ctrl.bps.htcondor", reason="HTCondor's service is not installed (lsst-ctrl-bps-htcondor)")
+    import htcondor2
+
+    assert not ingestExposures(butler, calexpFiles((1, 2), (0,)), InstrumentDefinition("MyCam")).failed
+    (tmp_path / "double.yaml").write_text("description: Doubles.\ntasks: {double: fragile.DoubleTask}\n")
+    (tmp_path / "bps.yaml").write_text(
+        "includeConfigs: resource://stillsky/pipelines/bps/htcondor.yaml\naccountingGroup: group.mine\n"
+        "site: {pool: {profile: {condor: {+Flavour: workday}}}}\n"
+        "cluster: {all: {pipetasks: double, dimensions: instrument}}\n"
+    )
+    tests = os.path.dirname(__file__)  # where the task is, for the processes of bps
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep))
+    command(
+        "bps", "prepare", "bps.yaml", "-b", tmp_path / "repo", "-p", tmp_path / "double.yaml", "-i", "MyCam/defaults",
+        "-o", "u/pool", folder=tmp_path,
+    )  # fmt: skip
+    (dag,) = tmp_path.glob("submit/u/pool/*/*.dag")
+    jobs = {found.stem: dict(htcondor2.Submit(found.read_text()).items()) for found in dag.parent.glob("jobs/**/*.sub")}
+    assert len(jobs) == 3 and {"pipetaskInit", "finalJob"} < set(jobs)
+    for job in jobs.values():
+        assert job["accounting_group"] == "group.mine" and job["request_cpus"] == "1" and job["getenv"] == "True"
+        assert "4096" in job["request_memory"] and "65536" in job["request_memory"] and job["max_retries"] == "3"
+        program = job["executable"].replace("$ENV(CTRL_MPEXEC_DIR)", sys.prefix)  # bps for Python 3.11 has it so
+        assert os.access(program, os.X_OK) and job.get("MY.Flavour", job.get("+Flavour")) == '"workday"'
+    (work,) = (job for name, job in jobs.items() if name not in ("pipetaskInit", "finalJob"))
+    assert work["retry_until"] == "member(ExitCode, {1,2})"  # a quantum that failed would fail again
+    words = work["arguments"].strip('"').split()
+    assert "run-qbb" in words and len(words[words.index("--qgraph-node-id") + 1].split(",")) == 2
+    assert jobs["finalJob"]["concurrency_limit"] == "db_limit"
+    assert "aggregate-graph" in Path(jobs["finalJob"]["executable"]).read_text()
 
 
 def test_all_files_are_tested():
