@@ -118,13 +118,16 @@ def test_jobs_for_htcondor_are_prepared_as_it_reads_them(butler, calexpFiles, tm
         "-o", "u/pool", folder=tmp_path,
     )  # fmt: skip
     (dag,) = tmp_path.glob("submit/u/pool/*/*.dag")
-    jobs = {found.stem: dict(htcondor2.Submit(found.read_text()).items()) for found in dag.parent.glob("jobs/**/*.sub")}
+    texts = {found.stem: found.read_text() for found in dag.parent.glob("jobs/**/*.sub")}
+    # the service for Python 3.11 knows no attributes of a site
+    assert _OLD_BPS or all('+Flavour = "workday"\n' in text for text in texts.values())
+    jobs = {name: dict(htcondor2.Submit(text).items()) for name, text in texts.items()}
     assert len(jobs) == 3 and {"pipetaskInit", "finalJob"} < set(jobs)
     for job in jobs.values():
         assert job["accounting_group"] == "group.mine" and job["request_cpus"] == "1" and job["getenv"] == "True"
         assert "4096" in job["request_memory"] and "65536" in job["request_memory"] and job["max_retries"] == "3"
         program = job["executable"].replace("$ENV(CTRL_MPEXEC_DIR)", sys.prefix)  # bps for Python 3.11 has it so
-        assert os.access(program, os.X_OK) and job.get("MY.Flavour", job.get("+Flavour")) == '"workday"'
+        assert os.access(program, os.X_OK)
     (work,) = (job for name, job in jobs.items() if name not in ("pipetaskInit", "finalJob"))
     assert work["retry_until"] == "member(ExitCode, {1,2})"  # a quantum that failed would fail again
     words = work["arguments"].strip('"').split()
