@@ -7,6 +7,8 @@ from scipy.spatial import cKDTree
 from stillsky.diffim.config import StarConfig
 from stillsky.diffim.stars import classifyStars, findObjects, selectKernelStars
 from stillsky.errors import NoDataError
+from stillsky.fits import readExposure
+from stillsky.geom import Box2I
 from stillsky.image import Image, MaskedImage
 from stillsky.sim import simulatePair
 
@@ -112,3 +114,39 @@ def test_anEmptySkyIsAnError(rng):
     with pytest.raises(NoDataError) as caught:
         classifyStars(found, StarConfig(), (300, 300))
     assert caught.value.found and caught.value.remedy
+
+
+def faintField(seed, sigma, nStars=25, cosmicRays=0):
+    """Stars whose peaks are twice the noise, far apart, and pixels hit by cosmic rays."""
+    rng = np.random.default_rng(seed)
+    image = rng.standard_normal((480, 480)).astype(np.float32)
+    y, x = np.mgrid[:480, :480]
+    for k in range(nStars):
+        cx, cy = 60 + 90 * (k % 5) + rng.uniform(-5, 5), 60 + 90 * (k // 5) + rng.uniform(-5, 5)
+        image += 2 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * sigma**2)).astype(np.float32)
+    image[rng.integers(30, 450, cosmicRays), rng.integers(30, 450, cosmicRays)] += 60
+    return MaskedImage(Image(image), variance=Image(np.ones_like(image)))
+
+
+@pytest.mark.parametrize("fwhm", [6.0, 10.0, 13.0])
+def test_starsTooFaintForMomentsTellTheirWidthTogether(fwhm):
+    """The median of the peaks that stand alone; a cosmic ray brighter than all stars does not matter."""
+    config, found = StarConfig(), []
+    for seed in range(3):
+        objects = findObjects(faintField(seed, fwhm / 2.3548, cosmicRays=1), config)
+        classifyStars(objects, config, (480, 480))
+        assert len(objects) > 10
+        found.append(objects.fwhm)
+    assert np.mean(found) == pytest.approx(fwhm, rel=0.12)
+
+
+@pytest.mark.shared
+def test_widthOfTheFaintStarsOfM13(sharedDir):
+    """Five real frames of 5 s, no star of which is above S/N 12: each tells the width that the seven images of two stars far
+    from the cluster have together, 11.5 +- 0.4 px (Gaussians fitted to their pixels)."""
+    config = StarConfig()
+    for number in range(1, 6):
+        exposure = readExposure(str(sharedDir / "data" / "m13" / f"M13_blue_{number:04d}.fits"))[0]
+        objects = findObjects(exposure[Box2I((420, 300), (500, 460))].maskedImage, config)
+        classifyStars(objects, config, (460, 500))
+        assert objects.fwhm == pytest.approx(11.5, rel=0.15), number

@@ -32,6 +32,8 @@ _SMALLEST = 0.8  # pixels; anything narrower is a cosmic ray or a noise peak
 _BLENDED = 1 << 20  # beyond the bits of MomentsFlag: a comparable peak is near
 _FEW = 5  # bright objects below which moments are given up for mere peaks
 _ENOUGH = 20  # bright objects at which no wider filter is tried
+_STACKED = 200  # most peaks in the median that tells the width of faint stars
+_SEEN = 10.0  # signal-to-noise ratio that this median must have
 _ROWS_OF_A_CELL = 32  # rows used for the sky of a cell
 _SEARCH_THRESHOLD = 6.0  # significance of objects that count as neighbours
 
@@ -160,6 +162,7 @@ def workingVariance(variance, skySigma, flat):
 def _measureAtBestScale(flat, variance, mask, badBits, config):
     """Adaptive moments of the peaks found with the filter that gives the most bright objects; failures are left out."""
     best = faint = None
+    width = 0.0, float("nan")  # signal-to-noise ratio of what tells the width of faint objects, and that width
     for sigma in _SEARCH_SIGMAS:
         if 10 * sigma > min(flat.shape):
             break
@@ -187,6 +190,7 @@ def _measureAtBestScale(flat, variance, mask, badBits, config):
         )
         good = ((moments.flagBits & MomentsFlag.FAILED) == 0) & (moments.flux > 0) & (moments.fluxErr > 0)
         _markBlends(moments, peaks, config, SIGMA_TO_FWHM * sigma)
+        width = max(width, _widthOfAll(flat, variance, peaks, moments, sigma))
         strength = np.sum(peaks.significance[:_FEW])
         if faint is None or strength > faint[0]:
             faint = strength, _unmeasured(moments, peaks, sigma)
@@ -200,7 +204,11 @@ def _measureAtBestScale(flat, variance, mask, badBits, config):
             break
     if best is None:
         raise NoDataError("the image is too small to look for stars", found=f"{flat.shape[1]}x{flat.shape[0]} pixels")
-    return best[1] if best[0] >= _FEW or len(faint[1]) <= len(best[1]) else faint[1]
+    if best[0] >= _FEW or len(faint[1]) <= len(best[1]):
+        return best[1]
+    if width[0] > 0:
+        faint[1].xx = faint[1].yy = width[1] ** 2
+    return faint[1]
 
 
 def _markBlends(moments, peaks, config, fwhm):
@@ -213,8 +221,36 @@ def _markBlends(moments, peaks, config, fwhm):
         moments.flagBits[own[comparable]] |= _BLENDED
 
 
+def _widthOfAll(flat, variance, peaks, moments, sigma):
+    """Signal-to-noise ratio and width of the median of the peaks that stand alone: stars too faint to be measured one by
+    one. 0 and the filter's width where that median is no star, or not one of about the filter's width.
+
+    That they were centred on noise widens it by about the square of the width over that of their significance: 2 % at 6
+    sigma. A cosmic ray among them does not matter.
+    """
+    half = int(np.ceil(6 * sigma))
+    x, y = (np.floor(v + 0.5).astype(int) for v in (peaks.x, peaks.y))
+    alone = ((moments.flagBits & _BLENDED) == 0) & (np.minimum(x, y) >= half)
+    alone &= (x < flat.shape[1] - half) & (y < flat.shape[0] - half)
+    parts = [np.s_[y[k] - half : y[k] + half + 1, x[k] - half : x[k] + half + 1] for k in np.flatnonzero(alone)]
+    parts = [part for part in parts if np.isfinite(flat[part]).all()][:_STACKED]
+    if len(parts) < _FEW:
+        return 0.0, sigma
+    stack = np.median([flat[part] for part in parts], axis=0).astype(np.float32)
+    # of a median of Gaussian values: pi/2 times that of the mean
+    noise = 0.5 * np.pi * np.mean([np.median(variance[part]) for part in parts]) / len(parts)
+    found = adaptiveMoments(
+        stack, np.full(stack.shape, noise, np.float32), np.zeros(stack.shape, np.int32), [float(half)], [float(half)],
+        badBits=0, guessSigma=sigma, maxShift=2 * sigma, maxSigma=4 * sigma, tolerance=1e-3, maxIter=40,
+    )[0]  # fmt: skip
+    width, ratio = np.sqrt(np.maximum(0.5 * (found.xx + found.yy), 0)), found.flux / found.fluxErr
+    if found.flagBits & MomentsFlag.FAILED or not ratio > _SEEN or not 1 / 1.5 < width / sigma < 1.5:
+        return 0.0, sigma
+    return float(ratio), float(width)
+
+
 def _unmeasured(moments, peaks, sigma):
-    """The peaks themselves, as round Gaussians of the filter's width: for images too faint or crowded for moments."""
+    """The peaks themselves, as round Gaussians of one width: for images too faint or crowded for moments."""
     moments = moments.copy()
     moments.x, moments.y = peaks.x, peaks.y
     moments.xx = moments.yy = sigma**2
