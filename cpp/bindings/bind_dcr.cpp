@@ -135,9 +135,9 @@ double pyPlanesDot(Arrays const& a, Arrays const& b) {
     return planesDot(first, second);
 }
 
-// (diagonal or None, penalty, ratio)
+// (diagonal or None, penalty, mixing)
 DescentPrior priorOf(py::tuple const& t) {
-    return {planeOrNone(t[0], "diagonal"), t[1].cast<float>(), t[2].cast<float>()};
+    return {planeOrNone(t[0], "diagonal"), t[1].cast<float>(), t[2].cast<std::vector<float>>()};
 }
 
 double pyDescentStep(Arrays const& models, Arrays const& residual, Arrays const& moves, Arrays const& product,

@@ -235,7 +235,8 @@ def testNoiseOfFreeSubfiltersIsWhatTheAlgebraPredicts(rng):
     a = np.array([[phase(*s[0]) for s in visit] for visit in shifts])  # (visit, subfilter, ky, kx)
     normal = np.einsum("ikyx,ilyx->yxkl", a.conj(), a)
     smooth = np.exp(-(sigma**2) / 4 * (k[:, None] ** 2 + k[None, :] ** 2)) * float(prior.amplitude[0, 0])
-    mixed = np.eye(3) - 0.6 / 3
+    level, line, bend = (np.array(v) / np.linalg.norm(v) for v in ([1, 1, 1], [-1, 0, 1], [1, -2, 1]))
+    mixed = 0.4 * np.outer(level, level) + np.outer(line, line) + 0.5 * np.outer(bend, bend)
     normal = mixed @ normal @ mixed * (smooth**2)[..., None, None]
     gain = mixed @ np.linalg.inv(normal + prior.penalty * np.eye(3)) * smooth[..., None, None]
     spread = np.einsum("yxkl,yxlm,yxkm->yxk", gain, normal, gain.conj()).real
@@ -336,3 +337,38 @@ def testSmoothingRefusesWhatItCannotDo():
         _core.smoothWeighted(image, 1.0, image[:3], None, image.copy())
     with pytest.raises(ShapeError, match="out"):
         _core.smoothWeighted(image, 1.0, None, None, image[:, :4].copy())
+
+
+def testSpectraBendLessThanTheyTilt():
+    """R: the sum by rho, straight lines by 1, all that bends by 1/2, whatever the number of subfilters."""
+    amplitude, covered = np.ones((4, 4), np.float32), np.ones((4, 4), bool)
+    for n in (2, 3, 5):
+        prior = FluxPrior(amplitude, 1.0, n, covered)
+        prior.ratio = 0.25
+        x = np.linspace(-1, 1, n)
+        np.testing.assert_allclose(prior.mixing @ np.ones(n), 0.25 * np.ones(n), atol=1e-12)
+        np.testing.assert_allclose(prior.mixing @ x, x, atol=1e-12)
+        if n > 2:
+            bend = x**2 - np.mean(x**2)
+            np.testing.assert_allclose(prior.mixing @ bend, 0.5 * bend, atol=1e-12)
+
+
+def testMoreIterationsServeTheHeldOutVisitToo():
+    """G12: with the prior thirty iterations predict the visit that nobody saw as well as twenty, and put the light twice as
+    near to where the air puts it; without a prior there are twenty."""
+    from dcr_scene import lightOfAir, scene, shiftsOf, sourceFluxes
+
+    from stillsky.dcr.model import matchedTemplate
+
+    made, rms, off = makeScene(), {}, {}
+    amplitudes, truth = lightOfAir()
+    for n in (20, None):
+        solution = solveConjugateGradients(made.problem(config()), config(cgIterations=n))
+        left = matchedTemplate(solution.models, shiftsOf(1.7, 60, split=True), 1, True, 0.1) - scene(1.7, 60)
+        rms[n] = float(np.sqrt(np.mean(left[made.detected] ** 2)))
+        off[n] = float(np.abs(sourceFluxes(solution.models) @ amplitudes - truth).max())
+        assert solution.nIterations == (n or 30)
+    assert rms[None] < 1.02 * rms[20] and rms[None] < 5
+    assert off[None] < 0.5 * off[20]
+    c = config(prior="none")
+    assert solveConjugateGradients(made.problem(c), c).nIterations == 20

@@ -38,17 +38,16 @@ STILLSKY_SIMD void addRow(const float* a, float factor, int n, float* out) {
     for (int x = 0; x < n; ++x) o[x] += factor * p[x];
 }
 
-// residual -= length * (product + common + penalty * direction), z = residual * inverse
-STILLSKY_SIMD void residualRow(float* residual, const float* product, const float* common, const float* direction,
-                               const float* inverse, float penalty, float length, int n, float* z) {
+// residual -= length * (product + penalty * direction), z = residual * inverse
+STILLSKY_SIMD void residualRow(float* residual, const float* product, const float* direction, const float* inverse,
+                               float penalty, float length, int n, float* z) {
     float* STILLSKY_RESTRICT r = residual;
     const float* STILLSKY_RESTRICT p = product;
-    const float* STILLSKY_RESTRICT c = common;
     const float* STILLSKY_RESTRICT d = direction;
     const float* STILLSKY_RESTRICT i = inverse;
     float* STILLSKY_RESTRICT o = z;
     for (int x = 0; x < n; ++x) {
-        const float value = r[x] - length * (p[x] + c[x] + penalty * d[x]);
+        const float value = r[x] - length * (p[x] + penalty * d[x]);
         r[x] = value;
         o[x] = value * i[x];
     }
@@ -94,26 +93,30 @@ double sumOverRows(int height, F const& ofRows) {
     return total;
 }
 
-// Rows that a block needs: 1 over the preconditioner's diagonal, (R - 1) of the planes.
+// Rows that a block needs: 1 over the preconditioner's diagonal, one of R times planes.
 struct Rows {
-    AlignedVector<float> inverse, common, z;
-    Rows(int width) : inverse(width, 1.0f), common(width, 0.0f), z(width, 0.0f) {}
+    AlignedVector<float> inverse, line, z;
+    Rows(int width) : inverse(width, 1.0f), line(width, 0.0f), z(width, 0.0f) {}
 
     void setInverse(DescentPrior const& prior, int y) {
         if (prior.diagonal.height > 0) {
             inverseRow(prior.diagonal.row(y), prior.penalty, prior.diagonal.width, inverse.data());
         }
     }
-    template <typename V>
-    void setCommon(std::vector<V> const& planes, float ratio, int y) {
-        if (ratio == 1) return;
-        std::fill(common.begin(), common.end(), 0.0f);
-        const float share = (ratio - 1) / static_cast<float>(planes.size());
-        for (auto const& plane : planes) addRow(plane.row(y), share, plane.width, common.data());
-    }
 };
 
-void checkDiagonal(DescentPrior const& prior, int width, int height) {
+// Row y of plane k of R times planes.
+template <typename V>
+void mixRow(std::vector<V> const& planes, std::vector<float> const& mixing, std::size_t k, int y, float* out) {
+    const int n = planes[0].width;
+    std::fill_n(out, n, 0.0f);
+    for (std::size_t l = 0; l < planes.size(); ++l) addRow(planes[l].row(y), mixing[k * planes.size() + l], n, out);
+}
+
+void checkPrior(DescentPrior const& prior, std::size_t n, int width, int height) {
+    if (!prior.mixing.empty() && prior.mixing.size() != n * n) {
+        throw ShapeError("mixing: wanted " + std::to_string(n * n) + " values, given " + std::to_string(prior.mixing.size()));
+    }
     if (prior.diagonal.height == 0) return;
     checkAlike(ConstDcrPlanes{prior.diagonal}, ConstDcrPlanes{View2<const float>{nullptr, width, height, width}}, "diagonal");
 }
@@ -140,17 +143,21 @@ double descentStep(DcrPlanes const& models, DcrPlanes const& residual, ConstDcrP
     checkAlike(product, models, "product");
     checkAlike(direction, models, "direction");
     const int width = models[0].width, height = models[0].height;
-    checkDiagonal(prior, width, height);
+    checkPrior(prior, models.size(), width, height);
     const float step = static_cast<float>(length);
     return sumOverRows(height, [&](int begin, int end, double* sum) {
         Rows rows(width);
         for (int y = begin; y < end; ++y) {
             rows.setInverse(prior, y);
-            rows.setCommon(product, prior.ratio, y);
             for (std::size_t k = 0; k < models.size(); ++k) {
                 addRow(moves[k].row(y), step, width, models[k].row(y));
-                residualRow(residual[k].row(y), product[k].row(y), rows.common.data(), direction[k].row(y),
-                            rows.inverse.data(), prior.penalty, step, width, rows.z.data());
+                const float* seen = product[k].row(y);
+                if (!prior.mixing.empty()) {
+                    mixRow(product, prior.mixing, k, y, rows.line.data());
+                    seen = rows.line.data();
+                }
+                residualRow(residual[k].row(y), seen, direction[k].row(y), rows.inverse.data(), prior.penalty, step, width,
+                            rows.z.data());
                 dotRow(residual[k].row(y), rows.z.data(), width, sum);
             }
         }
@@ -164,7 +171,7 @@ double descentDirection(DcrPlanes const& direction, ConstDcrPlanes const& residu
     checkAlike(residual, direction, "residual");
     if (!mixed.empty()) checkAlike(mixed, direction, "mixed");
     const int width = direction[0].width, height = direction[0].height;
-    checkDiagonal(prior, width, height);
+    checkPrior(prior, direction.size(), width, height);
     const float keep = static_cast<float>(factor);
     return sumOverRows(height, [&](int begin, int end, double* sum) {
         Rows rows(width);
@@ -175,10 +182,9 @@ double descentDirection(DcrPlanes const& direction, ConstDcrPlanes const& residu
                 dotRow(direction[k].row(y), direction[k].row(y), width, sum);
             }
             if (mixed.empty()) continue;
-            rows.setCommon(direction, prior.ratio, y);
             for (std::size_t k = 0; k < direction.size(); ++k) {
-                std::copy_n(direction[k].row(y), width, mixed[k].row(y));
-                addRow(rows.common.data(), 1.0f, width, mixed[k].row(y));
+                if (prior.mixing.empty()) std::copy_n(direction[k].row(y), width, mixed[k].row(y));
+                else mixRow(direction, prior.mixing, k, y, mixed[k].row(y));
             }
         }
     });

@@ -274,7 +274,8 @@ void descentIsWhatItSays() {
             }
         }
     }
-    const DescentPrior prior{constView(diagonal), 0.5f, 0.7f};
+    const std::vector<float> mixing{0.9f, -0.1f, -0.1f, -0.1f, 0.9f, -0.1f, -0.1f, -0.1f, 0.9f};  // 1 - 0.3 J / 3
+    const DescentPrior prior{constView(diagonal), 0.5f, mixing};
     const double square = descentDirection(viewsOf(direction), constant(residual), prior, 0, viewsOf(mixed));
     const double after = descentStep(viewsOf(models), viewsOf(residual), constant(moves), constant(p), constant(direction),
                                      prior, 0.25);
@@ -303,8 +304,9 @@ void descentIsWhatItSays() {
     CHECK_CLOSE(planesDot(constant(p), constant(m0)), wantedDot, 1e-4);
     CHECK_THROWS(planesDot(constant(p), {}), ShapeError);
     CHECK_THROWS(planesDot(constant(p), constant(randomModels(W, H + 1))), ShapeError);
-    CHECK_THROWS(descentDirection(viewsOf(direction), constant(residual), {constView(diagonal).sub(0, 0, 3, 3), 1, 1}, 0, {}),
+    CHECK_THROWS(descentDirection(viewsOf(direction), constant(residual), {constView(diagonal).sub(0, 0, 3, 3), 1, {}}, 0, {}),
                  ShapeError);
+    CHECK_THROWS(descentDirection(viewsOf(direction), constant(residual), {constView(diagonal), 1, {1.0f}}, 0, {}), ShapeError);
 }
 
 void errors() {

@@ -88,7 +88,11 @@ class DcrFields(Config):
             "published": "the iteration of DMTN-037 with gain and regularisations",
         },
     )  # fmt: skip
-    cgIterations = RangeField(dtype=int, doc="Most iterations of conjugate gradients.", default=20, min=1)
+    cgIterations = RangeField(
+        dtype=int, optional=True, default=None, min=1,
+        doc="Most iterations of conjugate gradients; None: 30, and 20 without a prior, where to stop early is what keeps the "
+        "noise down.",
+    )  # fmt: skip
     cgTolerance = RangeField(
         dtype=float,
         doc="Stop when the residual of the normal equations has come down to this part.",

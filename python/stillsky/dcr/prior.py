@@ -9,8 +9,9 @@ has more than its share has the shape of the PSF and at most about the flux that
     m = t / N + W z,   W = G(s) diag(a) R,   z ~ N(0, tau^2),   a = sqrt(4 pi) sigma f / N,   s = sigma / sqrt(2)
 
 with t the coadd in the whole band, f >= 0 its flux with the noise taken off (it saturates where the visits decide), sigma the
-width of the PSF, G(s) a convolution with a Gaussian in each subfilter, and R = 1 + (rho - 1) J / N, J all ones, between the
-subfilters: their sum, which the coadd knows, deviates by rho of what their differences do. Of a star of flux F, f is F times a
+width of the PSF, G(s) a convolution with a Gaussian in each subfilter, and R between the subfilters: R multiplies their sum,
+which the coadd knows, by rho, what rises along a straight line with wavelength by 1, and every other difference by 1/2, for
+spectra bend less within a band than they tilt (orthogonal polynomials of the number of the subfilter). Of a star of flux F, f is F times a
 PSF; the deviation of subfilter k by c times its share has the flux c F / N and is W z with ``sum z^2 = c^2``: tau is the rms of
 c, whatever the flux, the width, and the sampling. Where f is 0 nothing deviates. The estimate is what minimises
 ``sum_i w_i |y_i - T_i m|^2 + (nu/tau)^2 |z|^2``, nu^2 the noise of a visit of weight 1.
@@ -30,7 +31,6 @@ import math
 import numpy as np
 
 from .. import _core
-from . import regularize
 
 __all__ = ["FluxPrior", "NoPrior", "dot", "makePrior", "sourceWidth", "visitNoise"]
 
@@ -41,6 +41,7 @@ _RATIOS = (0.7, 0.25)  # rho: where colours are hardly seen the sum sharpens the
 _BRIGHT = 10.0  # noises of a visit in a pixel
 _FEW = 100  # pixels of background that tell no noise
 _SAMPLES = 60000  # pixels of a visit that its noise is taken from
+_BENDS = 0.5
 _TAUS = np.geomspace(1e-3, 10.0, 121)
 
 
@@ -50,7 +51,7 @@ class NoPrior:
     penalty = 0.0
     strength = math.nan
     sigma = math.nan
-    ratio = 1.0
+    mixing = None
     diagonal = None
 
     def move(self, mixed, out):
@@ -99,7 +100,8 @@ class FluxPrior:
     """
 
     def __init__(self, flux, sigma, n, covered, coverage=1.0):
-        self.sigma, self.noise, self.strength, self.ratio = float(sigma), 1.0, 1.0, _RATIOS[0]
+        self.sigma, self.noise, self.strength, self._n = float(sigma), 1.0, 1.0, n
+        self.ratio = _RATIOS[0]
         self.amplitude = (flux * np.float32(math.sqrt(4 * math.pi) * sigma / n)).astype(np.float32)
         self._covered = None if covered.all() else covered.astype(np.float32)
         self.diagonal = self.amplitude**2 * np.float32(coverage / (2 * math.pi * sigma**2))  # of H, with sum G^2
@@ -121,25 +123,32 @@ class FluxPrior:
             self._smooth(plane, self._covered, self.amplitude, to)
         return out
 
+    @property
+    def ratio(self):
+        """rho."""
+        return self._ratio
+
+    @ratio.setter
+    def ratio(self, value):
+        self._ratio, self.mixing = float(value), _mixing(self._n, float(value))
+
     def expand(self, z):
         """W z: deviations of the subfilters."""
-        common = self._common(z)
-        return self.move(z if common is None else [plane + common for plane in z], [np.empty_like(p) for p in z])
+        return self.move(self._mix(z), [np.empty_like(p) for p in z])
 
     def collect(self, planes):
         """The transposed of W; the planes of the list are replaced by the new ones."""
-        planes[:] = self.back(planes, [np.empty_like(p) for p in planes])
-        common = self._common(planes)
-        if common is not None:
-            for plane in planes:
-                plane += common
+        planes[:] = self._mix(self.back(planes, [np.empty_like(p) for p in planes]))
         return planes
 
-    def _common(self, planes):
-        """What R adds to each of these; None for nothing."""
-        if self.ratio == 1:
-            return None
-        return regularize._mean(planes) * np.float32(self.ratio - 1)
+    def _mix(self, planes):
+        """R times planes."""
+        out = [np.zeros_like(plane) for plane in planes]
+        scratch = np.empty_like(planes[0])
+        for to, row in zip(out, self.mixing, strict=True):
+            for plane, share in zip(planes, row, strict=True):
+                to += np.multiply(plane, np.float32(share), out=scratch)
+        return out
 
     def _smooth(self, plane, before, after, out):
         _core.smoothWeighted(plane, self.sigma / math.sqrt(2), before, after, out)
@@ -188,6 +197,12 @@ class FluxPrior:
             plane *= free
             planes.append(plane)
         return planes
+
+
+def _mixing(n, ratio):
+    """R (n, n): of the sum, of straight lines, of all that bends."""
+    modes = np.linalg.qr(np.vander(np.linspace(-1, 1, n), increasing=True))[0]
+    return (modes * np.array([ratio, 1.0] + [_BENDS] * (n - 2))[:n]) @ modes.T
 
 
 def _lanczos(matrix, start):

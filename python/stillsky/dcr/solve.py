@@ -17,6 +17,7 @@ from .prior import dot, makePrior
 __all__ = ["DcrProblem", "DcrSolution", "calculateGain", "solveConjugateGradients", "solvePublished"]
 
 _LOG = logging.getLogger("stillsky.dcr")
+_MOST_ITERATIONS, _MOST_OF_LEAST_SQUARES = 30, 20
 _FLAT = 1e-6  # relative change of the metric that is rounding of float32 pixels
 
 
@@ -68,6 +69,8 @@ class DcrSolution:
         Weighted coverage of each subfilter.
     strength : `float`
         Rms of the subfilters' relative deviations that the prior allowed; NaN without a prior.
+    posterior : `Posterior` or None
+        Errors of the models; None without a prior.
     """
 
     models: list
@@ -78,6 +81,7 @@ class DcrSolution:
     stopped: str
     coverage: list = field(repr=False, default_factory=list)
     strength: float = math.nan
+    posterior: object = field(repr=False, default=None)
 
 
 def calculateGain(convergenceList, gainList, config):
@@ -339,25 +343,71 @@ def solveConjugateGradients(problem, config):
         residual = prior.findStrength(residual, matrix)
     else:
         residual = prior.collect(residual)
+    most = config.cgIterations or (_MOST_ITERATIONS if prior.penalty else _MOST_OF_LEAST_SQUARES)
     steps, stopped = _descend(
-        models, residual, matrix, prior, config, lambda: convergence.append(evaluate(models).value)
-    )
+        models, residual, matrix, prior, most, config.cgTolerance,
+        lambda: convergence.append(evaluate(models).value),
+    )  # fmt: skip
     _toTemplate(models, problem, config)
-    return DcrSolution(models, convergence, steps, evaluate(models), len(steps), stopped, coverage, prior.strength)
+    posterior = Posterior(matrix, prior) if prior.penalty else None
+    return DcrSolution(
+        models, convergence, steps, evaluate(models), len(steps), stopped, coverage, prior.strength, posterior
+    )
 
 
-def _descend(models, residual, matrix, prior, config, step):
+class Posterior:
+    """What the visits and the prior leave unknown of the subfilters.
+
+    Parameters
+    ----------
+    matrix : callable
+        ``A^T w A`` of planes.
+    prior : `stillsky.dcr.prior.FluxPrior`
+
+    Attributes
+    ----------
+    noise : `float`
+        Of a visit of weight 1.
+    """
+
+    iterations, tolerance = 40, 1e-2  # the variance errs by the square
+
+    def __init__(self, matrix, prior):
+        self._matrix, self._prior, self.noise = matrix, prior, prior.noise
+
+    def apply(self, planes):
+        """Posterior covariance of the subfilters times planes, ``nu^2 W (H + (nu/tau)^2)^-1 W^T`` of them.
+
+        Parameters
+        ----------
+        planes : `list` of `numpy.ndarray`
+            One per subfilter, float32; they are spoilt.
+
+        Returns
+        -------
+        planes : `list` of `numpy.ndarray`
+        """
+        out = [np.zeros_like(plane) for plane in planes]
+        planes = self._prior.collect(planes)
+        _descend(out, planes, self._matrix, self._prior, self.iterations, self.tolerance, lambda: None)
+        for plane in out:
+            plane *= np.float32(self.noise**2)
+        return out
+
+
+def _descend(models, residual, matrix, prior, most, tolerance, step):
     """Conjugate gradients from models with a residual of the normal equations, both in place; step lengths, why it ended.
 
     Preconditioned by the prior's diagonal, so that faint sources need no more steps than bright ones.
     """
-    settings = (prior.diagonal, prior.penalty, prior.ratio)
+    mixing = [] if prior.mixing is None else prior.mixing.ravel().tolist()
+    settings = (prior.diagonal, prior.penalty, mixing)
     direction, moves, product, back = ([np.empty_like(plane) for plane in residual] for _ in range(4))
-    mixed = [np.empty_like(plane) for plane in residual] if prior.ratio != 1 else []
+    mixed = [np.empty_like(plane) for plane in residual] if mixing else []
     square = _core.descentDirection(direction, residual, settings, 0.0, mixed)
     norm = first = dot(residual, direction)
     lengths = []
-    while len(lengths) < config.cgIterations and norm > config.cgTolerance**2 * first and norm > 0:
+    while len(lengths) < most and norm > tolerance**2 * first and norm > 0:
         planes = prior.move(mixed or direction, moves)
         seen = prior.back(matrix(planes, product), back)
         curvature = dot(mixed or direction, seen) + prior.penalty * square
@@ -369,7 +419,7 @@ def _descend(models, residual, matrix, prior, config, step):
         norm = after
         lengths.append(length)
         step()
-    return lengths, "converged" if len(lengths) < config.cgIterations else "iterations"
+    return lengths, "converged" if len(lengths) < most else "iterations"
 
 
 def _addSmoothness(out, models, penalty):

@@ -16,8 +16,8 @@ struct DescentPrior {
     // Of the matrix; the preconditioner divides by it and the penalty. Empty: no preconditioner.
     View2<const float> diagonal;
     float penalty = 0;  // on the square of the coordinates
-    // R = 1 + (ratio - 1) J / N between the planes, J all ones.
-    float ratio = 1;
+    // R between the planes, symmetric: N x N values by rows; empty: 1.
+    std::vector<float> mixing;
 };
 
 using DcrPlanes = std::vector<View2<float>>;
