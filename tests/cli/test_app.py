@@ -6,9 +6,11 @@ import subprocess
 import sys
 import warnings
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
-from stillsky.cli import exits
+from stillsky.cli import exits, main
 from stillsky.cli.logs import LogSetup
 
 _HEAVY = (
@@ -126,3 +128,18 @@ def test_reader_that_goes_away_is_no_error():
     command = f"{sys.executable} -m stillsky --help | head -n 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0 and done.stderr == ""
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_readers_that_go_away_stop_no_work(tmp_path, monkeypatch, stream):
+    """``| head`` and ``2>&1 | head``: no error, and the products are there."""
+    fits.writeto(tmp_path / "a.fits", np.ones((40, 50), np.float32))
+    argv = ["info", f"{tmp_path}/a.fits", f"{tmp_path}/a.fits"]
+    if stream == "stderr":
+        argv = ["map", f"{tmp_path}/a.fits", "--mapper", "statistics", "-o", f"{tmp_path}/m", "-v"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as broken:
+        monkeypatch.setattr(sys, stream, broken)
+        assert main(argv) == 0
+    assert stream == "stdout" or (tmp_path / "m.ecsv").exists()

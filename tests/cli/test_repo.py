@@ -61,6 +61,25 @@ def test_an_existing_folder_and_a_missing_repository_are_refused(run, tmp_path):
     assert code == 3 and "no repository" in err and "repo create" in err
 
 
+@pytest.mark.parametrize("before", [False, True], ids=["new", "empty"])
+def test_an_interrupted_creation_leaves_nothing(run, tmp_path, monkeypatch, before):
+    from lsst.daf.butler import Butler
+
+    repo = tmp_path / "R"
+    if before:
+        repo.mkdir()
+
+    def interrupted(path, **_):
+        (tmp_path / "R" / "gen3").mkdir(parents=True)
+        (tmp_path / "R" / "butler.yaml").write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Butler, "makeRepo", interrupted)
+    code, _, err = run("create", repo)
+    assert code == 130 and "interrupted; partial products removed" in err
+    assert list(tmp_path.iterdir()) == [repo] * before and not (before and list(repo.iterdir()))
+
+
 def test_an_instrument_is_registered_from_its_definition(run, tmp_path):
     (tmp_path / "cam.yaml").write_text('name: MyCam\ndetectors: {0: left}\nfilters: {"r.01": r}\n')
     assert run("create", tmp_path / "r", "--instrument", tmp_path / "cam.yaml")[0] == 0

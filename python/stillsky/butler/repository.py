@@ -2,8 +2,9 @@
 
 import logging
 import os
+import shutil
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from ..errors import DomainError, StillskyError
@@ -51,7 +52,11 @@ def createRepository(path, *, db=None, namespace=None):
     DomainError
         Another kind of registry, or a database that cannot hold one.
     ConnectionError
-        The server cannot be reached, or refuses. Nothing is left in the folder.
+        The server cannot be reached, or refuses.
+
+    Notes
+    -----
+    Whatever ends it early leaves nothing in the folder.
     """
     from lsst.daf.butler import Butler, Config
 
@@ -73,7 +78,22 @@ def createRepository(path, *, db=None, namespace=None):
     with _registryErrors(db):
         if db is not None:
             _proveServer(seed)
-        Butler.makeRepo(os.fspath(path), config=seed)
+        with ExitStack() as undo:  # also of an interrupt: half a repository would be in the way of the next one
+            undo.callback(_empty, path, os.path.isdir(path))
+            Butler.makeRepo(os.fspath(path), config=seed)
+            undo.pop_all()
+
+
+def _empty(path, keep):
+    """Remove what is in a folder, and itself unless it is to be kept."""
+    if not keep:
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    for entry in os.scandir(path):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            os.unlink(entry.path)
 
 
 def _proveServer(seed):

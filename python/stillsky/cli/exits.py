@@ -3,8 +3,6 @@
 import errno
 import os
 
-import click
-
 __all__ = ["CommandError", "OutputError", "ReadError", "codeOf", "describe", "explain", "report"]
 
 
@@ -131,6 +129,8 @@ def explain(parts):
 
 def report(error):
     """Print the three lines of an error on stderr and return its exit code."""
+    from .logs import say
+
     parts = describe(error)
-    click.echo(explain(parts), err=True)
+    say(explain(parts))
     return parts["code"]

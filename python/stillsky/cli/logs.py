@@ -2,14 +2,16 @@
 
 import json
 import logging
+import os
 import re
+import sys
 import time
 import warnings
 from contextlib import contextmanager
 
 import click
 
-__all__ = ["LogSetup", "WARNING_CODE"]
+__all__ = ["WARNING_CODE", "LogSetup", "say", "show", "silence"]
 
 WARNING_CODE = re.compile(r"^(?P<code>W-[A-Z0-9]+): (?P<sentence>.*)$", re.DOTALL)
 _LOGGER = "stillsky"
@@ -34,14 +36,36 @@ class _StderrHandler(logging.Handler):
         if match and match["code"] in self.allowed:
             return
         if self.asJson:
-            # click.echo finds sys.stderr anew each time: a progress bar replaces it while it is drawn
-            click.echo(_jsonLine(record), err=True)
+            message = _jsonLine(record)
         elif match:
-            click.echo(f"warning[{match['code']}]: {match['sentence']}", err=True)
+            message = f"warning[{match['code']}]: {match['sentence']}"
         elif record.levelno >= logging.WARNING:
-            click.echo(f"{record.levelname.lower()}: {message}", err=True)
-        else:
-            click.echo(message, err=True)
+            message = f"{record.levelname.lower()}: {message}"
+        say(message)
+
+
+def say(message):
+    """A line on stderr; when who read it has gone ("2>&1 | head"), the work goes on in silence."""
+    try:
+        # click.echo finds sys.stderr anew each time: a progress bar replaces it while it is drawn
+        click.echo(message, err=True)
+    except BrokenPipeError:
+        silence(sys.stderr)
+
+
+def show(text, nl=True):
+    """Text on stdout, or nowhere once its reader has gone ("| head")."""
+    try:
+        click.echo(text, nl=nl)
+    except BrokenPipeError:
+        silence(sys.stdout)
+
+
+def silence(stream):
+    """Send what is still written to a stream, also what it has in its buffer, nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _jsonLine(record):

@@ -13,7 +13,7 @@ import click
 
 from .._version import __version__
 from .exits import OutputError, describe, explain
-from .logs import LogSetup
+from .logs import LogSetup, say, show
 from .progress import Progress
 
 __all__ = ["Run", "runVerb", "toJson"]
@@ -169,7 +169,7 @@ def runVerb(verb, options, body):
             run.progress.close()
         run.summary["exit"] = code
         if options.get("asJson"):
-            click.echo(toJson(run.summary))
+            show(toJson(run.summary))
     return code
 
 
@@ -183,7 +183,7 @@ def _setThreads(n):
 def _fail(run, error):
     run.progress.close()
     if isinstance(error, KeyboardInterrupt):
-        click.echo("interrupted; partial products removed", err=True)
+        say("interrupted; partial products removed")
         run.summary["error"] = {"code": 130, "message": "interrupted"}
         run.summary["products"] = []
         return 130
@@ -193,9 +193,9 @@ def _fail(run, error):
         run.summary["products"] = []
     # the log file gets the traceback; stderr only with --debug
     _log.debug("%s", parts["message"], exc_info=error)
-    click.echo(explain(parts), err=True)
+    say(explain(parts))
     if run.options.get("debug"):
         import traceback
 
-        click.echo("".join(traceback.format_exception(error)), err=True)
+        say("".join(traceback.format_exception(error)))
     return parts["code"]

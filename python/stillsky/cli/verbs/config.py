@@ -2,6 +2,7 @@
 
 import click
 
+from ..logs import show
 from ..options import VerbCommand, configOptions
 from ..run import runVerb
 
@@ -41,8 +42,8 @@ def _run(run):
         return 0
     if diff:
         for key, (default, value) in resolved.changed().items():
-            click.echo(f"{key}: {default!r} -> {value!r} ({resolved.origins.get(key, 'default')})")
+            show(f"{key}: {default!r} -> {value!r} ({resolved.origins.get(key, 'default')})")
         return 0
     heading = f"stillsky {__version__}, configuration of the verb {verb}.\nUse with: stillsky {verb} -C FILE.yaml ..."
-    click.echo(toYaml(resolved.config, heading), nl=False)
+    show(toYaml(resolved.config, heading), nl=False)
     return 0

@@ -2,6 +2,7 @@
 
 import click
 
+from ..logs import show
 from ..options import VerbCommand
 from ..run import runVerb
 
@@ -74,12 +75,12 @@ def _version(package):
 
 def _print(facts, checks):
     for name in ("stillsky", "python", "simd", "threads"):
-        click.echo(f"{name:<12}{facts[name]}")
-    click.echo("packages    " + ", ".join(f"{n} {v or 'MISSING'}" for n, v in facts["packages"].items()))
+        show(f"{name:<12}{facts[name]}")
+    show("packages    " + ", ".join(f"{n} {v or 'MISSING'}" for n, v in facts["packages"].items()))
     for name, version in facts["extras"].items():
-        click.echo(f"  {name:<18}{version or 'not installed'}  ({_EXTRAS[name]})")
+        show(f"  {name:<18}{version or 'not installed'}  ({_EXTRAS[name]})")
     for name, error, seconds in checks:
-        click.echo(f"self-test   {name}: {'ok' if error is None else f'FAILED: {error}'} ({seconds:.2f} s)")
+        show(f"self-test   {name}: {'ok' if error is None else f'FAILED: {error}'} ({seconds:.2f} s)")
 
 
 def _selfTest():

@@ -2,6 +2,7 @@
 
 import click
 
+from ..logs import show
 from ..options import VerbCommand, runOptions
 from ..run import runVerb
 
@@ -50,7 +51,7 @@ def _show(run, name):
     else:
         text = kernelText(facts)
     if not run.options["asJson"]:
-        click.echo(text)
+        show(text)
     return facts
 
 

@@ -153,10 +153,12 @@ def ptcFiles(run):
 
 def _write(run, result, output, suffixes):
     """All products under the staging prefix; the summary names the final files."""
+    from ...ptc.summary import verdict
     from ..run import toJson
     from .subtract import noteMachine
 
     figures = ()
+    run.summary["verdict"] = dict(zip(("state", "sentence"), verdict(result.table), strict=True))
     with run.timed("write"):
         result.writeTables(output.prefix)
         if ".html" in suffixes:
@@ -189,6 +191,8 @@ def _print(run, result):
     from rich.table import Table
     from rich.text import Text
 
+    from ..logs import silence
+
     if run.options.get("quiet") or not run.options.get("table", True):
         return
     stream = sys.stderr if run.options.get("asJson") else sys.stdout
@@ -204,7 +208,11 @@ def _print(run, result):
             cells.append(Text(text))
         shown.add_row(*cells)
     # a pipe gets whole lines: rich would cut the table to 80 columns
-    Console(file=stream, width=None if stream.isatty() else 150, highlight=False).print(shown)
+    console = Console(file=stream, width=None if stream.isatty() else 150, highlight=False)
+    try:
+        console.print(shown)
+    except BrokenPipeError:
+        silence(stream)
 
 
 def _resultLine(run, result, prefix):
