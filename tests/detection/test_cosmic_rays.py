@@ -73,6 +73,29 @@ def test_faintGroupsMaskedPixelsAndTheFrameAreNoRays():
     assert ray.spans.tolist() == [[55, 37, 37]]
 
 
+def test_theEdgeBetweenTheLobesOfADipoleIsNoRay():
+    """It is sharper than the PSF, from signal-to-noise ratios of some tens; a ray beside a faint hollow stays one."""
+    rows, columns = np.mgrid[:120, :150]
+
+    def star(x, y, flux, sigma=1.6):
+        return flux * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)
+
+    exposure = noisy(np.random.default_rng(12), sigma=1.6)
+    turn = np.linspace(0, np.pi, 12, endpoint=False)
+    for k, (dx, dy) in enumerate(zip(np.cos(turn), np.sin(turn), strict=True)):
+        x, y, shift = 20 + 35 * (k % 4), 20 + 35 * (k // 4), 0.1 + 0.1 * k
+        dipole = star(x + 0.5 * shift * dx, y + 0.5 * shift * dy, 1) - star(
+            x - 0.5 * shift * dx, y - 0.5 * shift * dy, 1
+        )
+        exposure.image.array[:] += 60 * dipole / np.abs(dipole).max()
+    sharp = exposure.copy()
+    assert findCosmicRays(exposure) == []
+    sharp.image.array[38, 37] += 200
+    sharp.image.array[38, 39] -= 20
+    (ray,) = findCosmicRays(sharp)
+    assert ray.bbox.contains((37, 38))
+
+
 @pytest.mark.parametrize("unit", [1e-4, 3e5])
 def test_unitsOfAnImageDoNotDecideWhatACosmicRayIs(unit):
     """The faintest sum follows the noise by default, and is one of image units where it is given."""

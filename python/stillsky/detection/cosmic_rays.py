@@ -9,6 +9,7 @@ from .span_set import SpanSet
 __all__ = ["CosmicRayLimitError", "findCosmicRays"]
 
 _BAD = ("BAD", "INTRP", "SAT", "NO_DATA")
+_COUNTERPART = 0.5  # depth beside a group, over its height, that makes it the edge of a dipole
 _FAINTEST = 10.0  # standard deviations of a pixel: what 150 counts are on a sky of 225
 
 
@@ -60,7 +61,9 @@ def findCosmicRays(
     Notes
     -----
     The conditions are those of Robert Lupton's finder in SDSS Photo (Lupton et al. 2001, ASP Conf. 238, 269). The
-    outermost pixels, and pixels with BAD, INTRP, SAT or NO_DATA, or beside INTRP, are never cosmic rays.
+    outermost pixels, and pixels with BAD, INTRP, SAT or NO_DATA, or beside INTRP, are never cosmic rays. Nor is what has a
+    negative counterpart within two widths of the PSF, at least half as deep as it is high: a star that moved leaves an edge
+    between its lobes that is sharper than the PSF.
     """
     masked = getattr(exposure, "maskedImage", exposure)
     psf = getattr(exposure, "psf", None) if psf is None else psf
@@ -93,6 +96,7 @@ def findCosmicRays(
     except errors.DomainError as error:  # the search has no other
         raise CosmicRayLimitError(*error.args) from error
     rays = [SpanSet._wrap(spans) for spans in found]
+    rays = _withoutDipoles(rays, masked, psf)
     for spans in rays:
         spans.setMask(mask, 1 << mask.bit("CR"))
     if not keep:
@@ -107,6 +111,20 @@ def _faintest(variance, largest=250_000):
     some = variance[::step, ::step]
     some = some[np.isfinite(some) & (some > 0)]
     return _FAINTEST * float(np.sqrt(np.median(some))) if some.size else 0.0
+
+
+def _withoutDipoles(rays, masked, psf):
+    """Those without a negative counterpart."""
+    if not rays:
+        return rays
+    image, xy0 = masked.image.array, tuple(int(v) for v in masked.xy0)
+    reach = max(2, int(np.ceil(2 * psf.determinantRadius())))
+    kept = []
+    for ray in rays:
+        around = ray.dilated(reach).clipped(masked.bbox).flatten(image, xy0)
+        if not np.nanmin(around) < -_COUNTERPART * np.nanmax(ray.flatten(image, xy0)):
+            kept.append(ray)
+    return kept
 
 
 def _contrast(psf, factor):
