@@ -10,6 +10,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from astropy.time import Time
+from scipy.ndimage import maximum_filter
 
 import stillsky
 from stillsky.coadd.artifact_io import readArtifacts
@@ -225,7 +226,7 @@ def test_oneInputAndNone(there, frames, run):
     (there / "empty").mkdir()
     code, _, err = run("coadd", "empty", "-o", "none")
     assert code == 5 and "no inputs" in err
-    assert run("coadd", "nothing.fits", "-o", "none")[0] == 5
+    assert run("coadd", "nothing.fits", "-o", "none")[0] == 3  # "a file is missing"; 5 would be: too little data
     assert run("coadd", "@nolist.txt", "-o", "none")[0] == 3
 
 
@@ -400,6 +401,34 @@ def test_trailsInTheBorderOfMatchedImagesAreLeftOutToo(there, run):
     variance = np.median(coadd.variance.array[:, 40:])
     np.testing.assert_allclose(np.median(coadd.variance.array[:, 2:5]), variance * 6 / 5, rtol=0.05)
     assert coadd.mask.isSet("CLIPPED")[:, 2:5].mean() > 0.95
+
+
+def test_artifactsAroundMissingPixelsAreLeftOutToo(there, run):
+    """Dithered images have borders all over the coadd, and bad columns a border each: matching PSFs costs both."""
+    rng, hits = np.random.default_rng(3), []
+    for k in range(6):
+        exposure = _frame(k, _wcs(80.0 + 9 * k, 80.0 - 9 * k), factor=1.0, sky=100.0)
+        column = 20 + 22 * k
+        exposure.image.array[:, column] = np.nan
+        rows = rng.integers(30, 130, 4)
+        exposure.image.array[rows, column + 6] += 300.0
+        hits += [(r + 9 * k, column + 6 - 9 * k) for r in rows]  # in pixels of the first
+        exposure.image.array[3:6] += 150.0  # along the lower border
+        writeExposure(exposure, f"d{k}.fits")
+    names = [f"d{k}.fits" for k in range(6)]
+    code, _, err = run("coadd", *names, "--method", "compare", "-o", "d", "--reference", "d0.fits", "--no-report")
+    assert code == 0 and "pixels of single inputs are left out" in err, err
+    coadd = readExposure("d.coadd.fits")[0]
+    clean = stillsky.coadd([_frame(k, _wcs(80.0 + 9 * k, 80.0 - 9 * k), factor=1.0, sky=100.0) for k in range(6)],
+                           method="mean", reference=stillsky.read("d0.fits"))  # fmt: skip
+    off = (coadd.image.array - clean.coadd.image.array) / np.sqrt(coadd.variance.array)
+    sky = maximum_filter(clean.coadd.image.array, 5) < 130.0  # inside a bright star nothing is an artifact
+    inside = [(y, x) for y, x in hits if 15 < y < 145 and 15 < x < 145 and sky[y, x]]
+    assert len(inside) > 12 and max(off[y, x] for y, x in inside) < 5.0  # 40 otherwise
+    deep = np.s_[28:140, 20:110]  # four inputs or more; the lower borders of three cross it
+    assert np.mean(off[deep][sky[deep]] > 5.0) < 1e-3  # 0.1 otherwise
+    # good samples stay, on stars as well
+    assert np.median(coadd.variance.array[deep] / clean.coadd.variance.array[deep]) == pytest.approx(1.0, abs=0.02)
 
 
 @pytest.mark.parametrize("preset, values", [

@@ -514,3 +514,16 @@ def test_reorderAndPadList():
     assert reorderAndPadList([10], ["x"], ["y", "x"], padWith=0) == [0, 10]
     with pytest.raises(errors.ShapeError):
         reorderAndPadList([1, 2], [1], [1])
+
+
+def test_crowdedFieldsDoNotHideArtifacts(rng):
+    """The scatter of the sky is what variances are scaled to, although half of the pixels are stars."""
+    images = noise(rng, 5, (160, 160))
+    y, x = np.mgrid[0:160, 0:160]
+    for cx, cy, flux in zip(*rng.uniform(0, 160, (2, 50)), 10 ** rng.uniform(2.5, 4, 50)):
+        images += flux / (8 * np.pi) * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 8.0).astype(np.float32)
+    cfg = config(doScaleWarpVariance=True)
+    factors = [v.varianceFactor for v in search(images, cfg).visits]
+    assert np.allclose(factors, 1.0, atol=0.15)  # 2 to 3 with the stars
+    cfg.compat = True
+    assert min(v.varianceFactor for v in search(images, cfg).visits) > 1.5

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import maximum_filter
 
 from ..background import makeBackground, scaleVariance
 from ..detection import detectSources
@@ -12,12 +13,14 @@ from ..detection.config import detectionKeywords
 from ..detection.streaks import findStreaks
 from ..errors import NoDataError
 from ..image import Exposure, Image, MaskedImage
-from ..stats import StatisticsControl
+from ..stats import StatisticsControl, clippedStats
 from .artifact_rules import isTrail
 
-__all__ = ["ArtifactSteps", "findOutliers", "findTemplateSources", "isPositive"]
+__all__ = ["ArtifactSteps", "findOutliers", "findTemplateSources", "isPositive", "sourcePixels", "withoutSky"]
 
 _log = logging.getLogger(__name__)
+_STANDS_OUT = 3.0  # sigma of the sky
+_MOST_SOURCES = 0.95  # part of the pixels
 _SKY_CELL, _SKY_CELLS = (32, 256), 6  # smallest and largest cell of the sky, pixels; cells along a small image
 
 
@@ -95,7 +98,7 @@ def findTemplateSources(template, config, sigma, steps):
     static = getattr(template, "maskedImage", template)
     work = MaskedImage(static.image, static.mask.copy(), static.variance)
     if getattr(config.detectTemplate, "reEstimateBackground", False):
-        work = _withoutSky(work)
+        work = withoutSky(work)
     work = Exposure(work, psf=getattr(template, "psf", None))
     size = max(1, int(np.isfinite(static.image.array).sum()))
     factor = 1.0
@@ -110,7 +113,28 @@ def findTemplateSources(template, config, sigma, steps):
     return found
 
 
-def _withoutSky(masked):
+def sourcePixels(template, sigma):
+    """Pixels of the static sky that are not sky: within 3 sigma of the PSF of what stands out of it.
+
+    Parameters
+    ----------
+    template : `stillsky.image.MaskedImage`
+    sigma : `float`
+        Width of the PSF, pixels.
+
+    Returns
+    -------
+    pixels : `numpy.ndarray` of bool, (h, w)
+        All False where sources leave next to nothing: there is nowhere else to look.
+    """
+    flat = withoutSky(template).image.array
+    _, mean, deviation, n = clippedStats(flat, None, 0, _STANDS_OUT, 5)
+    bright = flat > mean + _STANDS_OUT * deviation if n else np.zeros(flat.shape, bool)
+    near = maximum_filter(bright, 2 * int(np.ceil(3 * sigma)) + 1)
+    return near if np.mean(near) < _MOST_SOURCES else np.zeros_like(near)
+
+
+def withoutSky(masked):
     """A copy less its smooth background; as it is where none can be fitted."""
     cells = [-(-n // int(np.clip(n / _SKY_CELLS, *_SKY_CELL))) for n in masked.bbox.dimensions]
     control = StatisticsControl(

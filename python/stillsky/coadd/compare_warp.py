@@ -17,7 +17,7 @@ from ..fits.scratch import raiseFaultOfMachine
 from ..geom import Box2I
 from ..image import Image, Mask, MaskedImage
 from .artifact_rules import fewEpochs, isTrail, joined, keepTrails, mostlyGood
-from .artifact_steps import ArtifactSteps, findOutliers, findTemplateSources, isPositive
+from .artifact_steps import ArtifactSteps, findOutliers, findTemplateSources, isPositive, sourcePixels
 from .warps import asWarp
 
 __all__ = ["ArtifactSearch", "VisitArtifacts", "applyAltEdgeMask", "findArtifacts", "reorderAndPadList"]
@@ -193,6 +193,7 @@ class _Search:
             findTemplateSources(template, config, sigma, steps) if config.doPreserveContainedBySource else None
         )
         self.sourceIds = None if not self.sources else self.sources.toIdImage()
+        self.bright = None  # pixels where the scatter is not that of the sky
 
     def add(self, i, warp, scaler, strict):
         """One epoch: difference, candidates, counts; its pixels are forgotten."""
@@ -245,6 +246,8 @@ class _Search:
         if scaler is not None:
             scaler.scaleMaskedImage(warp)
         if config.doScaleWarpVariance:
+            if not config.compat:
+                self._markSources(warp, sigma)
             try:
                 visit.varianceFactor = self.steps.scaleVariance(warp)
             except (ExceedsMaxVarianceScaleError, errors.NoDataError) as error:
@@ -254,6 +257,12 @@ class _Search:
         share = None if self.weights is None or config.compat else self._share(i)
         _differenceVariance(warp.variance.array, self.template.variance.array, share)
         return warp, sigma
+
+    def _markSources(self, warp, sigma):
+        """Sources of the static sky are DETECTED, whoever made the warp: their scatter is not that of the noise."""
+        if self.bright is None:
+            self.bright = sourcePixels(self.template, sigma)
+        warp.mask.array[self.bright] |= np.int32(warp.mask.bitmask("DETECTED"))
 
     def _share(self, i):
         """Part of the weight of the template that the warp has, at every pixel or everywhere."""

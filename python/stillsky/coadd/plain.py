@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..detection import SpanSet
 from ..diffim.stars import flatImage
 from ..errors import NoDataError, StillskyError
 from ..stats import robustSigma
 from .algorithm import assembleCoadd
+from .artifact_rules import joined
 from .compare_warp import findArtifacts
 from .job import CoaddJob
 from .job_config import STATISTICS, CoaddJobConfig
+from .unjudged import judgeDirectly
 
 __all__ = ["PlainCoadd", "PlainCoaddResult", "coadd"]
 
@@ -188,6 +191,8 @@ class PlainCoadd(CoaddJob):
         if search is not None:
             # edges of single images are no artifacts, and the static sky has none
             bad = [p for p in bad if p != "EDGE"] + ["CLIPPED"]
+            with self.timed("find artifacts"):
+                self._judgeTheRest(search, config, bad)
         with self.timed("stack"):
             stacked = assembleCoadd(
                 self.warps, self.grid.bbox, self.grid.wcs, config, weights=[i.weight for i in self.used],
@@ -198,6 +203,26 @@ class PlainCoadd(CoaddJob):
             with self.timed("stack"):
                 self._clipWhereNotJudged(stacked, search)
         return stacked, search
+
+    def _judgeTheRest(self, search, config, bad):
+        """Artifacts on samples whose PSF-matched pixels were lost, against a mean of those that were judged."""
+        unjudged = [
+            SpanSet() if warp is None else joined(spans.get("NO_DATA", ()))
+            for spans, warp in zip(search.altMasks, self.matched, strict=True)
+        ]
+        if not any(unjudged):
+            return
+        judged = assembleCoadd(
+            self.warps, self.grid.bbox, self.grid.wcs, config, weights=[i.weight for i in self.used],
+            scalers=self.scalers, altMaskList=search.altMasks, badMaskPlanes=bad, quiet=True, process=False,
+        )  # fmt: skip
+        found = judgeDirectly(self.warps, self.scalers, unjudged, judged.coadd, bad)
+        for item, spans, altMask in zip(self.used, found, search.altMasks, strict=True):
+            item.maskedPixels += spans.area
+            altMask["CLIPPED"] = [*altMask["CLIPPED"], *([spans] if spans else ())]
+        total = sum(spans.area for spans in found)
+        if total:
+            self.say(f"artifacts where PSFs could not be matched: {total} pixels of single inputs are left out")
 
     def _clipWhereNotJudged(self, stacked, search):
         """Where most inputs lost their PSF-matched pixels, at borders, artifacts are what a clipped mean rejects."""
