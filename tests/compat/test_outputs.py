@@ -151,3 +151,17 @@ def test_a_patch_is_meant_by_its_column_and_row(filledButler):
     assert cast == {"tract": 4, "patch": 17, "physical_filter": "r", "detector": 7} and asked == ["4"]
     with pytest.raises(DomainError, match="whole numbers"):
         castDataId(given | {"patch": "2,x"}, filledButler.dimensions, patchesPerRow=patchesPerRow)
+
+
+def test_inputs_that_are_not_there_are_named(filledButler, caplog, tmp_path):
+    from stillsky.compat.store import DataRef, RunStore
+    from stillsky.errors import NoDataError
+
+    task = ImageDifferenceTask()
+    where = filledButler.registry.expandDataId(**WHERE)
+    reference = DataRef(RunStore(filledButler, "u/none", ["MyCam/calexp"]), where)
+    with pytest.raises(NoDataError, match=r"found 0; there is no deepCoadd, skyMap in .*MyCam/calexp$") as caught:
+        task.runDataRef(reference)
+    assert "--input" in caught.value.remedy
+    with pytest.raises(NoDataError, match="found 4; the data id leaves open which"):
+        ToyTask().runDataRef(DataRef(reference.store, {"instrument": "MyCam"}))

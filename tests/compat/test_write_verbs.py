@@ -106,3 +106,17 @@ def test_early_verbs_describe_the_connections_and_save_structs(butler):
     butlerLike = type("Putting", (), {"put": lambda self, thing, ref: put.append((thing, ref))})()
     task.saveStruct(struct, {"scaled": "reference"}, butlerLike)
     assert put == [(struct.scaled, "reference")]
+
+
+def test_metadata_of_one_data_id_have_one_place_however_it_is_written(butler):
+    task = ToyTask()
+    where = {"instrument": "MyCam", "visit": 1, "detector": 0}
+    store = RunStore(butler, "u/m")
+    for number, given in enumerate((
+        {**where, "band": "r", "physical_filter": "r.01"}, butler.registry.expandDataId(where), {**where, "colour": "red"},
+    )):  # fmt: skip
+        task.metadata["seen"] = number
+        task.writeMetadata(DataRef(store, given))
+        assert DataRef(store, where).get("toy_metadata")["toy"]["seen"] == number
+    assert set(butler.get_dataset_type("toy_metadata").dimensions.required) == set(where)
+    assert len(set(butler.registry.queryDatasets("toy_metadata", collections="u/m"))) == 1

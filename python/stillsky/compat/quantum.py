@@ -1,5 +1,6 @@
 """runDataRef of any pipeline task: the one quantum of a data id, run at once."""
 
+from lsst.daf.butler import MissingDatasetTypeError
 from lsst.pipe.base import QuantumContext
 from lsst.pipe.base.all_dimensions_quantum_graph_builder import AllDimensionsQuantumGraphBuilder
 from lsst.pipe.base.pipeline_graph import PipelineGraph
@@ -72,5 +73,29 @@ def _quantumOf(graph, label, dataRef):
     predicted = builder.finish(attach_datastore_records=False).assemble()
     quanta = list(predicted.build_execution_quanta().values())
     if len(quanta) != 1:
-        raise NoDataError(f"{label}: wanted the inputs of one quantum, found {len(quanta)}", found=f"{given}")
+        raise _notOne(graph, label, store, len(quanta), given)
     return quanta[0]
+
+
+def _notOne(graph, label, store, found, given):
+    """The error of a data id that is not one quantum: what is missing, or that it names several."""
+    said = f"{label}: wanted the inputs of one quantum, found {found}"
+    if found:
+        return NoDataError(f"{said}; the data id leaves open which", found=f"{given}")
+    task = graph.tasks[label]
+    names = {edge.parent_dataset_type_name for edge in (*task.inputs.values(), *task.prerequisite_inputs.values())}
+    absent = sorted(name for name in names if not _hasAny(store, name))
+    if absent:
+        said += f"; there is no {', '.join(absent)} in {', '.join(store.searched)}"
+    return NoDataError(
+        said, found=f"{given}", remedy="--input names the collections to read; -c connections.NAME=TYPE other types"
+    )
+
+
+def _hasAny(store, name):
+    try:
+        return bool(
+            store.butler.query_datasets(name, collections=store.searched, find_first=False, limit=1, explain=False)
+        )
+    except MissingDatasetTypeError:
+        return False

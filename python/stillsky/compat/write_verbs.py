@@ -95,8 +95,9 @@ def writeMetadata(task, dataRef):
         if name is None:
             return
         reference = dataRef if isinstance(dataRef, DataRef) else DataRef(dataRef.butler, dataRef.dataId)
-        dimensions = getattr(reference.dataId, "dimensions", None)
-        names = dimensions.required if dimensions is not None else list(reference.dataId)
+        universe, given = reference.butler.dimensions, reference.dataId
+        keys = given.dimensions.names if hasattr(given, "dimensions") else universe.dimensions.names & set(given)
+        names = universe.conform(keys).required  # what the others imply is no key of its own: visit and band are visit
         kind = reference.store.register(name, "TaskMetadata", tuple(names))
         required = {key: reference.dataId[key] for key in names}
         reference.store.replace(task.getFullMetadata(), kind, required)
