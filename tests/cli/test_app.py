@@ -1,5 +1,6 @@
 """The top level: help, version, usage errors, what they import and cost."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -89,6 +90,16 @@ def test_lack_of_memory_is_no_mystery():
     parts = exits.describe(MemoryError("Unable to allocate 149. GiB"))
     assert parts["code"] == 1 and parts["message"] == "not enough memory" and "149. GiB" in parts["found"]
     assert "--region" in parts["remedy"] and "report it" not in parts["remedy"]
+
+
+def test_a_full_disk_is_no_fault_of_an_input():
+    """Exit 7 wherever it is met; who reads never sees these errors."""
+    for number in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+        for error in (OSError(number, os.strerror(number)), OSError(number, os.strerror(number), "cut.npz")):
+            parts = exits.describe(error)
+            assert parts["code"] == 7 and parts["message"].startswith("cannot write")
+            assert os.strerror(number) in parts["found"] and "-o" in parts["remedy"]
+    assert exits.describe(OSError(errno.ENOENT, "No such file", "a.fits"))["code"] == 3
 
 
 def test_warnings_of_python_go_to_the_log_alone(tmp_path, capsys):

@@ -51,6 +51,8 @@ _CODES = {
     "KeyboardInterrupt": 130,
 }
 
+_NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # nobody who reads is told these
+
 _REMEDIES = {
     1: "run again with --debug for the traceback, and report it with the log file",
     2: "stillsky config VERB lists every key with its meaning and range",
@@ -68,6 +70,8 @@ def codeOf(error):
     own = getattr(error, "exitCode", None)
     if isinstance(own, int):
         return own
+    if isinstance(error, OSError) and error.errno in _NO_WRITING:
+        return 7
     for cls in type(error).__mro__:
         if cls.__name__ in _CODES:
             return _CODES[cls.__name__]
@@ -101,25 +105,36 @@ def _origin(error):
 def describe(error):
     """The parts of an error as a `dict`: code, class, message, found, remedy (each part one line)."""
     code = codeOf(error)
-    message = str(error) or type(error).__name__
-    if isinstance(error, OSError) and not message.strip():
-        message = os.strerror(error.errno or errno.EIO)
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        # without the number, and as a sentence
-        message = f"cannot open {os.fspath(error.filename)}"
-    if isinstance(error, MemoryError):
-        wanted = str(error) or "no more was to be had"
-        error.found = wanted
-        error.remedy = "smaller images or --region, fewer --threads, or a machine with more memory"
-        message = "not enough memory"
+    message, found, remedy = (
+        str(error) or type(error).__name__,
+        getattr(error, "found", None),
+        getattr(error, "remedy", None),
+    )
+    if isinstance(error, OSError):
+        message = _osMessage(error, code)
+        if error.errno in _NO_WRITING:
+            remedy = remedy or "make room, or name another place with -o"
+    elif isinstance(error, MemoryError):
+        message, found = "not enough memory", str(error) or "no more was to be had"
+        remedy = "smaller images or --region, fewer --threads, or a machine with more memory"
     elif code == 1:
-        message = f"unexpected error: {type(error).__name__}" + (
-            "" if message == type(error).__name__ else f": {message}"
-        )
-    found = getattr(error, "found", None) or _foundOf(error, code)
-    remedy = getattr(error, "remedy", None) or _REMEDIES.get(code, _REMEDIES[1])
-    line = {"message": message, "found": found, "remedy": remedy}
+        said = "" if message == type(error).__name__ else f": {message}"
+        message = f"unexpected error: {type(error).__name__}{said}"
+    line = {
+        "message": message,
+        "found": found or _foundOf(error, code),
+        "remedy": remedy or _REMEDIES.get(code, _REMEDIES[1]),
+    }
     return {"code": code, "class": type(error).__name__, **{k: " ".join(str(v).split()) for k, v in line.items()}}
+
+
+def _osMessage(error, code):
+    """Without the number, and as a sentence."""
+    if error.strerror and error.filename is not None:
+        return f"cannot {'write' if code == 7 else 'open'} {os.fspath(error.filename)}"
+    if error.errno in _NO_WRITING and error.strerror:
+        return "cannot write the output"
+    return str(error).strip() or os.strerror(error.errno or errno.EIO)
 
 
 def explain(parts):

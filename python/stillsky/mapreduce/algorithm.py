@@ -37,6 +37,12 @@ class MapReduceResult:
     grid: Grid = None
     metadata: dict = field(default_factory=dict)
 
+    def __repr__(self):
+        n, failed = (self.metadata.get(k) for k in ("numCells", "numFailedCells"))
+        made = self.exposure if self.exposure is not None else self.result
+        what = f"list of {len(made)}" if isinstance(made, list) else repr(made)
+        return f"MapReduceResult({n} cells, {failed} failed: {what})"
+
 
 def psfFwhm(exposure):
     """FWHM in pixels of the PSF at its average position: 2 sqrt(2 ln 2) times its determinant radius."""
