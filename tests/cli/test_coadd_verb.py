@@ -485,3 +485,11 @@ def test_fewInputsAreClippedWithCare(there, run):
         assert run("coadd", *names, "-o", "n", "--no-report", "--overwrite", *more)[0] == 0
         lost.append(_summary("n")["metadata"]["rejectedFraction"])
     assert lost[0] < 0.02 < 0.035 < lost[1]
+    # of five an outlier is rejected, of three it cannot be by quartiles, which is said
+    spoilt = stillsky.read("n0.fits")
+    spoilt.image.array[40, 41] += 1000.0
+    writeExposure(spoilt, "n0.fits", overwrite=True)
+    for used, method, isClean in ((5, "meanclip", True), (3, "meanclip", False), (3, "compare", True)):
+        result = stillsky.coadd(names[:used], method=method)
+        assert (result.coadd.image.array[40, 41] < 130.0) == isClean, (used, method)
+        assert ("W-FEW" in dict(result.warnings)) != isClean

@@ -21,6 +21,7 @@ __all__ = ["PlainCoadd", "PlainCoaddResult", "coadd"]
 
 _THUMB = 160  # pixels of a picture of input minus coadd
 _MAX_THUMBS = 24
+_FEWEST_CLIPPED = 5  # inputs: of 4 only outliers of 50 sigma are rejected, of 3 none
 _MAX_LEVELS = 24  # numbers of inputs that the noise is measured for
 
 
@@ -187,6 +188,9 @@ class PlainCoadd(CoaddJob):
         if self.config.widenClip and config.statistic == "MEANCLIP":
             config.sigmaClip *= clipFactor(len(self.used))
             self.say(f"clipping: {config.sigmaClip:g} sigma of the quartiles of a pixel")
+        if config.statistic == "MEANCLIP" and 1 < len(self.used) < _FEWEST_CLIPPED:
+            self.warn("W-FEW", f"{len(self.used)} inputs: quartiles of fewer than {_FEWEST_CLIPPED} are moved by the outlier "
+                      "itself, so that hardly any is rejected; --method compare finds those of 3")  # fmt: skip
         bad = list(config.badMaskPlanes)
         if search is not None:
             # edges of single images are no artifacts, and the static sky has none
