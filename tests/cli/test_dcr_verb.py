@@ -233,8 +233,19 @@ def test_aThroughputTellsTheBand(visits, there, capsys):
     nm = np.linspace(402.8, 549.8, 31)
     Table({"nm": nm, "t": 0.5 + (nm - 476.3) / 200}).write("g.csv")
     names = [str(visits / f"v{k}.fits") for k in (0, 2, 5)]
-    options = ["--no-report", "-c", "dcr.cgIterations=2", "-c", "dcr.priorStrength=0.1"]
+    options = [
+        "--no-report",
+        "-c",
+        "dcr.cgIterations=2",
+        "-c",
+        "dcr.priorStrength=0.1",
+        "-c",
+        "dcr.measureColours=true",
+    ]
     assert main(["dcr", *names, "-o", "p", "--throughput", "g.csv", *options]) == 0
+    stars = Table.read("p.colours.ecsv")
+    assert len(stars) >= 4 and {"ra", "dec", "colour", "colourErr", "response"} <= set(stars.colnames)
+    assert np.all(stars["colourErr"] > 0) and stars["x"].unit == "pix" and stars["colour"].description
     figures = json.loads((there / "p.json").read_text())["metadata"]
     # of a straight line a + b (l - c) between c - h and c + h the mean is c + b h^2 / 3a
     assert figures["effectiveWavelength"] == pytest.approx(476.3 + 73.5**2 / (3 * 0.5 * 200)) and figures["throughput"]

@@ -59,6 +59,9 @@ class DcrResult:
         What was assumed.
     strength : `float`
         Rms of the subfilters' relative deviations from equal shares that the prior allowed; NaN without a prior.
+    colours : `astropy.table.Table` or None
+        Of stars, with errors; see `stillsky.dcr.colours.measureColours`. Positions are pixels of the coadd's grid and, with a
+        WCS, degrees.
     """
 
     models: DcrModel
@@ -82,6 +85,7 @@ class DcrResult:
     bufferSize: int
     notes: list = field(default_factory=list)
     strength: float = math.nan
+    colours: object = None
 
     @property
     def metadata(self):
@@ -206,7 +210,25 @@ def assembleDcr(
         model[k] = image
     result = _finish(model, solution, problem, initial, used, skipped, template, config)
     result.notes[:0] = band.notes
+    if config.measureColours:
+        result.colours = _colours(problem, solution, model, used)
     return result
+
+
+def _colours(problem, solution, model, used):
+    """Colours of the stars; of an evenly spread spectrum 0 also where the model takes chords of the refraction."""
+    from .colours import measureColours, zeroPoint
+
+    zero = 0.0 if model.throughput is not None else zeroPoint(model, float(np.median([v.elevation for v in used])))
+    table = measureColours(problem, solution.models, solution.posterior, zero)
+    table["x"] += model.bbox.minX
+    table["y"] += model.bbox.minY
+    if model.wcs is not None:
+        ra, dec = model.wcs.pixelToSky(np.asarray(table["x"]), np.asarray(table["y"]))
+        table.add_column(np.degrees(ra), index=2, name="ra")
+        table.add_column(np.degrees(dec), index=3, name="dec")
+        table["ra"].unit = table["dec"].unit = "deg"
+    return table
 
 
 def _makeProblem(visits, planes, used, template, model, config):

@@ -112,6 +112,10 @@ class DcrFields(Config):
         dtype=float, optional=True, default=None, min=0.0, inclusiveMin=False,
         doc="Rms of these relative deviations; None: where the marginal likelihood of the visits is highest.",
     )  # fmt: skip
+    measureColours = Field(
+        dtype=bool, default=False,
+        doc="Make a table of the colours of the stars, with errors: takes about as long as the coadd itself.",
+    )  # fmt: skip
     smoothness = RangeField(
         dtype=float, default=0.0, min=0.0,
         doc="Penalty, in units of the mean coverage, on differences between adjacent subfilters.",

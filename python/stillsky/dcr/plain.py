@@ -33,20 +33,26 @@ class PlainDcrResult(PlainCoaddResult):
         The same with mask, variance, PSF.
     convergence, gains : `list` of `float`
         Misfit on sources at the start and after each iteration; gains of the iterations.
+    colours : `astropy.table.Table` or None
+        Colours of the stars with their errors, where the configuration has ``dcr.measureColours``.
     """
 
     model: object = None
     dcrCoadds: list = field(default_factory=list, repr=False)
     convergence: list = field(default_factory=list)
     gains: list = field(default_factory=list)
+    colours: object = field(default=None, repr=False)
 
     def writeFiles(self, prefix, compress="none"):
-        """Write ``prefix.coadd.fits``, ``prefix.dcr0.fits`` ..., ``prefix.nimage.fits``, ``prefix.inputs.ecsv``."""
+        """Write ``prefix.coadd.fits``, ``prefix.dcr0.fits`` ..., ``prefix.nimage.fits``, ``prefix.inputs.ecsv``, and with the
+        colours of stars ``prefix.colours.ecsv``."""
         from ..fits import writeExposure
 
         super().writeFiles(prefix, compress)
         for k, exposure in enumerate(self.dcrCoadds):
             writeExposure(exposure, f"{prefix}.dcr{k}.fits", overwrite=True, compress=compress)
+        if self.colours is not None:
+            self.colours.write(f"{prefix}.colours.ecsv", format="ascii.ecsv", overwrite=True)
 
     def template(self, visitInfo):
         """The band as a visit sees it: `stillsky.image.Exposure` on the grid of the coadd."""
@@ -277,6 +283,8 @@ class PlainDcr(PlainCoadd):
         self.say(f"solved: {solved.solver}, {solved.nIterations} iterations, stopped: {solved.stopped}")
         if np.isfinite(solved.strength):
             self.say(f"prior: colours of faint sources {solved.strength:.2g} rms, as the visits make most probable")
+        if solved.colours is not None:
+            self.say(f"colours: of {len(solved.colours)} stars, {solved.colours.meta['colourRms']:.2g} rms")
         return solved
 
     def _finishDcr(self, stacked, solved):
@@ -311,6 +319,7 @@ class PlainDcr(PlainCoadd):
             solved.coadd, plain.nImage, plain.kept, table, None, [], plain.depth, plain.thumbnails, dict(self.metadata),
             list(self.decisions), list(self.warnings), dict(self.timings), solved.models, list(solved.dcrCoadds),
             [float(c) for c in solved.convergence], [float(g) for g in solved.gains],
+            solved.colours,
         )  # fmt: skip
 
 

@@ -394,6 +394,17 @@ class Posterior:
             plane *= np.float32(self.noise**2)
         return out
 
+    def information(self, planes):
+        """What the visits know of planes, ``A^T w A / nu^2`` of them."""
+        out = self._matrix(planes)
+        for plane in out:
+            plane /= np.float32(self.noise**2)
+        return out
+
+    def deviation(self, functional):
+        """What the prior expects of a functional of the relative deviations of the subfilters, rms."""
+        return self._prior.strength * float(np.linalg.norm(self._prior.mixing @ functional))
+
 
 def _descend(models, residual, matrix, prior, most, tolerance, step):
     """Conjugate gradients from models with a residual of the normal equations, both in place; step lengths, why it ended.

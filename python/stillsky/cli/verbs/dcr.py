@@ -37,15 +37,17 @@ def dcr(**options):
 
     IMG are FITS files as for stillsky coadd; time, site and position, or azimuth and altitude, tell where the zenith
     was. Products are PREFIX.dcr0.fits (the bluest), PREFIX.dcr1.fits, ..., PREFIX.coadd.fits (their sum),
-    PREFIX.nimage.fits, PREFIX.inputs.ecsv, PREFIX.html (report) and PREFIX.json.
+    PREFIX.nimage.fits, PREFIX.inputs.ecsv, PREFIX.html (report) and PREFIX.json; with -c dcr.measureColours=true also
+    PREFIX.colours.ecsv, the colours of the stars with their errors.
     """
     return runVerb("dcr", options, dcrFiles)
 
 
-def dcrSuffixes(n, report=True):
+def dcrSuffixes(n, report=True, colours=False):
     """Suffixes of all products."""
     return (
         [".coadd.fits", *(f".dcr{k}.fits" for k in range(n)), ".nimage.fits", ".inputs.ecsv"]
+        + [".colours.ecsv"] * colours
         + [".html"] * report
         + [".json"]
     )
@@ -69,7 +71,8 @@ def dcrFiles(run):
     }
     resolved = resolveStack(run, dedicated)
     prefix = stackPrefix(options, "dcr")
-    suffixes = dcrSuffixes(resolved.config.dcr.dcrNumSubfilters, options.get("report", True))
+    model = resolved.config.dcr
+    suffixes = dcrSuffixes(model.dcrNumSubfilters, options.get("report", True), model.measureColours)
     if not options["dry_run"]:
         output = StagedProducts(prefix, suffixes, options["overwrite"])
     from stillsky.dcr.plain import PlainDcr
