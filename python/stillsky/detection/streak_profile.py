@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
 
 __all__ = ["StreakProfile", "measureStreak"]
 
@@ -242,6 +241,8 @@ def _fitProfile(t, mean, error):
 
         start = [float(mean[use].max()), 0.0, np.log(2.0), 0.0]
         bounds = ([0.0, -5.0, np.log(0.3), -np.inf], [np.inf, 5.0, np.log(t[-1] / 2), np.inf])
+        from scipy.optimize import least_squares  # slow to import, and streaks are rare
+
         fit = least_squares(residuals, start, bounds=bounds)
         if best is None or fit.cost < best[0]:
             best = (fit.cost, fit.x, shape)

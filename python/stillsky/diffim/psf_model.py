@@ -9,7 +9,6 @@ are then written as principal components times polynomial coefficients (an exact
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
 from scipy.spatial import cKDTree
 
 from .. import _core
@@ -215,6 +214,8 @@ def _moffatProfile(image, radius, fwhm, half):
     )
     if np.count_nonzero(present) < 5:
         return (np.exp(start[0]), scale, 3.5), 0.0
+    from scipy.optimize import least_squares  # slow to import, and not wanted where files bring their PSF
+
     fit = least_squares(residual, start, bounds=bounds, loss="soft_l1")
     return tuple(np.exp(fit.x[:3])), float(fit.x[3])
 

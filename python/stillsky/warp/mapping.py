@@ -1,7 +1,6 @@
 """Where destination pixels come from: affine maps, pairs of WCS, functions, and grids of positions."""
 
 import numpy as np
-from scipy.interpolate import make_interp_spline
 
 from .._core import AffineMapping, GridMapping, InverseMapping
 from ..errors import DomainError
@@ -129,6 +128,8 @@ def _splinePositions(function, x, y, coarse, tolerance):
 
 def _interpolated(nodesX, nodesY, values, x, y):
     """Tensor product of cubic splines, at the grid of positions x, y."""
+    from scipy.interpolate import make_interp_spline  # slow to import, and few mappings want it
+
     return make_interp_spline(nodesX, make_interp_spline(nodesY, values, axis=0)(y), axis=1)(x)
 
 
