@@ -27,12 +27,13 @@ def spot(x, y, flux, sigma=SIGMA):
     return flux * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)
 
 
-def measured(change, template=0.0, seed=3, **keywords):
+def measured(change, template=0.0, seed=3, faintestRay=None, **keywords):
     noise = np.random.default_rng(seed).normal(0, 1, (SIZE, SIZE))
     planes = (template + change + noise, np.zeros((SIZE, SIZE)) + template, change + noise)
     images = [makeExposure(p.astype(np.float32), variance=1.0, psf=PSF) for p in planes]
     config = DetectAndMeasureAlgorithmConfig()
     config.doSubtractBackground = False
+    config.cosmicray.min_DN = faintestRay
     return detectAndMeasure(*images, config=config, **keywords).sources
 
 
@@ -130,9 +131,11 @@ def test_maskFractionsWithinFivePixelsAndDistances():
 def test_singlePixelIsACosmicRay():
     change = np.zeros((SIZE, SIZE))
     change[100, 100] = 90.0  # below the sum that the finder of cosmic rays needs
-    (row,) = measured(change)
+    (row,) = measured(change, faintestRay=150.0)
     assert row["candidate_sharpness"] > 3 and row["candidate_sharpnessSigma"] > 10
     assert row["candidate_flag_cosmicRay"] and row["candidate_flag"]
+    (row,) = measured(change)  # which finds it by itself
+    assert row["base_PixelFlags_flag_cr"] and row["candidate_flag"]
 
 
 def test_misplacedStarIsADipole():
