@@ -18,7 +18,7 @@ from stillsky.coadd.compare_warp_config import ARTIFACT_VALUES_2019
 from stillsky.fits import readExposure, readImage, writeExposure
 from stillsky.geom import Box2I
 from stillsky.image import makeExposure
-from stillsky.meta import VisitInfo
+from stillsky.meta import FilterLabel, VisitInfo
 from stillsky.psf import GaussianPsf
 from stillsky.wcs import makeTanWcs
 
@@ -239,6 +239,12 @@ def test_unitsAndBandsThatDiffer(there, frames, run):
     assert code == 4 and "different units" in err
     code, _, err = run("coadd", "adu.fits", "njy.fits", "-o", "u", "--no-report")
     assert code == 0 and "W-UNITS" in err
+    for k, band in enumerate("gr"):
+        colour = _frame(k)
+        colour.filter = FilterLabel(band=band)
+        writeExposure(colour, f"{band}.fits")
+    code, _, err = run("coadd", "g.fits", "r.fits", "-o", "b", "--no-report", "--method", "compare")
+    assert code == 0 and err.count("several bands") == 1 and "W-BANDS" in err
 
 
 def test_anExistingOutputIsKeptAndGatesAreHeard(there, frames, run):

@@ -114,7 +114,7 @@ def assembleCoadd(
     scratch : path-like, optional
         Folder for decoded files.
     quiet : `bool`
-        The caller says himself what is skipped: it is not logged.
+        The caller says himself what is skipped and assumed: it is not logged.
     progress : callable, optional
         ``progress(done, total)`` in bands.
     recorder : `stillsky.coadd.CoaddInputRecorder`, optional
@@ -173,7 +173,9 @@ def assembleCoadd(
                 _LOG.warning("warp %s is left out: %s", lost.warp.name, failure.reason)
             skipped.append(SkippedWarp(lost.warp.name, lost.warp.dataId, failure.reason))
     result.skipped = skipped
-    result.notes = assembleMetadata(result.coadd, result.inputs, config, recorder=recorder, photoCalib=photoCalib)
+    result.notes = assembleMetadata(
+        result.coadd, result.inputs, config, recorder=recorder, photoCalib=photoCalib, quiet=quiet
+    )
     result.varianceFactor = meanNoiseFactor(result.inputs)
     if process:
         processResults(result.coadd, config, brightObjects=brightObjects)

@@ -155,7 +155,9 @@ class JobScan:
         if len(bands) > 1:
             self._mixedBands(bands)
         self._readerWarnings()
-        self.say(f"inputs: {len(used)} of {len(self.inputs)} are used" + (f", band {bands[0]}" if bands else ""))
+        self.say(
+            f"inputs: {len(used)} of {len(self.inputs)} are used" + (f", band {', '.join(bands)}" if bands else "")
+        )
 
     def _readerWarnings(self):
         """What the reader warned of, once for all files of which it says the same kind of thing."""

@@ -19,7 +19,7 @@ _LOG = logging.getLogger("stillsky.coadd")
 _FWHM_PER_SIGMA = 2.354820045
 
 
-def assembleMetadata(coadd, inputs, config, *, recorder=None, photoCalib=None):
+def assembleMetadata(coadd, inputs, config, *, recorder=None, photoCalib=None, quiet=False):
     """Set everything but the pixels of a coadd.
 
     Parameters
@@ -32,6 +32,8 @@ def assembleMetadata(coadd, inputs, config, *, recorder=None, photoCalib=None):
     recorder : `CoaddInputRecorder`, optional
     photoCalib : `stillsky.photom.PhotoCalib`, optional
         Of the coadd; default: 1 nJy when the warps are in nJy, else that of the first warp.
+    quiet : `bool`
+        What was assumed is not logged.
 
     Returns
     -------
@@ -62,8 +64,8 @@ def assembleMetadata(coadd, inputs, config, *, recorder=None, photoCalib=None):
         coadd.metadata.set("COADD_VARFACTOR", float(factor), "noise of large apertures over that of the variance plane")
     coadd.metadata.set("COADD_STATISTIC", config.statistic, "statistic of the inputs")
     coadd.metadata.set("COADD_NINPUTS", len(inputs), "inputs that were combined")
-    for note in notes:
-        _LOG.info("%s", note)
+    for note in notes if not quiet else ():
+        _LOG.log(logging.WARNING if note.startswith("filter: ") else logging.INFO, "%s", note)
     return notes
 
 
@@ -78,7 +80,6 @@ def _setFilter(coadd, warps, config, notes):
         text = f"warps of several bands: {', '.join(sorted(set(named)))}"
         if config.strict:
             raise MismatchError(text, found=text, remedy="combine the warps of one band")
-        _LOG.warning("%s; the coadd is named %s", text, named[0])
         notes.append(f"filter: {text}; the coadd is named {named[0]}")
     coadd.info.filter = FilterLabel(band=named[0])
 

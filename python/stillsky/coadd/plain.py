@@ -203,6 +203,9 @@ class PlainCoadd(CoaddJob):
                 scalers=self.scalers, altMaskList=self._altMasks(search), badMaskPlanes=bad, quiet=True,
             )  # fmt: skip
         self.keepOnly(stacked.warps, {k.name: k.reason for k in stacked.skipped})
+        for note in stacked.notes:
+            if not note.startswith("filter: "):  # W-BANDS has said so
+                self.say(note)
         if search is not None:
             with self.timed("stack"):
                 self._clipWhereNotJudged(stacked, search)
@@ -238,7 +241,7 @@ class PlainCoadd(CoaddJob):
         bad = [p for p in config.badMaskPlanes if p != "EDGE"] + ["CLIPPED"]
         clipped = assembleCoadd(
             self.warps, self.grid.bbox, self.grid.wcs, config, weights=[i.weight for i in self.used], scalers=self.scalers,
-            altMaskList=stacked.altMaskList, badMaskPlanes=bad,
+            altMaskList=stacked.altMaskList, badMaskPlanes=bad, quiet=True,
         )  # fmt: skip
         to, of = stacked.coadd.maskedImage, clipped.coadd.maskedImage
         of.mask.conformTo(to.mask.schema)
@@ -275,7 +278,7 @@ class PlainCoadd(CoaddJob):
         weights = [self.used[k].weight for k in made]
         static = assembleCoadd(
             [self.matched[k] for k in made], self.grid.bbox, self.grid.wcs, self.config.staticSky, weights=weights,
-            process=False,
+            process=False, quiet=True,
         )  # fmt: skip
         search = findArtifacts(
             static.coadd, self.matched, self.config.artifacts, weights=[i.weight for i in self.used], kept=static.nKept,
