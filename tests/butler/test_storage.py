@@ -285,3 +285,53 @@ def test_butler_ingest_files_takes_plain_files_of_other_programs(butler, put, tm
         assert butler.getURI(ref).ospath == path
         np.testing.assert_array_equal(butler.get(ref).image.array, pixels[detector])
     assert butler.get("raw2.xy0", instrument="Cam2", detector=0, collections="u/raw") == Point2I(3, 4)
+
+
+def test_the_other_components_are_read_alone_from_files_plain_or_foreign_and_from_memory(
+    butler, put, exposure, tmp_path
+):
+    from astropy.io import fits
+    from lsst.daf.butler import DatasetRef, FileDataset
+
+    from stillsky.geom import Polygon
+    from stillsky.image import CoaddInputs
+    from stillsky.meta import Detector
+    from stillsky.photom import ApCorrMap, ChebyshevBoundedField, PhotoCalib
+
+    StorageClassFactory().addFromConfig(STORAGE)
+    corrections = ApCorrMap()
+    corrections["base_PsfFlux_instFlux"] = ChebyshevBoundedField(exposure.bbox, [[1.25, 0.01], [0.0, 0.0]])
+    inputs = CoaddInputs()
+    inputs.addVisit(7, exposure.bbox, weight=0.25, filter="r", psf=exposure.psf, wcs=exposure.wcs)
+    exposure.photoCalib = PhotoCalib(2.5)
+    exposure.info.apCorrMap, exposure.info.coaddInputs = corrections, inputs
+    exposure.info.validPolygon = Polygon(exposure.bbox)
+    exposure.info.detector = Detector(3, "three")
+    exposure.metadata["NOTE"] = "of tonight"
+    stored = butler.getDeferred(put(exposure, "StillskyExposure"))
+    memory = InMemoryDatasetHandle(exposure, storageClass="StillskyExposure", copy=False)
+    for handle in (stored, memory):
+        assert handle.get(component="photoCalib") == exposure.photoCalib
+        assert handle.get(component="validPolygon") == Polygon(exposure.bbox)
+        assert handle.get(component="coaddInputs").visits["weight"].tolist() == [0.25]
+        assert handle.get(component="detector").id == 3 and handle.get(component="metadata")["NOTE"] == "of tonight"
+        found = handle.get(component="apCorrMap")["base_PsfFlux_instFlux"]
+        assert found.evaluate(80.0, 40.0) == corrections["base_PsfFlux_instFlux"].evaluate(80.0, 40.0)
+    foreign = str(tmp_path / "foreign.fits")
+    cards = {"EXPTIME": 5.0, "DATE-OBS": "2026-01-01T00:00:00", "FILTER": "r", "NOTE": "of another camera", "EXPNUM": 9}
+    fits.writeto(foreign, exposure.image.array, fits.Header(cards))
+    kind = DatasetType("foreign", ("instrument",), "StillskyExposure", universe=butler.dimensions)
+    butler.registry.registerDatasetType(kind)
+    butler.collections.register("u/files")
+    ref = DatasetRef(kind, butler.registry.expandDataId(instrument="Cam"), run="u/files")
+    butler.ingest(FileDataset(foreign, [ref]), transfer="direct")
+    handle = butler.getDeferred(ref)
+    assert handle.get(component="dimensions") == exposure.bbox.dimensions and handle.get(component="xy0") == Point2I(
+        0, 0
+    )
+    assert handle.get(component="visitInfo").exposureTime == 5.0 and handle.get(component="filter").band == "r"
+    assert handle.get(component="metadata")["NOTE"] == "of another camera"
+    np.testing.assert_array_equal(handle.get(component="image").array, exposure.image.array)
+    assert [handle.get(component=name) for name in ("psf", "wcs", "coaddInputs", "validPolygon", "apCorrMap")] == [
+        None
+    ] * 5
