@@ -40,7 +40,9 @@ def writeConfig(task, butler, clobber=False, doBackup=True):
     try:
         old = store.putOnce(task.config, kind)
     except Exception as error:  # raised again: whatever it was that a file or its formatter went wrong with
-        error.add_note(f"{name} of run {store.run} cannot be read; give clobber to replace it")
+        error.add_note(
+            f"{name} of run {store.run} cannot be read; clobber it without a backup (--clobber-config --no-backup-config)"
+        )
         raise
     if old is None:
         return
