@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
-from test_detect_measure import PSF, SIGMA, exposureOf, gaussians, pairOf, plainConfig
-from test_source_blends import blends
+from test_detect_measure import PSF, SIGMA, exposureOf, gaussians, pairOf, plainConfig, positionsOn
+from test_source_blends import UNIT, blends
 
 from stillsky.diffim import ForcedImage, Positions
 from stillsky.diffim.detect_measure import detectAndMeasure
 from stillsky.diffim.forced_series import forcedEpoch
 from stillsky.diffim.overlaps import overlapping
+from stillsky.diffim.source_measure import dipoleLobes, slotPositions
+from stillsky.errors import ShapeError
 from stillsky.measure import psfFlux
 
 FLUXES = ("base_PsfFlux_", "ip_diffim_forced_PsfFlux_", "ip_diffim_forced_template_PsfFlux_")
@@ -96,3 +98,103 @@ def test_severalPositionsOfOneObjectHaveItsWholeFlux():
     np.testing.assert_array_equal(table["base_PsfFlux_instFlux"][4:], plain["base_PsfFlux_instFlux"][4:])
     subset = forcedEpoch(ForcedImage("d", exposure), Positions(np.arange(2), x=x[[1, 3]], y=y[[1, 3]]))
     np.testing.assert_allclose(table["base_PsfFlux_instFlux"][1], subset["base_PsfFlux_instFlux"][0], rtol=1e-10)
+
+
+@pytest.fixture(scope="module")
+def dipolesBesideChanges():
+    """25 misplaced stars, each with a change 5.2 widths away: images, positions and fluxes of the changes, the table."""
+    rng = np.random.default_rng(31)
+    x, y = positionsOn(np.arange(40, 280, 55), rng)
+    near, shift = (np.stack([np.cos(t), np.sin(t)]) for t in rng.uniform(0, 2 * np.pi, (2, len(x))))
+    near, shift = np.stack([x, y]) + 5.2 * SIGMA * near, 0.3 * SIGMA * shift
+    flux, star = np.full(len(x), 40.0 * UNIT), np.full(len(x), 150.0 * UNIT)
+    blank = [image.image.array.astype(float) for image in pairOf(*[v[:0] for v in (x, y, flux)], seed=31)]
+    lobes, change = [gaussians(*(near + s * shift), star) for s in (1, -1)], gaussians(x, y, flux)
+    made = blank[0] + lobes[0] + change, blank[1] + lobes[1], blank[2] + lobes[0] + change - lobes[1]
+    images = [exposureOf(i, n) for i, n in zip(made, (np.sqrt(0.9), np.sqrt(0.1), 1.0), strict=True)]
+    table = detectAndMeasure(*images, config=plainConfig(doDeblend=True), sciencePsf=PSF).sources
+    return images, (x, y, flux), table
+
+
+def test_neighboursOfDipolesSeeBothLobes(dipolesBesideChanges):
+    """Planted changes have their fluxes, in the table and as forced fluxes alike; one source in the lobes' place is wrong."""
+    (science, template, difference), (x, y, flux), table = dipolesBesideChanges
+    dipole = np.asarray(table["ip_diffim_DipoleFit_classification"])
+    assert np.count_nonzero(dipole) >= 23
+    px, py = slotPositions(table)
+    lobes = dipoleLobes(table)
+    assert (np.isfinite(lobes).all(axis=1) == dipole).all()
+    image = ForcedImage("d", difference, science, template)
+    forced = forcedEpoch(image, Positions(table["id"], x=px, y=py, lobes=lobes))
+    for prefix in FLUXES:
+        np.testing.assert_allclose(forced[prefix + "instFlux"], table[prefix + "instFlux"], rtol=1e-6, atol=1e-6)
+    distance = np.where(dipole, np.inf, np.hypot(px - x[:, None], py - y[:, None]))
+    rows = np.argmin(distance, axis=1)
+    good = distance[np.arange(len(x)), rows] < SIGMA
+    assert good.mean() >= 0.95
+    pulls = ((table["base_PsfFlux_instFlux"][rows] - flux) / table["base_PsfFlux_instFluxErr"][rows])[good]
+    assert np.std(pulls) == pytest.approx(1, abs=0.45) and abs(np.mean(pulls)) < 0.6
+
+
+def test_oneSourceInThePlaceOfTwoLobesIsNotEnough():
+    """Changes 3.2 widths beside stars that moved by 0.6: pulls of their forced fluxes are normal with both lobes alone."""
+    rng = np.random.default_rng(33)
+    x, y = positionsOn(np.arange(40, 280, 40), rng)
+    near, shift = (np.stack([np.cos(t), np.sin(t)]) for t in rng.uniform(0, 2 * np.pi, (2, len(x))))
+    change, shift = np.stack([x, y]) + 3.2 * SIGMA * near, 0.3 * SIGMA * shift
+    lobes = np.concatenate([[x, y] + shift, [x, y] - shift])
+    flux, star = np.full(len(x), 40 * UNIT), np.full(len(x), 300 * UNIT)
+    image = gaussians(*lobes[:2], star) - gaussians(*lobes[2:], star) + gaussians(*change, flux)
+    exposure = exposureOf(image + rng.normal(0, 1, image.shape))
+    at = np.concatenate([[x, y], change], axis=1)
+    known = np.concatenate([lobes.T, np.full((len(x), 4), np.nan)])
+    found = [
+        forcedEpoch(ForcedImage("d", exposure), Positions(np.arange(2 * len(x)), x=at[0], y=at[1], lobes=given))[
+            len(x) :
+        ]
+        for given in (known, None)
+    ]
+    pulls, blind = ((t["base_PsfFlux_instFlux"] - flux) / t["base_PsfFlux_instFluxErr"] for t in found)
+    assert np.std(pulls) == pytest.approx(1, abs=4 / np.sqrt(2 * len(x))) and abs(np.mean(pulls)) < 0.6
+    assert np.std(blind) > 2.0
+
+
+def test_lobesFollowThePositionsOntoAnotherImage():
+    """Turned by 30 degrees and twice as large; with a single position nothing tells, and they stay as they are."""
+    rng = np.random.default_rng(4)
+    x, y = rng.uniform(0, 100, (2, 6))
+    lobes = np.full((6, 4), np.nan)
+    lobes[2] = x[2] + 1.0, y[2] - 0.5, x[2] - 1.0, y[2] + 0.5
+    c, s = 2 * np.cos(np.pi / 6), 2 * np.sin(np.pi / 6)
+    there = c * x - s * y + 7, s * x + c * y - 3
+    found = Positions(np.arange(6), x=x, y=y, lobes=lobes).lobesOn(*there)
+    wanted = [
+        there[0][2] + c + 0.5 * s,
+        there[1][2] + s - 0.5 * c,
+        there[0][2] - c - 0.5 * s,
+        there[1][2] - s + 0.5 * c,
+    ]
+    np.testing.assert_allclose(found[2], wanted, rtol=1e-10)
+    assert np.isnan(np.delete(found, 2, axis=0)).all()
+    single = Positions([1], x=x[2:3], y=y[2:3], lobes=lobes[2:3])
+    np.testing.assert_allclose(single.lobesOn(x[2:3] + 5, y[2:3]), lobes[2:3] + [5, 0, 5, 0])
+    assert Positions([1], x=[1.0], y=[1.0]).lobesOn([1.0], [1.0]) is None
+    with pytest.raises(ShapeError, match="lobes"):
+        Positions([1], x=[1.0], y=[1.0], lobes=[[1.0, 2.0]])
+
+
+def test_dipolesAreLinkedByTheirLobes():
+    """Alone: no group; beside a source: last of its group, with lobes for that; a lobe on another object: one source."""
+    x, y = np.array([50.0, 150.0, 160.0, 250.0, 252.0, 350.0]), np.full(6, 40.0)
+    lobes = np.full((6, 4), np.nan)
+    lobes[[0, 1, 3]] = np.stack([x + 1.5, y, x - 1.5, y], axis=1)[[0, 1, 3]]
+    found = overlapping(x, y, 1.6, lobes)
+    assert found.group[0] == -1 == found.group[5]
+    assert found.group[1] == found.group[2] >= 0 and found.turn[[1, 2]].tolist() == [1, 0]
+    assert found.dipoles.tolist() == [0, 1]
+    assert found.group[3] == found.group[4] >= 0 and found.turn[[3, 4]].tolist() == [0, 0]
+    which, places = found.lobesBeside(np.array([2]))
+    assert which.tolist() == [1, 1] and places.tolist() == [[151.5, 40.0], [148.5, 40.0]]
+    assert len(found.lobesBeside(np.array([1]))[0]) == 0 == len(found.lobesBeside(np.array([4]))[0])
+    part = found.subset(np.array([1, 2]))
+    assert part.dipoles.tolist() == [0] and len(part.lobesBeside(np.array([1]))[0]) == 2

@@ -8,6 +8,7 @@ __all__ = ["readPositions"]
 # Lower-case names of columns -> (kind, offset): pixels are 0-based but for those of SExtractor.
 _PIXELS = (
     ("x", "y", 0.0),
+    ("ip_diffim_dipolefit_x", "ip_diffim_dipolefit_y", 0.0),  # of a source that is no dipole: its centroid
     ("base_sdsscentroid_x", "base_sdsscentroid_y", 0.0),
     ("xcentroid", "ycentroid", 0.0),
     ("x_image", "y_image", 1.0),
@@ -52,6 +53,7 @@ def readPositions(path, role="table of positions"):
     import numpy as np
 
     from stillsky.diffim.forced_series import Positions
+    from stillsky.diffim.source_measure import dipoleLobes
 
     checkFile(path, role)
     try:
@@ -80,7 +82,7 @@ def readPositions(path, role="table of positions"):
     if "x" in given and "ra" in given and not np.isfinite(given["ra"] + given["dec"]).any():
         del given["ra"], given["dec"]  # of a table that was measured without a WCS
     ids = next((np.asarray(table[names[n]]) for n in _IDS if n in names), np.arange(len(table)))
-    return Positions(ids, **given)
+    return Positions(ids, lobes=dipoleLobes(table) if "x" in given else None, **given)
 
 
 def _order(path, role):

@@ -39,6 +39,9 @@ class Positions:
         Parent pixels.
     ra, dec : array or None
         Radians.
+    lobes : array, shape (n, 4), or None
+        x and y of the positive and of the negative lobe of dipoles, in the pixels of `x` and `y`; NaN for others. Their
+        neighbours see both lobes on a difference.
     """
 
     ids: Any
@@ -46,6 +49,7 @@ class Positions:
     y: Any = None
     ra: Any = None
     dec: Any = None
+    lobes: Any = None
 
     def __post_init__(self):
         for first, second in (("x", "y"), ("ra", "dec")):
@@ -61,6 +65,10 @@ class Positions:
         lengths = {len(v) for v in (self.ids, self.x, self.y, self.ra, self.dec) if v is not None}
         if len(lengths) != 1:
             raise ShapeError(f"positions: wanted columns of one length, got {sorted(lengths)}")
+        if self.lobes is not None:
+            self.lobes = np.asarray(self.lobes, float)
+            if self.x is None or self.lobes.shape != (len(self.ids), 4):
+                raise ShapeError(f"positions: lobes (n, 4) beside x and y wanted, got {self.lobes.shape}")
 
     def __len__(self):
         return len(self.ids)
@@ -78,6 +86,22 @@ class Positions:
         if exposure.wcs is None:
             raise DomainError("positions: ra and dec need an image with a WCS")
         return np.array(exposure.wcs.skyToPixel(self.ra, self.dec))
+
+    def lobesOn(self, x, y):
+        """Lobes on an image where the positions are at x and y: turned and scaled as the positions are. None without any."""
+        if self.lobes is None or not np.isfinite(self.lobes).all(axis=1).any():
+            return None
+        places = np.stack([self.x, self.y], axis=1)
+        known = np.isfinite(places).all(axis=1) & np.isfinite(x) & np.isfinite(y)
+        if not known.any():
+            return None
+        there = np.stack([x, y], axis=1)
+        middle = places[known].mean(axis=0)
+        turn, _, rank, _ = np.linalg.lstsq(places[known] - middle, there[known] - there[known].mean(axis=0))
+        if rank < 2:  # too few positions to tell: as if north were up in both
+            turn = np.eye(2)
+        offsets = self.lobes.reshape(-1, 2, 2) - places[:, None]
+        return (there[:, None] + offsets @ turn).reshape(-1, 4)
 
 
 @dataclass
@@ -236,8 +260,8 @@ def forcedEpoch(image, positions, *, calibrateErrors=False, seed=0):
     Notes
     -----
     Positions whose light overlaps are fitted together, as sources of `subtract` are: each has the flux without that of
-    its neighbours, at the positions as they are. Positions nearer to each other than a width of the PSF are taken for
-    several of one object.
+    its neighbours, at the positions as they are; on the difference, neighbours of a dipole see both of its lobes. Positions
+    nearer to each other than a width of the PSF are taken for several of one object.
 
     ``noCoverage``: the position is unknown, outside, or on a pixel without data: fluxes on the difference are NaN and
     flagged. Science image and template are measured where they themselves have pixels.
@@ -251,8 +275,10 @@ def forcedEpoch(image, positions, *, calibrateErrors=False, seed=0):
     table["noCoverage"] = Column(lost, description="unknown, outside the difference, or on a pixel without data")
     scale = errorScale(difference, seed=seed, covariance=image.covariance) if calibrateErrors else np.nan
     measured = psfFlux(difference, x, y)
-    overlaps = overlapping(x, y, difference.psf.matchedSigma(difference.psf.averagePosition))
-    fitFluxesTogether(measured, DIFFERENCE, difference, x, y, overlaps)
+    sigma, lobes = difference.psf.matchedSigma(difference.psf.averagePosition), positions.lobesOn(x, y)
+    overlaps = overlapping(x, y, sigma)
+    beside = overlaps if lobes is None else overlapping(x, y, sigma, lobes)
+    fitFluxesTogether(measured, DIFFERENCE, difference, x, y, beside)
     _append(table, measured, DIFFERENCE, DIFFERENCE, 1.0, lost)
     if image.covariance is not None:
         table[DIFFERENCE + "instFluxErr"] *= image.covariance.psfFactor(difference.psf, x, y)

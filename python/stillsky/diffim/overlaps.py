@@ -1,6 +1,6 @@
 """Positions whose light overlaps, and their fluxes, which are fitted together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -29,16 +29,30 @@ class Overlaps:
         Positions nearer to each other than a width of the PSF are of one object: they are never fitted together, for
         nothing would tell their fluxes apart.
     turn : int array, shape (n,)
-        0 for the first position of an object, 1 for its second, ...
+        0 for the first position of an object, 1 for its second, ...; a dipole comes after all of these.
+    dipoles, lobes : int array, shape (m,), and float array, shape (m, 2, 2)
+        Positions that are dipoles, and their two lobes, x and y: what neighbours see of them instead of one source.
     """
 
     group: np.ndarray
     object: np.ndarray
     turn: np.ndarray
+    dipoles: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    lobes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2, 2)))
 
     def subset(self, rows):
         """Of some positions: whole groups."""
-        return Overlaps(self.group[rows], self.object[rows], self.turn[rows])
+        place = np.full(len(self.group), -1)
+        place[rows] = np.arange(len(place[rows]))
+        kept = place[self.dipoles] >= 0
+        dipoles = place[self.dipoles[kept]]
+        return Overlaps(self.group[rows], self.object[rows], self.turn[rows], dipoles, self.lobes[kept])
+
+    def lobesBeside(self, rows):
+        """(dipole of each lobe, its x and y) of those in the groups of some positions, but for dipoles among these."""
+        beside = (self.group[self.dipoles] >= 0) & np.isin(self.group[self.dipoles], self.group[rows])
+        beside &= ~np.isin(self.object[self.dipoles], self.object[rows])
+        return np.repeat(self.dipoles[beside], 2), self.lobes[beside].reshape(-1, 2)
 
     @property
     def isSingle(self):
@@ -56,7 +70,7 @@ class Overlaps:
             yield rows, own[rows]
 
 
-def overlapping(x, y, sigma):
+def overlapping(x, y, sigma, lobes=None):
     """Find the positions whose light overlaps.
 
     Parameters
@@ -65,6 +79,9 @@ def overlapping(x, y, sigma):
         Pixels; unknown ones overlap with none.
     sigma : float
         Width of the PSF, pixels.
+    lobes : float array, shape (n, 4), optional
+        x and y of the positive and of the negative lobe of each position that is a dipole, NaN for others. Where one
+        is as good as at the place of another object, the dipole counts as one source at its position.
 
     Returns
     -------
@@ -81,10 +98,39 @@ def overlapping(x, y, sigma):
     object_[known] = np.flatnonzero(known)[_linked(places[known], _SAME * sigma)[0]]
     object_ = np.unique(object_, return_inverse=True)[1].reshape(n)
     turn = _turns(object_)
-    first = np.flatnonzero((turn == 0) & known)
+    dipoles, ends = _apart(places, known, lobes, sigma)
+    single = (turn == 0) & known
+    single[np.isin(object_, object_[dipoles])] = False
+    first = np.flatnonzero(single)
+    found = _groups(np.concatenate([places[first], ends.reshape(-1, 2)]), REACH * sigma, _LEAST * sigma)
     groupOfObject = np.full(n, -1)
-    groupOfObject[object_[first]] = _groups(places[first], REACH * sigma, _LEAST * sigma)
-    return Overlaps(groupOfObject[object_], object_, turn)
+    groupOfObject[object_[first]] = found[: len(first)]
+    of = found[len(first) :].reshape(-1, 2)
+    whole = of[:, 0] == of[:, 1]  # else a crowd fell apart between the lobes
+    dipoles, ends, of = dipoles[whole], ends[whole], of[whole, 0]
+    groupOfObject[object_[dipoles]] = of
+    group = groupOfObject[object_]
+    counts = {g: len(np.unique(object_[group == g])) for g in of[of >= 0]}
+    group[np.isin(group, [g for g, n in counts.items() if n < 2])] = -1  # a dipole without neighbours
+    for d in dipoles:
+        turn[d] = 1 + turn[group == group[d]].max() if group[d] >= 0 else turn[d]
+    return Overlaps(group, object_, turn, dipoles, ends)
+
+
+def _apart(places, known, lobes, sigma):
+    """Dipoles whose lobes are known and apart from every other position: their rows, and lobes (m, 2, 2)."""
+    if lobes is None:
+        return np.zeros(0, int), np.zeros((0, 2, 2))
+    ends = np.asarray(lobes, float).reshape(-1, 2, 2)
+    rows = np.flatnonzero(known & np.isfinite(ends).all(axis=(1, 2)))
+    near = np.hypot(*np.moveaxis(ends[rows] - places[rows, None], 2, 0)).max(axis=1, initial=0) < 0.5 * REACH * sigma
+    rows = rows[near]
+    others = cKDTree(places[known])
+    index = np.flatnonzero(known)
+    beside = [others.query_ball_point(ends[k], _SAME * sigma) for k in rows]
+    alone = [all(index[j] == k for end in found for j in end) for k, found in zip(rows, beside, strict=True)]
+    rows = rows[np.array(alone, bool)]
+    return rows, ends[rows]
 
 
 def fitFluxesTogether(table, prefix, exposure, x, y, overlaps, psf=None):
@@ -113,15 +159,19 @@ def fitFluxesTogether(table, prefix, exposure, x, y, overlaps, psf=None):
     able = np.isfinite(np.asarray(table[prefix + "instFlux"], float))
     for rows, own in overlaps.fits():
         rows, own = rows[able[rows]], own[able[rows]]
-        group = overlaps.group[rows]
+        dipoles, lobes = overlaps.lobesBeside(rows[own])
+        group = overlaps.group[np.concatenate([rows, dipoles])]
         several = np.bincount(group, minlength=1)[group] > 1
-        rows, own = rows[several], own[several]
+        several[len(rows) :] &= np.isin(group[len(rows) :], group[: len(rows)])
+        alone = several[: len(rows)]
+        xs, ys = np.concatenate([x[rows], lobes[:, 0]])[several], np.concatenate([y[rows], lobes[:, 1]])[several]
+        rows, own = rows[alone], own[alone]
         if not own.any():
             continue
-        found = fitBlends(exposure, x[rows], y[rows], overlaps.group[rows], psf=psf, maxShift=0.0)
+        found = fitBlends(exposure, xs, ys, group[several], psf=psf, maxShift=0.0)[: len(rows)]
         good = own & (found["flagBits"] == 0)
-        for name, field in (("instFlux", "flux"), ("instFluxErr", "fluxErr")):
-            table[prefix + name][rows[good]] = found[field][good]
+        for name, source in (("instFlux", "flux"), ("instFluxErr", "fluxErr")):
+            table[prefix + name][rows[good]] = found[source][good]
         fitted[rows[good]] = True
     return fitted
 

@@ -10,7 +10,7 @@ from .image_sky import overBands
 from .overlaps import fitFluxesTogether, overlapping
 from .source_schema import completed
 
-__all__ = ["DIPOLE_FIT", "measureAll", "slotPositions"]
+__all__ = ["DIPOLE_FIT", "dipoleLobes", "measureAll", "slotPositions"]
 
 DIPOLE_FIT = "ip_diffim_DipoleFit"
 
@@ -139,32 +139,47 @@ def _blendColumns(extra, nPeaks, blends):
 def _fluxesTogether(job, table, blends):
     """Fluxes at the positions of the table, in place, those of sources that overlap all of a group at once.
 
-    The errors stay where all positions of a group were fitted with the fluxes: they know of the positions' errors. So do
-    the fluxes of a dipole and its neighbours, which were fitted with both of its lobes.
+    Neighbours see both lobes of a dipole, the dipole itself is one source in their middle. The errors stay where all
+    positions of a group were fitted with the fluxes: they know of the positions' errors. So do the fluxes beside a source
+    of both signs that is no dipole, which were fitted with all its peaks.
 
     Returns
     -------
     overlaps : `stillsky.diffim.overlaps.Overlaps` or None
+        On an image in which a dipole is one star.
     """
     sigma = getattr(job, "sigma", None) if job.config.doDeblend else None
     if sigma is None:
         return None
-    x, y = (np.asarray(table[f"base_SdssCentroid_{c}"], float) for c in "xy")
-    overlaps = overlapping(x, y, sigma)
+    x, y = slotPositions(table)
+    overlaps = overlapping(x, y, sigma, dipoleLobes(table))
+    isDipole = np.isin(np.arange(len(x)), overlaps.dipoles)
     before, solved = table[[f"base_PsfFlux_{name}" for name in ("instFlux", "instFluxErr")]], np.zeros(len(x), bool)
     if blends is not None:
         apart = (blends.size > 1) & (overlaps.group < 0)  # by their peaks they overlapped just so
-        apart[blends.severalComponents] = False
+        mixed = blends.severalComponents
+        mixed = mixed[~isDipole[mixed]]
+        apart[mixed] = False
         alone = psfFlux(job.difference, x[apart], y[apart], psf=job.psf)
         for name in before.colnames:
             table[name][apart] = alone[name]
-        overlaps.group[np.isin(overlaps.group, overlaps.group[blends.severalComponents])] = -1
+        overlaps.group[np.isin(overlaps.group, overlaps.group[mixed])] = -1
         solved[blends.row[blends.solved]] = True
     fitFluxesTogether(table, "base_PsfFlux_", job.difference, x, y, overlaps, job.psf)
-    whole = solved & (overlaps.group >= 0) & ~np.isin(overlaps.group, overlaps.group[~solved])
+    whole = solved & (overlaps.group >= 0) & ~np.isin(overlaps.group, overlaps.group[~solved & ~isDipole])
     for name, kept in zip(before.colnames, (solved & ~overlaps.isSingle, whole), strict=True):
         table[name][kept] = before[name][kept]
-    return overlaps
+    return overlapping(x, y, sigma)
+
+
+def dipoleLobes(table):
+    """x and y of the positive and the negative lobe of classified dipoles, (n, 4), NaN for other sources; None without."""
+    names = [f"{DIPOLE_FIT}_{sign}_{axis}" for sign in ("pos", "neg") for axis in "xy"]
+    which = f"{DIPOLE_FIT}_classification"
+    if not {*names, which} <= set(table.colnames) or table[which].dtype.kind != "b":  # words of a text file
+        return None
+    lobes = np.stack([np.ma.filled(np.ma.asarray(table[name], dtype=float), np.nan) for name in names], axis=1)
+    return np.where(np.ma.filled(np.ma.asarray(table[which]), False)[:, None], lobes, np.nan)
 
 
 def _forced(job, exposure, prefix, x, y, flag, psf, overlaps):
