@@ -141,6 +141,15 @@ def test_truth_table_has_units_and_descriptions(pair):
     assert np.all(table["snr"] > 3.0)
 
 
+def test_exposures_know_when_they_were_taken(pair):
+    """A year lies between them: light curves of simulated pairs have dates."""
+    science, template = (f.toExposure(psf=False).visitInfo for f in (pair.science, pair.template))
+    assert science.exposureTime == pair.science.cards["EXPTIME"] and science.date.utc.isot.startswith(
+        "2026-03-01T02:00:15.000"
+    )
+    assert (science.date - template.date).to_value("day") == pytest.approx(365.0)
+
+
 @pytest.mark.parametrize(
     "bad", [{"size": 10}, {"scienceFwhm": 0.5}, {"fluxScale": 0.0}, {"templateDepth": float("nan")}]
 )

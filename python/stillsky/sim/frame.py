@@ -76,6 +76,7 @@ class SimulatedFrame:
         """
         from astropy.io import fits
 
+        from stillsky.fits.foreign_visit import foreignVisitInfo
         from stillsky.image import Exposure, Image, Mask, MaskedImage
         from stillsky.meta import FilterLabel, Header
         from stillsky.wcs import SkyWcs
@@ -89,6 +90,7 @@ class SimulatedFrame:
             wcs=SkyWcs.fromHeader(fits.Header(self.wcsCards)),
             psf=self._gridPsf() if psf else None,
             filter=FilterLabel(band=self.cards["FILTER"]),
+            visitInfo=foreignVisitInfo(fits.Header(self.cards)),
             metadata=Header(self.cards),
         )
 
