@@ -2,6 +2,7 @@
 #include "numpy_view.hpp"
 #include "stillsky/dcr/dcr_pass.hpp"
 #include "stillsky/dcr/descent.hpp"
+#include "stillsky/dcr/regularize.hpp"
 #include "stillsky/dcr/smooth.hpp"
 #include "stillsky/dcr/spline_shift.hpp"
 
@@ -159,6 +160,33 @@ double pyDescentDirection(Arrays const& direction, Arrays const& residual, py::t
     return descentDirection(along, left, settings, factor, out);
 }
 
+void pyOpenDiamond(py::array const& flags, int steps) {
+    const auto bits = viewOf<std::uint8_t>(flags, "flags");
+    py::gil_scoped_release release;
+    openDiamond(bits, steps);
+}
+
+void pyClampChange(py::array const& image, py::array const& old, float high, float low, float lowNegative, int steps) {
+    const auto pixels = viewOf<float>(image, "image");
+    const auto before = viewOf<const float>(old, "old");
+    py::gil_scoped_release release;
+    clampChange(pixels, before, {high, low, lowNegative}, steps);
+}
+
+void pyClampRatios(Arrays const& images, Arrays const& smooth, float high, float low, float cutoff) {
+    const auto pixels = viewsOf<float>(images, "images");
+    const auto levels = viewsOf<const float>(smooth, "smooth");
+    py::gil_scoped_release release;
+    clampRatios(pixels, levels, high, low, cutoff);
+}
+
+double pyBackgroundScatter(py::array const& image, py::array const& excluded, int border) {
+    const auto pixels = viewOf<const float>(image, "image");
+    const auto out = viewOf<const std::uint8_t>(excluded, "excluded");
+    py::gil_scoped_release release;
+    return backgroundScatter(pixels, out, border);
+}
+
 }  // namespace
 
 void bindDcr(py::module_& m) {
@@ -171,6 +199,12 @@ void bindDcr(py::module_& m) {
           py::arg("significance"), py::arg("accumulators"), py::arg("rowBegin"), py::arg("rowEnd"), py::arg("normal"));
     m.def("smoothWeighted", &pySmoothWeighted, py::arg("image"), py::arg("sigma"), py::arg("before"), py::arg("after"),
           py::arg("out"));
+    m.def("openDiamond", &pyOpenDiamond, py::arg("flags"), py::arg("steps"));
+    m.def("clampChange", &pyClampChange, py::arg("image"), py::arg("old"), py::arg("high"), py::arg("low"),
+          py::arg("lowNegative"), py::arg("steps"));
+    m.def("clampRatios", &pyClampRatios, py::arg("images"), py::arg("smooth"), py::arg("high"), py::arg("low"),
+          py::arg("cutoff"));
+    m.def("backgroundScatter", &pyBackgroundScatter, py::arg("image"), py::arg("excluded"), py::arg("border"));
     m.def("planesDot", &pyPlanesDot, py::arg("a"), py::arg("b"));
     m.def("descentStep", &pyDescentStep, py::arg("models"), py::arg("residual"), py::arg("moves"), py::arg("product"),
           py::arg("direction"), py::arg("prior"), py::arg("length"));

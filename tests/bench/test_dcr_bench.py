@@ -50,11 +50,13 @@ def test_passOverTheVisits(benchmark, field, machine, accumulate, bar):
     assert spent < bar * max(1.0, machine)
 
 
+@pytest.mark.parametrize("solver", ["conjugateGradients", "published"])
 @pytest.mark.parametrize("count", [8, 24])
-def test_iterationOfConjugateGradients(benchmark, machine, count):
-    """The same bar for an iteration with the prior: matrix, smoothing, vectors, and the metric of the models."""
+def test_iterationOfASolver(benchmark, machine, count, solver):
+    """The same bar for a whole iteration: with the prior matrix, smoothing, vectors, and the metric of the models; of the
+    published one residuals, clamps, mixing, and the metric."""
     from stillsky.dcr.config import DcrConfig
-    from stillsky.dcr.solve import DcrProblem, solveConjugateGradients
+    from stillsky.dcr.solve import DcrProblem, solveConjugateGradients, solvePublished
 
     rng, visits = np.random.default_rng(7), []
     for angle in np.linspace(0, 6, count):
@@ -69,10 +71,11 @@ def test_iterationOfConjugateGradients(benchmark, machine, count):
     problem = DcrProblem(DcrData(visits, (SIZE, SIZE), 1), template, detected, detected, 3, 1.7)
     settings = DcrConfig()
     settings.priorStrength, settings.cgTolerance, settings.useModelWeights = 0.1, 0.0, False
+    settings.useConvergence = False
 
     def iterations(n):
-        settings.cgIterations = n
-        return solveConjugateGradients(problem, settings)
+        settings.cgIterations = settings.maxNumIter = n
+        return (solvePublished if solver == "published" else solveConjugateGradients)(problem, settings)
 
     with stillsky.numThreads(1):
         benchmark.pedantic(lambda: iterations(1), rounds=1)

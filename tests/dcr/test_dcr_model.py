@@ -353,3 +353,36 @@ def testNoiseOfATemplateIsWhatItsShiftsLeave(rng, order):
     noise = rng.normal(size=(300, 300)).astype(np.float32)
     moved = matchedTemplate([noise / 3] * 3, pairs, order, True)[10:-10, 10:-10]
     assert np.var(moved) == pytest.approx(shiftNoiseFactor(pairs, order), rel=0.03)
+
+
+# ------------------------------------------------------------------ compiled and not
+
+
+@pytest.mark.parametrize("amplification", [1.0, 3.0])
+@pytest.mark.parametrize("width", [0, 2, 3])
+def testCompiledRegularisationsAreThoseOfScipy(rng, amplification, width):
+    """float32 images take the compiled loops, others those of NumPy and SciPy: the same, negative pixels and noise included."""
+    old = (ndimage.gaussian_filter(rng.normal(0, 1, (70, 83)), 3) * 300).astype(np.float32)
+    new = [(old * f + ndimage.gaussian_filter(rng.normal(0, 20, old.shape), s)).astype(np.float32)
+           for f, s in ((1.9, 0.5), (0.2, 2), (1, 1))]  # fmt: skip
+    excluded = old > 5
+    new[1][3, 4] = np.nan
+    found, wanted = ([image.astype(kind) for image in new] for kind in (np.float32, np.float64))
+    noises = [regularize.noiseCutoff(images[1], excluded, 2) for images in (found, wanted)]
+    assert noises[0] == pytest.approx(noises[1], rel=1e-6)
+    for images in (found, wanted):
+        images[1][3, 4] = 7.0
+    changed = 0
+    for a, b in zip(found, wanted, strict=True):
+        before = b.copy()
+        regularize.clampIteration(a, old, 2.0, width, amplification)
+        regularize.clampIteration(b, old.astype(float), 2.0, width, amplification)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+        changed += np.count_nonzero(b != before)
+    assert changed > 20
+    regularize.clampColors(found, noises[0], 4.0, width, amplification)
+    before = wanted[0].copy()
+    regularize.clampColors(wanted, noises[1], 4.0, width, amplification)
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+    assert np.any(wanted[0] != before)

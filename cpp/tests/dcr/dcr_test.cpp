@@ -11,6 +11,7 @@
 #include "stillsky/core/parallel.hpp"
 #include "stillsky/dcr/dcr_pass.hpp"
 #include "stillsky/dcr/descent.hpp"
+#include "stillsky/dcr/regularize.hpp"
 #include "stillsky/dcr/smooth.hpp"
 #include "stillsky/dcr/spline_shift.hpp"
 #include "stillsky/image/image.hpp"
@@ -309,6 +310,63 @@ void descentIsWhatItSays() {
     CHECK_THROWS(descentDirection(viewsOf(direction), constant(residual), {constView(diagonal), 1, {1.0f}}, 0, {}), ShapeError);
 }
 
+// Against loops that say what is meant.
+void regularisationsAreWhatTheySay() {
+    constexpr int W = 45, H = 31;
+    // A square of five keeps the diamond of thirteen pixels; what is smaller goes; bits do not see each other.
+    Image<std::uint8_t> flags(W, H);
+    for (int y = 0; y < H; ++y) {
+        for (int x = 0; x < W; ++x) {
+            flags(x, y) = static_cast<std::uint8_t>((std::abs(x - 10) <= 2 && std::abs(y - 10) <= 2 ? 1 : 0) |
+                                                    (std::abs(x - 30) <= 1 && std::abs(y - 10) <= 1 ? 1 : 0) |
+                                                    (std::abs(x - 12) <= 2 && std::abs(y - 20) <= 2 ? 2 : 0) |
+                                                    (x <= 3 && y >= H - 4 ? 1 : 0));
+        }
+    }
+    openDiamond(flags.view(), 2);
+    for (int y = 0; y < H; ++y) {
+        for (int x = 0; x < W; ++x) {
+            const int first = std::abs(x - 10) + std::abs(y - 10) <= 2, second = std::abs(x - 12) + std::abs(y - 20) <= 2;
+            CHECK(flags(x, y) == first + 2 * second);
+        }
+    }
+    // Limits of every pixel, steps 0.
+    const Image<float> old = randomImage<float>(W, H), start = randomImage<float>(W, H);
+    Image<float> image = copyOf(start);
+    clampChange(image.view(), constView(old), {1.3f, 0.7f, 1.3f}, 0);
+    double sum = 0, square = 0, n = 0;
+    Image<std::uint8_t> excluded(W, H);
+    for (int y = 0; y < H; ++y) {
+        for (int x = 0; x < W; ++x) {
+            const double o = static_cast<double>(old(x, y)), size = std::fabs(o);
+            CHECK_CLOSE(image(x, y), std::max(std::min(static_cast<double>(start(x, y)), 1.3 * size), o - 0.3 * size), 1e-6);
+            excluded(x, y) = static_cast<std::uint8_t>((x + y) % 3 == 0);
+            if ((x + y) % 3 == 0 || x < 2 || y < 2 || x >= W - 2 || y >= H - 2 || (x == 20 && y == 15)) continue;
+            sum += static_cast<double>(start(x, y));
+            square += static_cast<double>(start(x, y)) * static_cast<double>(start(x, y));
+            n += 1;
+        }
+    }
+    image = copyOf(start);
+    image(20, 15) = std::nanf("");
+    CHECK_CLOSE(backgroundScatter(constView(image), constView(excluded), 2), std::sqrt(square / n - sum * sum / n / n), 1e-6);
+    CHECK(std::isnan(backgroundScatter(constView(image), constView(excluded), 16)));
+    // The worst of three images comes back to its limit, and the sum stays.
+    Image<float> a(1, 1), b(1, 1), c(1, 1);
+    a(0, 0) = 1;
+    b(0, 0) = 4;
+    c(0, 0) = 10;
+    const Image<float> smoothA = copyOf(a), smoothB = copyOf(b), smoothC = copyOf(c);
+    clampRatios({a.view(), b.view(), c.view()}, {constView(smoothA), constView(smoothB), constView(smoothC)}, 1.5f, 0.1f, 0);
+    CHECK_CLOSE(c(0, 0), 7.5, 1e-6);  // half of what was above the mean of 5
+    CHECK_CLOSE(a(0, 0), 3, 1e-6);
+    CHECK_CLOSE(a(0, 0) + b(0, 0) + c(0, 0), 15, 1e-6);
+    CHECK_THROWS(openDiamond(flags.view(), -1), DomainError);
+    CHECK_THROWS(clampChange(a.view(), constView(old), {}, 1), ShapeError);
+    CHECK_THROWS(clampRatios({a.view()}, {}, 2, 0.5f, 0), ShapeError);
+    CHECK_THROWS(backgroundScatter(constView(old), constView(flags).sub(0, 0, 3, 3), 0), ShapeError);
+}
+
 void errors() {
     Image<float> a(4, 4), b(5, 4);
     CHECK_THROWS(shiftSpline(constView(a), {0, 0}, 1, b.view()), ShapeError);
@@ -340,6 +398,7 @@ int main() {
     smoothingIsAdjoint();
     nothingGoodGivesNothing();
     descentIsWhatItSays();
+    regularisationsAreWhatTheySay();
     errors();
     return 0;
 }

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
+from .. import _core
 from ..errors import DomainError, ShapeError
 
 __all__ = [
@@ -15,9 +16,9 @@ __all__ = [
     "referenceClampColors",
 ]
 
-_CROSS = ndimage.generate_binary_structure(2, 1)
 _NOISE_BORDER = 5
 _TRUNCATE = 4.0
+_MOST_SIGMA = 64  # of the compiled smoothing
 
 
 def amplified(images, factor):
@@ -58,9 +59,9 @@ def applyImageThresholds(image, highThreshold=None, lowThreshold=None, regulariz
         if limit is None:
             continue
         with np.errstate(invalid="ignore"):
-            flagged = beyond(image, limit)
+            flagged = np.ascontiguousarray(beyond(image, limit))
         if regularizationWidth > 0 and flagged.any():
-            flagged = ndimage.binary_opening(flagged, _CROSS, iterations=int(regularizationWidth))
+            _core.openDiamond(flagged.view(np.uint8), int(regularizationWidth))
         np.copyto(image, limit, where=flagged, casting="same_kind")
 
 
@@ -80,6 +81,9 @@ def clampIteration(new, old, factor, width, amplification=1.0):
         that the amplified change stays within the factor: ``1 +- (factor - 1)/amplification``.
     """
     high, low = _limits(factor, amplification)
+    if _compiled(new, old) and width >= 0:
+        _core.clampChange(new, old, high, low, low if amplification == 1 else 2 - low, int(width))
+        return
     size = np.abs(old)
     applyImageThresholds(new, size * high, old * low if amplification == 1 else old - size * (1 - low), width)
 
@@ -112,6 +116,8 @@ def noiseCutoff(image, excluded, bufferSize=0):
     """
     if excluded.shape != image.shape:
         raise ShapeError(f"excluded: wanted shape {image.shape}, given {excluded.shape}")
+    if _compiled(image):
+        return _core.backgroundScatter(image, np.asarray(excluded, bool).view(np.uint8), int(bufferSize))
     inner = tuple(slice(bufferSize, max(n - bufferSize, bufferSize)) for n in image.shape)
     values = image[inner][~excluded[inner]]
     values = values[np.isfinite(values)]
@@ -171,6 +177,12 @@ def clampColors(newImages, noise, factor, width, amplification=1.0):
         return
     high, low = _limits(np.sqrt(factor), amplification)
     sigma = max(float(width), 1e-3)
+    if _compiled(*newImages) and sigma <= _MOST_SIGMA:
+        smooth = [np.empty(image.shape, np.float32) for image in newImages]
+        for image, out in zip(newImages, smooth, strict=True):
+            _core.smoothWeighted(image, sigma, None, None, out)
+        _core.clampRatios(list(newImages), smooth, high, low, 3 * noise / (2 * max(width, 1)))
+        return
     smooth = [ndimage.gaussian_filter(image, sigma, mode="constant", truncate=_TRUNCATE) for image in newImages]
     level = _mean(smooth)
     cutoff = np.float32(3 * noise / (2 * max(width, 1)))
@@ -188,6 +200,11 @@ def clampColors(newImages, noise, factor, width, amplification=1.0):
     off = 1 - keep
     for image in newImages:
         image -= off * (image - mean)
+
+
+def _compiled(*images):
+    """Whether the compiled loops take these arrays."""
+    return all(image.dtype == np.float32 and image.ndim == 2 and image.strides[1] == 4 for image in images)
 
 
 def modelWeights(detected, width):
