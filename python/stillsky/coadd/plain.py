@@ -223,7 +223,7 @@ class PlainCoadd(CoaddJob):
             self.warps, self.grid.bbox, self.grid.wcs, config, weights=[i.weight for i in self.used],
             scalers=self.scalers, altMaskList=search.altMasks, badMaskPlanes=bad, quiet=True, process=False,
         )  # fmt: skip
-        found = judgeDirectly(self.warps, self.scalers, unjudged, judged.coadd, bad)
+        found = judgeDirectly(self.warps, self.scalers, unjudged, judged.coadd, bad, [i.fwhm for i in self.used])
         for item, spans, altMask in zip(self.used, found, search.altMasks, strict=True):
             item.maskedPixels += spans.area
             altMask["CLIPPED"] = [*altMask["CLIPPED"], *([spans] if spans else ())]

@@ -17,11 +17,11 @@ _log = logging.getLogger(__name__)
 
 _ROWS = 256  # that are looked at together: memory
 _SEED, _EXTENT = 5.0, 2.5  # sigma: an artifact has such a pixel, and reaches as far down as that
-_PSF = 0.3  # of the light near by is what PSFs of single images may differ by
+_PSF = 0.3  # of the light near by is what single images of one seeing may differ by
 _NEAR = 5  # pixels
 
 
-def judgeDirectly(warps, scalers, unjudged, coadd, badPlanes):
+def judgeDirectly(warps, scalers, unjudged, coadd, badPlanes, fwhms):
     """Outliers of images against a coadd of the others.
 
     Parameters
@@ -35,6 +35,8 @@ def judgeDirectly(warps, scalers, unjudged, coadd, badPlanes):
         In which those samples have no part. Where it has no data nothing is said.
     badPlanes : iterable of `str`
         Mask planes of pixels that are no samples anyway.
+    fwhms : sequence of `float`
+        Seeing of each warp, in any unit; NaN: as that of the others.
 
     Returns
     -------
@@ -43,18 +45,21 @@ def judgeDirectly(warps, scalers, unjudged, coadd, badPlanes):
 
     Notes
     -----
-    A sample is an outlier where it differs by more than 5 sigma and 0.3 of the brightest pixel of the coadd above its sky
+    A sample is an outlier where it differs by more than 5 sigma and a part of the brightest pixel of the coadd above its sky
     within 2 pixels (as Gruen, Seitz & Bernstein 2014, PASP 126, 158, clip stacks of several seeings), and so is what
-    adjoins it above 2.5 sigma. Cost: one pass over the rows that have such pixels. Memory: three planes of the coadd and a
-    few of 256 rows.
+    adjoins it above 2.5 sigma. The part is 0.3, and what the peak of a star differs by from the mean of all for its seeing.
+    Cost: one pass over the rows that have such pixels. Memory: four planes of the coadd and a few of 256 rows.
     """
     pixels = coadd.maskedImage
     with np.errstate(invalid="ignore"):
-        tolerance = _PSF * maximum_filter(np.abs(np.nan_to_num(withoutSky(pixels).image.array)), _NEAR)
+        light = maximum_filter(np.abs(np.nan_to_num(withoutSky(pixels).image.array)), _NEAR)
+    peaks = np.asarray(fwhms, float) ** -2.0
+    peaks = np.nan_to_num(peaks / np.nanmean(peaks), nan=1.0) if np.isfinite(peaks).any() else np.ones(len(peaks))
     found = []
-    for warp, scaler, spans in zip(warps, scalers, unjudged, strict=True):
+    for warp, scaler, spans, peak in zip(warps, scalers, unjudged, peaks, strict=True):
+        part = _PSF + abs(peak - 1.0)
         try:
-            found.append(_outliers(warp, scaler, spans, pixels, tolerance, list(badPlanes)) if spans else SpanSet())
+            found.append(_outliers(warp, scaler, spans, pixels, part * light, list(badPlanes)) if spans else SpanSet())
         except READ_ERRORS as error:  # whoever stacks it says so
             _log.debug("%s cannot be read: %s", warp.name, error)
             found.append(SpanSet())
