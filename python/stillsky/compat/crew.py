@@ -11,6 +11,7 @@ from multiprocessing import active_children, get_context
 __all__ = ["Crew"]
 
 _VAIN = 3  # processes that cannot even be started; then none is tried any more
+_SOON = 0.05  # s
 
 
 class Crew:
@@ -60,7 +61,7 @@ class Crew:
             if died:
                 self._round(function, died, 1)
         finally:
-            if time.monotonic() > self._end:  # what is still at work would be waited for
+            if self._left() == 0:  # what is still at work would be waited for
                 for child in set(active_children()) - others:
                     child.terminate()
 
@@ -97,8 +98,9 @@ class Crew:
                     pool.shutdown()
                     pool = None
                 except TimeoutError:
-                    if self._left() > 0:  # the job's own
+                    if self._left() > _SOON:  # the job's own
                         raise
+                    self._end = time.monotonic()  # timers may be early
                     self.lost[number] = _LATE.format(self._timeout)
                     pool.shutdown(wait=False, cancel_futures=True)
                     pool = None
