@@ -281,3 +281,19 @@ def test_smallImagesAreReadOnce(folder, monkeypatch):
     again = stillsky.coadd(names, scale="none", memory=1 << 20)  # together too large to be kept
     assert len(seen) > 3
     np.testing.assert_array_equal(once.coadd.image.array, again.coadd.image.array)
+
+
+def test_productsOfAnEarlierRunAreNoInputs(folder, tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("s1.fits", "s2.fits"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    options = ("-o", "night", "--scale", "none", "--no-report")
+    assert run("coadd", ".", *options)[0] == 0
+    first = stillsky.read("night.coadd.fits").image.array
+    code, _, err = run("coadd", ".", "night.coadd.fits", *options, "--overwrite")
+    assert code == 0 and err.count("W-OUTPUT") == 2 and "inputs: 2 of 2 are used" in err, err
+    np.testing.assert_array_equal(stillsky.read("night.coadd.fits").image.array, first)
+    # of another run it may be meant, which is asked
+    code, _, err = run("coadd", "night.coadd.fits", "s1.fits", "-o", "other", "--scale", "none", "--no-report")
+    assert code == 0 and "W-COADD]: night.coadd.fits is itself a coadd of 2 images" in err
+    assert list(Table.read("other.inputs.ecsv")["used"]) == [True, True]

@@ -58,6 +58,8 @@ class CoaddJob(JobScan, JobGrid, JobPointing, JobLog):
         ``progress(iterable, desc=..., total=...)``.
     quietly : callable, optional
         Context manager in which files are read: what the reader warns of is said once for all files.
+    prefix : path-like, optional
+        Of the products: those of an earlier run are no inputs, although they may lie among them.
 
     Attributes
     ----------
@@ -71,11 +73,11 @@ class CoaddJob(JobScan, JobGrid, JobPointing, JobLog):
     """
 
     def __init__(self, config, *, reference=None, ext=None, readOptions=None, work=None, say=None, warn=None,
-                 progress=None, quietly=None):  # fmt: skip
+                 progress=None, quietly=None, prefix=None):  # fmt: skip
         super().__init__(_log, say, warn)
         self.config, self.reference, self.ext = config, reference, ext
         self.readOptions = dict(readOptions or {})
-        self.work = work
+        self.work, self.prefix = work, prefix
         self.progress = progress or (lambda iterable, desc="", total=None: iterable)
         self.inputs, self.grid, self.warps, self.matched, self.scalers = [], None, [], [], []
         self._scratch, self._unit, self._needed, self._keptBytes = None, None, 0, 0

@@ -61,6 +61,8 @@ class CoaddInput:
         Robust scatter of input minus coadd over the noise expected, and the fraction beyond 5 of them.
     found, masked, maskedPixels : `int`
         Outliers found against the static sky, those taken for artifacts, and their pixels (method compare).
+    nVisits : `int`
+        Images that it was made of: more than 1 of a coadd.
     digest : `tuple`
         Size and checksum of its pixels: two images with one have the same photons.
     kept : `stillsky.image.Exposure` or None
@@ -97,6 +99,7 @@ class CoaddInput:
     masked: int = 0
     maskedPixels: int = 0
     provenance: list = field(default_factory=list)
+    nVisits: int = 1
     digest: tuple = ()
     kept: Exposure | None = field(default=None, repr=False)
 
@@ -139,6 +142,8 @@ class CoaddInput:
         )  # fmt: skip
         header = exposure.metadata
         self.unit = str((header.get("BUNIT") if header else None) or "").strip()
+        record = exposure.info.coaddInputs
+        self.nVisits = 1 if record is None else len(record.visits)
         pixels = np.ascontiguousarray(exposure.image.array)
         self.digest = (pixels.dtype.str, pixels.shape, zlib.crc32(pixels))
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from .match_inputs import measureInput
 
 __all__ = ["JobScan"]
 
+_PRODUCT = r"\.(coadd|nimage|artifacts|masks|dcr\d+)\.fits"
 _MOST_KEPT = 256 << 20  # bytes of small images that are not read again
 
 
@@ -84,8 +86,28 @@ class JobScan:
                 self.warn("W-TWICE", f"named twice, taken once: {item.name}")
                 continue
             seen.add(key)
+            if self._isProduct(item):
+                self.warn("W-OUTPUT", f"a product of this run, which is no input of it: {item.name}")
+                continue
             unique.append(item)
         return unique
+
+    def _isProduct(self, item):
+        """Whether an earlier run made it, of which this one takes the place."""
+        if self.prefix is None or item.path is None:
+            return False
+        folder, stem = os.path.split(os.path.abspath(self.prefix))
+        return os.path.dirname(item.path) == folder and bool(
+            re.fullmatch(re.escape(stem) + _PRODUCT, os.path.basename(item.path))
+        )
+
+    def _sayCoadds(self):
+        """Coadds among images: they may hold them already."""
+        coadds = {i.name: i.nVisits for i in self.used if i.nVisits > 1}
+        if coadds and len(coadds) < len(self.used):
+            name, n = next(iter(coadds.items()))
+            more = f" (and {len(coadds) - 1} more inputs alike)" if len(coadds) > 1 else ""
+            self.warn("W-COADD", f"{name} is itself a coadd of {n} images{more}: are they among the inputs as well?")
 
     def _dropCopies(self):
         """Of images with the same pixels, to the last bit of their noise, one is used: a file and its compressed copy."""
@@ -154,6 +176,7 @@ class JobScan:
         bands = sorted({i.filter.band for i in used if i.filter is not None and i.filter.band})
         if len(bands) > 1:
             self._mixedBands(bands)
+        self._sayCoadds()
         self._readerWarnings()
         self.say(
             f"inputs: {len(used)} of {len(self.inputs)} are used" + (f", band {', '.join(bands)}" if bands else "")

@@ -56,7 +56,7 @@ def coaddFiles(run):
         output = StagedProducts(prefix, suffixes, options["overwrite"])
     from stillsky.coadd.plain import PlainCoadd
 
-    with PlainCoadd(resolved.config, **jobArguments(run)) as job:
+    with PlainCoadd(resolved.config, **jobArguments(run, prefix)) as job:
         runJob(run, job, lambda: job.scan(options["images"]))
         if options["dry_run"]:
             run.summary["metadata"] = dict(job.metadata)
@@ -125,7 +125,7 @@ def stackPrefix(options, verb):
     return os.path.join(given, stem) if given.endswith(os.sep) or os.path.isdir(given) else given
 
 
-def jobArguments(run):
+def jobArguments(run, prefix):
     """Keyword arguments of a job from the options."""
     options = run.options
     names = {"gain": "gain", "readNoise": "readNoise", "saturation": "saturation"}
@@ -133,6 +133,7 @@ def jobArguments(run):
     return {
         "reference": options["reference"], "ext": options.get("ext"), "readOptions": read, "work": options.get("work"),
         "say": run.say, "warn": run.warn, "progress": run.progress, "quietly": run.log.withholdWarnings,
+        "prefix": prefix,
     }  # fmt: skip
 
 

@@ -77,7 +77,7 @@ def dcrFiles(run):
         output = StagedProducts(prefix, suffixes, options["overwrite"])
     from stillsky.dcr.plain import PlainDcr
 
-    with PlainDcr(resolved.config, **jobArguments(run)) as job:
+    with PlainDcr(resolved.config, **jobArguments(run, prefix)) as job:
         runJob(run, job, lambda: job.scan(options["images"]))
         if options["dry_run"]:
             return printPlan(run, resolved, prefix, suffixes)
