@@ -74,14 +74,17 @@ def _radii(image):
 
 def drawRadialProfile(axes, images):
     """Kernel values against distance from the centre of mass: means in rings everywhere, pixels at the middle."""
+    from matplotlib.collections import LineCollection
+
     n = images.shape[0]
-    edges = np.arange(-0.5, images.shape[-1] / 2.0 + 0.5)
+    edges, profiles = np.arange(-0.5, images.shape[-1] / 2.0 + 0.5), []
     for image in images.reshape(-1, *images.shape[2:]):
         index = np.digitize(_radii(image).ravel(), edges) - 1
         count = np.bincount(index, minlength=edges.size)
         with np.errstate(invalid="ignore"):
             profile = np.bincount(index, weights=image.ravel(), minlength=edges.size) / count
-        axes.plot(edges + 0.5, profile, color="#0072b2", alpha=0.35, linewidth=0.8)
+        profiles.append(np.column_stack([edges + 0.5, profile]))
+    axes.add_collection(LineCollection(profiles, colors="#0072b2", alpha=0.35, linewidths=0.8))
     middle = images[n // 2, n // 2]
     axes.plot(
         _radii(middle).ravel(), middle.ravel(), ".", color="black", markersize=2.5, label="pixels, centre of field"

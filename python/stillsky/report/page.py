@@ -82,7 +82,9 @@ def _palettePng(figure, dpi):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
-    drawn = Image.fromarray(pixels).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    # maps keep their colours to 1 %; lines, which have few, need not, and cost a third
+    method = Image.Quantize.MAXCOVERAGE if any(a.images for a in figure.axes) else Image.Quantize.FASTOCTREE
+    drawn = Image.fromarray(pixels).quantize(256, method, dither=Image.Dither.NONE)
     palette = drawn.getpalette()
     white = np.asarray(drawn)[(pixels == 255).all(axis=-1)]
     if white.size:  # paper is white, and not the tree's mean of all that is nearly so

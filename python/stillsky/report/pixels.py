@@ -6,6 +6,7 @@ __all__ = ["asinhStretch", "blockMean", "chiValues", "goodPixels", "robustScale"
 
 # Pixels of these planes are not judged and are drawn grey.
 _BAD_PLANES = ("NO_DATA", "BAD", "SAT", "CR", "EDGE", "SUSPECT")
+_ROWS = 32  # rows that are judged at once
 _BLOCKS = 8  # rows of blocks of a preview that are summed at once
 
 
@@ -23,11 +24,14 @@ def goodPixels(exposure):
         True where a pixel may be judged.
     """
     bits = exposure.mask.bitmask(list(_BAD_PLANES), ignoreMissing=True)
-    variance = exposure.variance.array
-    good = (exposure.mask.array & bits) == 0
-    good &= np.isfinite(exposure.image.array)
-    with np.errstate(invalid="ignore"):
-        good &= np.isfinite(variance) & (variance > 0)
+    image, mask, variance = exposure.image.array, exposure.mask.array, exposure.variance.array
+    good = np.empty(mask.shape, bool)
+    for y in range(0, mask.shape[0], _ROWS):  # a few rows at a time stay in the cache
+        rows = slice(y, y + _ROWS)
+        np.equal(mask[rows] & bits, 0, out=good[rows])
+        good[rows] &= np.isfinite(image[rows])
+        with np.errstate(invalid="ignore"):
+            good[rows] &= (variance[rows] > 0) & (variance[rows] < np.inf)
     return good
 
 
