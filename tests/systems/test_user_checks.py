@@ -427,6 +427,7 @@ def test_a19_report_of_the_first_run(firstRun):
     block = re.search(r'<script type="application/json" id="stillsky-data">(.*?)</script>', text, re.S).group(1)
     assert json.loads(block) == json.loads((firstRun / "r.json").read_text())
     assert json.loads(block)["verdict"]["state"] == "green"
+    assert "χ² per px" in text and "Each of them" in text
     assert '<html lang="en" class="noscript">' in text  # what scripts take away is there without them
 
 

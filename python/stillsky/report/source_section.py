@@ -175,7 +175,8 @@ def _figures(table, numbers, real):
 
 
 def _cutouts(section, result, numbers, scales, table, chosen):
-    section.heading(f"The {len(chosen)} most significant" if len(chosen) > 1 else "The most significant")
+    words = f"The {len(chosen)} most significant" if len(chosen) > 1 else "The most significant"
+    section.heading("Each of them" if len(chosen) == table.n else words)
     scale = _arcsecPerPixel(result.difference)
     section.paragraph(
         f"Science, template as subtracted, difference over its noise from -5 (blue) to 5 (red); {2 * _HALF + 1} pixels"
@@ -309,6 +310,7 @@ def _table(section, table, anchors):
     add("±", table.column("base_PsfFlux_instFluxErr"), ".3g", "counts")
     if table.magnitudes is not None and "AB" in table.magnitudes[1]:
         add("AB mag", table.magnitudes[0], ".2f")
+    add("χ² per px", _perPixel(table.column("base_PsfFlux_chi2"), table.column("base_PsfFlux_npixels")), ".2f")
     for name, label, form in _FEATURES:
         add(label, table.column(name), form)
     columns["flags"] = [table.flags[i] for i in order]
@@ -320,9 +322,15 @@ def _table(section, table, anchors):
     section.table(columns, units=units, forms=forms, states=states, csvName="sources", links=links)
 
 
+def _perPixel(chi2, n):
+    """Of the fit of the PSF: 1 is a point source and nothing else."""
+    return (
+        None if chi2 is None or n is None else np.divide(chi2, n, out=np.full(len(n), np.nan), where=np.asarray(n) > 0)
+    )
+
+
 # Column -> heading and format: what tells real sources from artefacts.
 _FEATURES = (
-    ("base_PsfFlux_chi2", "chi2", ".4g"),
     ("candidate_widthRatio", "width / PSF", ".2f"),
     ("candidate_asymmetry", "asymmetry", ".2f"),
     ("candidate_residualRatio", "share of star", ".3f"),
