@@ -297,3 +297,12 @@ def test_productsOfAnEarlierRunAreNoInputs(folder, tmp_path, run, monkeypatch):
     code, _, err = run("coadd", "night.coadd.fits", "s1.fits", "-o", "other", "--scale", "none", "--no-report")
     assert code == 0 and "W-COADD]: night.coadd.fits is itself a coadd of 2 images" in err
     assert list(Table.read("other.inputs.ecsv")["used"]) == [True, True]
+
+
+def test_misspeltOptionsAreSaidBeforeAnythingIsRead(coadd, monkeypatch, tmp_path):
+    monkeypatch.setattr(job.CoaddJob, "scan", lambda *_: pytest.fail("read"))
+    (tmp_path / "file").write_text("")
+    code, err = coadd(GZIPPED, "--reference", "none.fits")
+    assert code == 3 and "the reference file does not exist: none.fits" in err
+    code, err = coadd(GZIPPED, "--work", "file")
+    assert code == 7 and "--work wants a folder: file" in err

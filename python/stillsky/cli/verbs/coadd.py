@@ -126,8 +126,21 @@ def stackPrefix(options, verb):
 
 
 def jobArguments(run, prefix):
-    """Keyword arguments of a job from the options."""
+    """Keyword arguments of a job from the options; what is misspelt is said before three hundred images are read."""
+    import os
+
+    from ..exits import OutputError
+    from ..inputs import checkFile
+    from ..regions import splitExtension
+
     options = run.options
+    if options["reference"]:
+        checkFile(splitExtension(options["reference"])[0], "reference")
+    work = options.get("work")
+    if work and os.path.exists(work) and not os.path.isdir(work):
+        raise OutputError(
+            f"--work wants a folder: {work}", found="a file", remedy="name a folder, new or of an earlier run"
+        )
     names = {"gain": "gain", "readNoise": "readNoise", "saturation": "saturation"}
     read = {to: options[of] for of, to in names.items() if options.get(of) is not None}
     return {
