@@ -297,24 +297,18 @@ def observationOf(path, definition):
 
 def _headers(path):
     """(header, VisitInfo or None, SkyWcs or None, box) without reading pixels."""
-    from ..fits import readBBox, readPart, readWcs
-    from ..fits.files import openFits, readingErrors
     from ..fits.foreign_visit import foreignVisitInfo
-    from ..fits.native import isNative, mergedHeader
-    from ..fits.surveys import imageExtension
+    from ..fits.parts import readSummary
 
-    with openFits(path) as hdus, readingErrors(path):
-        native = isNative(hdus)
-        header = mergedHeader(hdus, hdus[0] if native else imageExtension(hdus, path, None))
-    info = (readPart(path, "visitInfo") if native else None) or foreignVisitInfo(header)
-    if native:
-        label = readPart(path, "filter")
-        if label is not None and (label.physical or label.band):
-            header["FILTER"] = label.physical or label.band
-        detector = readPart(path, "detector")
-        if detector is not None:
-            header["CCDNUM"] = detector.id if detector.id is not None else detector.name
-    return header, info, readWcs(path), readBBox(path)
+    found = readSummary(path)
+    header = found.header
+    info = found.visitInfo or foreignVisitInfo(header)
+    if found.isNative:
+        if found.filter is not None and (found.filter.physical or found.filter.band):
+            header["FILTER"] = found.filter.physical or found.filter.band
+        if found.detector is not None:
+            header["CCDNUM"] = found.detector.id if found.detector.id is not None else found.detector.name
+    return header, info, found.wcs, found.bbox
 
 
 def _card(header, own, common):
