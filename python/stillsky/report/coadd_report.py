@@ -159,7 +159,8 @@ def _verdict(section, result, verdict):
     cards["noise of the sky"] = f"{figures['skySigma']:.4g}"
     if figures["inputsUsed"] > 1 and math.isfinite(figures.get("noiseGain", math.nan)):
         cards["deeper than one input by"] = f"{figures['noiseGain']:.2f}"
-        cards["best possible"] = f"{figures['noiseGainExpected']:.2f}"
+        smoothed = any(how in ("resampled", "registered") for how in result.table["grid"])
+        cards["best possible" + smoothed * ", in large apertures"] = f"{figures['noiseGainExpected']:.2f}"
     cards["samples rejected"] = f"{100 * figures['rejectedFraction']:.2g} %"
     judgedSection(section, result, verdict, cards)
 

@@ -205,9 +205,10 @@ def _resultLine(run, result, prefix):
     figures = result.metadata
     parts = [f"{figures['inputsUsed']} of {figures['inputs']} inputs"]
     if figures["inputsUsed"] > 1 and math.isfinite(figures.get("noiseGain", math.nan)):
-        parts.append(
-            f"noise 1/{figures['noiseGain']:.2f} of one input (best possible {figures['noiseGainExpected']:.2f})"
-        )
+        best = f"best possible {figures['noiseGainExpected']:.2f}"
+        if any(how in ("resampled", "registered") for how in result.table["grid"]):
+            best = f"{figures['noiseGainExpected']:.2f} in large apertures at best: resampling has smoothed the pixels"
+        parts.append(f"noise 1/{figures['noiseGain']:.2f} of one input ({best})")
     if figures.get("psfFwhm") == figures.get("psfFwhm") and figures.get("psfFwhm") is not None:
         parts.append(f"FWHM {figures['psfFwhm']:.2f} px")
     parts += [f"{100 * figures['rejectedFraction']:.2g} % of the samples rejected"]
