@@ -139,3 +139,28 @@ def test_jobs_for_htcondor_are_prepared_as_it_reads_them(butler, calexpFiles, tm
 def test_all_files_are_tested():
     names = {path.name for path in (files("stillsky") / "pipelines" / "bps").iterdir() if path.name.endswith(".yaml")}
     assert names == {"common.yaml", "local.yaml", "slurm.yaml", "htcondor.yaml"}
+
+
+def test_the_script_that_slurm_gets_asks_for_what_the_file_says(tmp_path, monkeypatch):
+    """A stand-in for sbatch keeps the script of the batch job that Parsl submits."""
+    from lsst.ctrl.bps.parsl.site import SiteConfig
+
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text(f'#!/bin/sh\nfor last; do :; done\ncp "$last" {tmp_path}/script\necho Submitted batch job 7\n')
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sbatch.parent}{os.pathsep}{os.environ['PATH']}")
+    config = configOf("slurm", tmp_path, "site: {slurm: {nodes: 4, account: mine, qos: night}}\n")
+    config["payload"] = {"payloadName": "night", "operator": "me"}
+    config[".bps_defined.uniqProcName"] = "u_me_night"
+    site = SiteConfig.from_config(config)
+    site.get_address = lambda: "127.0.0.1"
+    (executor,) = site.get_executors()
+    provider = executor.provider
+    provider.script_dir = str(tmp_path)
+    assert provider.submit("work", 1) == "7"
+    script = (tmp_path / "script").read_text()
+    asked = {line.split()[1] for line in script.splitlines() if line.startswith("#SBATCH ")}
+    assert {"--nodes=4", "--time=240", "--account=mine", "--qos=night", "--partition=batch", "--mem=128g"} <= asked
+    assert "--cpus-per-task=32" in asked and "work" in script  # and the time is in minutes
+    assert config[".site.slurm.environment"] is True
