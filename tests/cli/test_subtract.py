@@ -310,3 +310,10 @@ def test_aClassNameIsNoFinding(fakeSubtract, work, run, error):
         line for line in run("subtract", "sci.fits", "tmpl.fits")[2].splitlines() if line.startswith("  found: ")
     )
     assert "Error" not in found and (found == "  found: 4" or "got 4" not in str(error))
+
+
+def test_twoNoisePlanesOfOneImageAreRefused(run, work):
+    code, _, err = run(
+        "subtract", "sci.fits", "tmpl.fits", "--sci-var", "sci.fits", "--sci-weight", "tmpl.fits", "-o", "r"
+    )
+    assert code == 2 and "found: --sci-var and --sci-weight" in err and _new(work) == []

@@ -94,6 +94,22 @@ def testPsfGivenAsFile(tmp_path, rng):
         stillsky.read(tmp_path / "i.fits", psfPath=tmp_path / "bad.fits")
 
 
+def testImagesThatAreNoLikelyPsf(tmp_path, rng):
+    """The sky of a cut-out, a star at its edge: W-PSF; a stamp with wings of 3 %: none."""
+    fits.PrimaryHDU(np.ones((20, 30), np.float32)).writeto(tmp_path / "i.fits")
+    y, x = np.mgrid[-12:13, -12:13]
+    star = np.exp(-(x**2 + y**2) / 18.0)
+    for name, pixels, words in (
+        ("sky", 5 * star + 1, "sky.fits has 17 % of its peak at the border"),
+        ("side", np.roll(star, 6, axis=1), "side.fits has its peak 6 px from the centre"),
+        ("wings", star + 0.03, None),
+    ):
+        fits.PrimaryHDU(pixels).writeto(tmp_path / f"{name}.fits")
+        _, provenance = stillsky.readExposure(tmp_path / "i.fits", psfPath=tmp_path / f"{name}.fits")
+        found = [line for line in provenance if line.startswith("W-PSF")]
+        assert len(found) == (words is not None) and all(words in line for line in found), provenance
+
+
 def testSummaryStatistics(tmp_path):
     exposure = _exposure(None)
     exposure.info.summaryStats = {"psfSigma": 1.75, "skyBg": -0.0, "magLim": float("nan")}

@@ -82,6 +82,9 @@ def summaryName(name):
     )
 
 
+_SHORT = {"science": "sci", "template": "tmpl"}
+
+
 def sideFiles(run, role):
     """Keyword arguments of the reader for the planes and figures given for ``science`` or ``template``."""
     names = {"Mask": "maskPath", "Var": "variancePath", "Weight": "weightPath", "Psf": "psfPath"}
@@ -89,6 +92,11 @@ def sideFiles(run, role):
     for argument, path in given.items():
         if path is not None:
             checkFile(splitExtension(path)[0], f"{role} {argument.removesuffix('Path')}")
+    if given["variancePath"] is not None and given["weightPath"] is not None:
+        raise CommandError(
+            f"two noise planes are given for the {role}", found=f"--{_SHORT[role]}-var and --{_SHORT[role]}-weight",
+            remedy="one of them",
+        )  # fmt: skip
     if "weightPath" in given and given["weightPath"] is not None:
         given["weightKind"] = "weight"  # the option says so, whatever the file is called
     numbers = ("gain", "readNoise", "saturation", "skyLevel", "variance")

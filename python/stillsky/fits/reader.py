@@ -113,7 +113,7 @@ def readExposure(path, kind="auto", **options):
     provenance : `list` [`str`]
         One sentence per choice, those that begin with "W-" (also logged) are warnings: W-NOVAR no noise plane,
         W-GAIN the gain contradicts the sky, W-FOREIGNMASK mask values of unknown meaning, W-DEFECTS columns or rows
-        found to be bad.
+        found to be bad, W-PSF an image that is no likely PSF.
 
     Raises
     ------
@@ -194,8 +194,11 @@ def _readPlanes(path, kind, opts):
     if opts.weightPath is not None:
         readNoiseFile(planes, opts.weightPath, opts.weightKind)
     if opts.psfPath is not None:
-        planes.components["psf"] = _readPsf(opts.psfPath)
-        planes.say(f"psf: {splitExtension(opts.psfPath)[0].name}")
+        planes.components["psf"], doubt = _readPsf(opts.psfPath)
+        name = splitExtension(opts.psfPath)[0].name
+        planes.say(f"psf: {name}")
+        if doubt:
+            planes.warn(f"W-PSF: {name} {doubt}")
     return planes
 
 
@@ -223,7 +226,7 @@ def _refuseAsdf(path):
 
 
 def _readPsf(path):
-    """PSF of a file: a SKY_PSF table, else an image of the PSF, centred in its array."""
+    """PSF of a file: a SKY_PSF table, else an image of the PSF, centred in its array; and what speaks against it."""
     from ..psf import KernelPsf
 
     path, ext = splitExtension(path)
@@ -231,7 +234,7 @@ def _readPsf(path):
         if ext is None:
             for hdu in hdus:
                 if hdu.name == "SKY_PSF":
-                    return psfFromHdu(hdu)
+                    return psfFromHdu(hdu), ""
         array = readPixels(imageExtension(hdus, path, ext), np.float64)
     if not np.isfinite(array).all() or not array.sum() > 0:
         raise FitsLayoutError(
@@ -239,8 +242,23 @@ def _readPsf(path):
             found=f"{np.count_nonzero(~np.isfinite(array))} of {array.size} pixels not finite, sum {np.nansum(array):g}",
             remedy="an image of one star, background subtracted",
         )
-    array = np.pad(array, [(0, 1 - n % 2) for n in array.shape])  # of an even size: the centre is pixel n // 2
-    return KernelPsf(array / array.sum())
+    padded = np.pad(array, [(0, 1 - n % 2) for n in array.shape])  # of an even size: the centre is pixel n // 2
+    return KernelPsf(padded / array.sum()), _doubtOf(array)
+
+
+def _doubtOf(array):
+    """Why an image is no likely PSF; empty if nothing is wrong."""
+    peak = float(array.max())
+    border = float(np.mean(np.concatenate([array[0], array[-1], array[1:-1, 0], array[1:-1, -1]]))) / peak
+    away = max(abs(int(p) - n // 2) for p, n in zip(np.unravel_index(array.argmax(), array.shape), array.shape))
+    if abs(border) > 0.05:
+        return (
+            f"has {100 * border:.0f} % of its peak at the border, where a PSF ends: subtract the sky of a cut-out of a "
+            "star, or cut out more"
+        )
+    if away > max(2, min(array.shape) // 8):
+        return f"has its peak {away} px from the centre, where a PSF has it"
+    return ""
 
 
 # from planes to an exposure
