@@ -1,6 +1,7 @@
 """Configuration of the command line: authority, origins, round trip, unknown keys."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -256,3 +257,10 @@ def test_choicesOfYesAndNoAreWords():
         assert values["psfMatch"] == word
     with pytest.raises(CommandError, match="psfmatch.kernelBasisSet"):
         resolve("subtract", assignments=["psfmatch.kernelBasisSet=yes"])
+
+
+@pytest.mark.parametrize("verb", ["subtract", "psfmatch", "coadd", "dcr", "ptc", "map"])
+def test_theExampleOfTheHelpIsAKeyOfTheVerb(run, verb):
+    text = " ".join(run(verb, "--help")[1].split())
+    example, named = re.search(r'Set a key, e\.g\. (\S+=\S+); "stillsky config (\w+)"', text).groups()
+    assert named == verb and run("config", verb, "-c", example)[0] == 0

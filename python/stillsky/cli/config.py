@@ -230,7 +230,11 @@ def parseAssignment(text):
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key:
-        raise CommandError("-c wants KEY=VALUE", found=repr(text), remedy="e.g. -c psfmatch.spatialKernelOrder=1")
+        raise CommandError(
+            "-c wants KEY=VALUE",
+            found=repr(text),
+            remedy="e.g. -c psfmatch.spatialKernelOrder=1; stillsky config VERB lists the keys",
+        )
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError as error:

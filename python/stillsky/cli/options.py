@@ -115,11 +115,11 @@ def gateOption():
     )  # fmt: skip
 
 
-def configOptions():
-    """Configuration."""
+def configOptions(verb="VERB", example="psfmatch.spatialKernelOrder=1"):
+    """Configuration; the example is a key that the verb has."""
     return _apply(
         click.option("-c", "--config", "assignments", multiple=True, metavar="KEY=VALUE",
-                     help='Set a key, e.g. psfmatch.spatialKernelOrder=1; "stillsky config VERB" lists all.'),
+                     help=f'Set a key, e.g. {example}; "stillsky config {verb}" lists all.'),
         click.option("-C", "--config-file", "configFiles", multiple=True, type=click.Path(), metavar="FILE.yaml",
                      help="YAML file of keys; repeatable."),
         click.option("--config-script", "configScripts", multiple=True, type=click.Path(), metavar="FILE.py",

@@ -23,7 +23,7 @@ ARTIFACTS, MASKS = ".artifacts.fits", ".masks.fits"  # with method compare; the 
 @click.option("--keep", is_flag=True, hidden=True, help="With compare, also write PREFIX.masks.fits: a mask per input.")
 @outputOptions("first file")
 @stackOptions()
-@configOptions()
+@configOptions("coadd", "register=never")
 @gateOption()
 @runOptions()
 def coadd(**options):

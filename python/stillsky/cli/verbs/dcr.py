@@ -25,7 +25,7 @@ __all__ = ["dcr", "dcrFiles", "dcrSuffixes"]
 )
 @outputOptions("first file")
 @stackOptions()
-@configOptions()
+@configOptions("dcr", "maxSeeingRatio=1.3")
 @gateOption()
 @runOptions()
 def dcr(**options):

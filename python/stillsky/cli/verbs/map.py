@@ -25,7 +25,7 @@ _REDUCERS = ("none", "copy", "sum", "average", "coaddPsf")
     help="What is made of the results [default: none for statistics, else average].",
 )
 @outputOptions("image file")
-@configOptions()
+@configOptions("map", "cellSizeX=128")
 @click.option("--science", metavar="FILE", help="decorrelate: science image that the difference was made of.")
 @click.option("--template", metavar="FILE", help="decorrelate: template on the same grid, before the matching.")
 @click.option("--kernel", metavar="FILE", help="decorrelate: PREFIX.kernel.fits of the subtraction.")

@@ -14,7 +14,7 @@ _SUFFIXES = (".kernel.fits", ".json")
 @click.argument("science", metavar="SCIENCE")
 @click.argument("template", metavar="TEMPLATE")
 @outputOptions()
-@configOptions()
+@configOptions("psfmatch")
 @click.option("--convolve", type=click.Choice(["auto", "template", "science"]), help="Which image is convolved.")
 @click.option(
     "--register", is_flag=True, hidden=True, help="Find shift, rotation and scale of TEMPLATE from its objects."

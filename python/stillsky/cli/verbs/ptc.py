@@ -59,7 +59,7 @@ _MODELS = {"eq16": "EXPAPPROXIMATION", "full": "FULLCOVARIANCE", "nob": "FULLCOV
 @gateOption()
 @click.option("--overwrite", is_flag=True, help="Replace existing products.")
 @click.option("--dry-run", is_flag=True, help="Print pairs, amplifiers and configuration; measure and write nothing.")
-@configOptions()
+@configOptions("ptc", "minPairs=3")
 @runOptions()
 def ptc(**options):
     """Measure gain, read noise, full well and covariances from pairs of flat fields.

@@ -16,7 +16,7 @@ KEPT = (".warped.fits", ".footprints.fits")
 @click.argument("science", metavar="SCIENCE")
 @click.argument("template", metavar="TEMPLATE", required=False)
 @outputOptions()
-@configOptions()
+@configOptions("subtract")
 @click.option(
     "--dcr",
     "dcrTemplate",
