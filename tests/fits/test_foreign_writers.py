@@ -83,3 +83,17 @@ def test_valuesTooLargeForTheirVariance(tmp_path, pixels):
     fits.writeto(tmp_path / "a.fits", pixels * np.float32(1e34), fits.Header({"GAIN": 1.0}))
     exposure, _ = readExposure(tmp_path / "a.fits")  # no warning of NumPy: those are errors here
     assert not np.isfinite(exposure.variance.array).any()
+
+
+@pytest.mark.parametrize("origin, saturated", [("LCOGT", True), ("elsewhere", False)])
+def test_badPixelExtensions(tmp_path, pixels, origin, saturated):
+    """SCI with BPM: 1 is bad; of Las Cumbres Observatory 2 is saturated; what has no meaning is named."""
+    bad = np.zeros(pixels.shape, np.uint8)
+    bad[2, 3], bad[4, 5], bad[6, 7] = 1, 2, 128
+    header = fits.Header({"ORIGIN": origin})
+    hdus = [fits.PrimaryHDU(), fits.ImageHDU(pixels, header, name="SCI"), fits.ImageHDU(bad, name="BPM")]
+    fits.HDUList(hdus).writeto(tmp_path / "a.fits")
+    exposure, provenance = readExposure(tmp_path / "a.fits")
+    assert np.argwhere(exposure.mask.isSet("BAD")).tolist() == [[2, 3]]
+    assert np.argwhere(exposure.mask.isSet("SAT")).tolist() == ([[4, 5]] if saturated else [])
+    assert exposure.mask.isSet("FOREIGN_7")[6, 7] and any(line.startswith("W-FOREIGNMASK") for line in provenance)

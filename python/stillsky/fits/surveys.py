@@ -175,9 +175,19 @@ def _sciErrDq(planes, hdus, hdu, path, options):
         telescope = str(planes.header.get("TELESCOP", "")).strip().upper()
         table = FOREIGN_TABLES.get(options.maskKind or telescope.lower())
         if table is None:
-            table = ForeignTable("unknown data quality bits", {})
+            table = _badPixelTable(planes.header) if quality.name == "BPM" else _UNKNOWN_BITS
         values = _integers(quality, planes, path)
         _useForeign(planes, values, table, f"{path.name}, extension {quality.name}")
+
+
+_UNKNOWN_BITS = ForeignTable("unknown data quality bits", {})
+
+
+def _badPixelTable(header):
+    """Extension BPM: 1 is a bad pixel, whoever wrote it; Las Cumbres Observatory adds bits."""
+    if str(header.get("ORIGIN", "")).strip().upper() == "LCOGT":
+        return ForeignTable("Las Cumbres Observatory bits", {0: "BAD", 1: "SAT", 2: "SUSPECT"})
+    return ForeignTable("bad pixels", {0: "BAD"})
 
 
 def _des(planes, hdus, hdu, path, options):
