@@ -123,8 +123,9 @@ def testWithoutAPriorThereAreNoErrors():
     assert solution.posterior is None
     table = measureColours(problem, solution.models)
     assert len(table) == 3 and np.all(np.isnan(table["colourErr"])) and np.all(np.isfinite(table["colour"]))
-    made.template[...] = 0.0
-    assert len(measureColours(problem, solution.models)) == 0
+    for level in (0.0, 500.0):  # no light, and light without a star
+        made.template[...] = level
+        assert len(measureColours(problem, solution.models)) == 0
 
 
 def testGreyStarsHaveTheZeroPointOfTheModel():

@@ -165,7 +165,7 @@ def assembleDcr(
 
     Notes
     -----
-    Peak memory: the warps' pixels within ``config.memory``, a quarter byte a pixel and warp, and about 10 N planes of the
+    Peak memory: the warps' pixels within ``config.memory``, a quarter byte a pixel and warp, and about 11 N planes of the
     patch. Threaded; the result does not depend on the number of threads, on ``config.memory``, or (but for ``compat``) on
     ``config.subregionSize``.
     """

@@ -136,13 +136,19 @@ class _Stamp:
 
 def _findStars(problem, sigma, minSnr):
     """Stamps of the local maxima of the smoothed template in detected pixels."""
+    from .prior import visitNoise
+
     image = np.empty(problem.template.shape, np.float32)
     _core.smoothWeighted(problem.template, sigma, None, None, image)
     size = 2 * int(math.ceil(sigma)) + 1
     top = (image == ndimage.maximum_filter(image, size)) & problem.detected
+    top &= ndimage.uniform_filter(image, 3) < image * np.float32(1 - 1e-6)  # flat light has no star
     top[:1] = top[-1:] = top[:, :1] = top[:, -1:] = False
     empty = problem.template[~problem.excluded]
-    noise = 1.482602218505602 * float(np.median(np.abs(empty - np.median(empty)))) if empty.size > 100 else 0.0
+    if empty.size > 100:
+        noise = 1.482602218505602 * float(np.median(np.abs(empty - np.median(empty))))
+    else:  # of the mean of the visits
+        noise = visitNoise(problem) / math.sqrt(float(np.sum(problem.data.weights)))
     stars = []
     for y, x in zip(*np.nonzero(top), strict=True):
         stamp = _Stamp(x + _vertex(image[y, x - 1 : x + 2]), y + _vertex(image[y - 1 : y + 2, x]), sigma, image.shape)
