@@ -204,11 +204,14 @@ def _measureAtBestScale(flat, variance, mask, badBits, config):
             break
     if best is None:
         raise NoDataError("the image is too small to look for stars", found=f"{flat.shape[1]}x{flat.shape[0]} pixels")
-    if best[0] >= _FEW or len(faint[1]) <= len(best[1]):
+    if best[0] >= _FEW:
         return best[1]
-    if width[0] > 0:
-        faint[1].xx = faint[1].yy = width[1] ** 2
-    return faint[1]
+    found = best[1] if len(faint[1]) <= len(best[1]) else faint[1]
+    if width[0] > 0:  # the moments of objects as faint as these are those of their noise
+        dim = found.flux < config.minSignalToNoise * found.fluxErr if found is best[1] else np.ones(len(found), bool)
+        found.xx[dim] = found.yy[dim] = width[1] ** 2
+        found.xy[dim] = 0.0
+    return found
 
 
 def _markBlends(moments, peaks, config, fwhm):
