@@ -21,7 +21,7 @@ __all__ = ["PlainCoadd", "PlainCoaddResult", "coadd"]
 
 _THUMB = 160  # pixels of a picture of input minus coadd
 _MAX_THUMBS = 24
-_FEWEST_CLIPPED = 5  # inputs: of 4 only outliers of 50 sigma are rejected, of 3 none
+_FEWEST_CLIPPED = 5  # inputs whose quartiles one outlier does not move
 _MAX_LEVELS = 24  # numbers of inputs that the noise is measured for
 
 
@@ -185,22 +185,19 @@ class PlainCoadd(CoaddJob):
             with self.timed("find artifacts"):
                 search = self._findArtifacts()
         config = configuredStack(self.config.assemble, STATISTICS[method])
-        if self.config.widenClip and config.statistic == "MEANCLIP":
-            config.sigmaClip *= clipFactor(len(self.used))
-            self.say(f"clipping: {config.sigmaClip:g} sigma of the quartiles of a pixel")
-        if config.statistic == "MEANCLIP" and 1 < len(self.used) < _FEWEST_CLIPPED:
-            self.warn("W-FEW", f"{len(self.used)} inputs: quartiles of fewer than {_FEWEST_CLIPPED} are moved by the outlier "
-                      "itself, so that hardly any is rejected; --method compare finds those of 3")  # fmt: skip
         bad = list(config.badMaskPlanes)
         if search is not None:
             # edges of single images are no artifacts, and the static sky has none
             bad = [p for p in bad if p != "EDGE"] + ["CLIPPED"]
             with self.timed("find artifacts"):
                 self._judgeTheRest(search, config, bad)
+        altMasks = self._altMasks(search)
+        if config.statistic == "MEANCLIP":
+            altMasks = self._planClipping(config, bad)
         with self.timed("stack"):
             stacked = assembleCoadd(
                 self.warps, self.grid.bbox, self.grid.wcs, config, weights=[i.weight for i in self.used],
-                scalers=self.scalers, altMaskList=self._altMasks(search), badMaskPlanes=bad, quiet=True,
+                scalers=self.scalers, altMaskList=altMasks, badMaskPlanes=bad, quiet=True,
             )  # fmt: skip
         self.keepOnly(stacked.warps, {k.name: k.reason for k in stacked.skipped})
         for note in stacked.notes:
@@ -210,6 +207,33 @@ class PlainCoadd(CoaddJob):
             with self.timed("stack"):
                 self._clipWhereNotJudged(stacked, search)
         return stacked, search
+
+    def _planClipping(self, config, bad):
+        """How outliers are rejected: ``config`` and ``bad`` are changed, and there may be masks of the inputs.
+
+        Quartiles of 3 or 4 samples are moved by the outlier itself, so that of 3 nothing would be rejected and of 4 what is
+        off by 50 sigma: the variances tell outliers of the median instead.
+        """
+        n = len(self.used)
+        if not self.config.widenClip or n >= _FEWEST_CLIPPED or n < 3:
+            config.sigmaClip *= clipFactor(n) if self.config.widenClip else 1.0
+            self.say(f"clipping: {config.sigmaClip:g} sigma of the quartiles of a pixel")
+            if 1 < n < _FEWEST_CLIPPED:
+                self.warn("W-FEW", f"{n} inputs: quartiles of so few do not tell outliers, hardly any is rejected")
+            return None
+        with self.timed("stack"):
+            median = assembleCoadd(
+                self.warps, self.grid.bbox, self.grid.wcs, configuredStack(config, "MEDIAN"),
+                weights=[i.weight for i in self.used], scalers=self.scalers, badMaskPlanes=bad, quiet=True, process=False,
+            )  # fmt: skip
+            everywhere = [SpanSet.fromBox(self.grid.bbox)] * n
+            found = judgeDirectly(self.warps, self.scalers, everywhere, median.coadd, bad, [i.fwhm for i in self.used])
+        for item, spans in zip(self.used, found, strict=True):
+            item.maskedPixels = spans.area
+        config.statistic = "MEAN"
+        bad.append("CLIPPED")
+        self.say(f"clipping: {n} inputs, by their variances: what is off the median by 5 sigma")
+        return [{"CLIPPED": [spans]} if spans else None for spans in found]
 
     def _judgeTheRest(self, search, config, bad):
         """Artifacts on samples whose PSF-matched pixels were lost, against a mean of those that were judged."""
