@@ -10,8 +10,9 @@ _RULES = {
     "stars by --stars; on galaxies look at the flat field and the photometric match",
     "chi of stars left out of the fit, median": "the kernel model is too stiff or has too few stars: "
     "-c psfmatch.spatialKernelOrder one higher, or more stars (-c stars.minSignalToNoise=10)",
-    "noise summed over the PSF": "patches of noise wider than the neighbours of a pixel: the fit has more freedom than its "
-    "stars can hold; lower -c psfmatch.spatialBgOrder or -c psfmatch.spatialKernelOrder",
+    "noise summed over the PSF": "patches of noise wider than the neighbours of a pixel (bad rows, hot pixels without a "
+    "mask), or more freedom of the fit than its stars can hold: give masks, lower -c psfmatch.spatialKernelOrder or "
+    "-c psfmatch.spatialBgOrder, or raise --threshold by this factor",
     "chi of stars left out of the fit, 90 %": "a few stars contradict the others: look at them in the kernel section "
     "(variable, saturated, blended), give better ones by --stars",
     "correlation of neighbouring sky pixels": "the inputs were resampled or smoothed before: their noise is correlated; "
