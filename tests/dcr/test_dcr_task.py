@@ -314,6 +314,32 @@ def testTemplateTaskMatchesTheVisit(quantum, made):
     assert template.photoCalib is not None and template.filter.band == "g"
 
 
+def testTheCurveOfTheTemplateReachesTheTemplateTask(datasets):
+    """useTransmissionCurve: band and shifts follow from the curve attached to the coadd in the whole band, and the coadds take
+    it on to the template of a visit."""
+    from stillsky.dcr.template_task import MatchedPatch
+    from stillsky.meta import TransmissionCurve
+
+    template = datasets["templateExposure"].copy()
+    template.info.transmissionCurve = TransmissionCurve([402.8, 549.8], [0.2, 1.0])
+    config = configOf(
+        effectiveWavelength=None, bandwidth=None, useTransmissionCurve=True, cgIterations=1, priorStrength=0.1
+    )
+    config.validate()
+    context = FakeQuantumContext({**datasets, "templateExposure": template}, tract=4, patch=0, band="g", skymap="s")
+    refs = [SimpleNamespace(dataId={"subfilter": k}) for k in range(3)]
+    task = DcrAssembleCoaddTask(config=config)
+    made = task.runQuantum(context, None, SimpleNamespace(dcrCoadds=refs, dcrNImages=refs)).dcr.models
+    coadds = context.put_["dcrCoadds"]
+    assert all(c.info.transmissionCurve == made.throughput and c.metadata["DCRCURVE"] for c in coadds)
+    # of a straight line from 1 to 5 the mean lies two ninths of the half width above the middle
+    assert made.effectiveWavelength == pytest.approx(476.3 + 73.5 * 2 / 9) and made.bandLimits == (402.8, 549.8)
+    handles = [Handle(c, tract=4, patch=0, subfilter=k) for k, c in enumerate(coadds)]
+    info = visitInfoOf(1.7, 60)
+    matched = MatchedPatch(handles, info, templateConfig()).get()
+    np.testing.assert_array_equal(matched.image.array, made.buildMatchedTemplate(visitInfo=info, order=1))
+
+
 def testTemplateTaskWantsEverySubfilter(quantum):
     task = GetDcrTemplateTask(config=templateConfig())
     handles = [Handle(c, tract=4, patch=0, subfilter=c.metadata["SUBFILT"]) for c in quantum[2].dcrCoadds]

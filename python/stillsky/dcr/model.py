@@ -154,7 +154,7 @@ class DcrModel:
         -------
         model : `DcrModel`
             Subfilters without a handle are None; the other components are those of the first handle. If it was solved with
-            a throughput (card ``DCRCURVE``), its transmission curve and effective wavelength count.
+            a throughput (card ``DCRCURVE``), its transmission curve and its band count.
 
         Raises
         ------
@@ -183,6 +183,9 @@ class DcrModel:
         made.order = int(cards.get("DCRORDER") or _DEFAULT_ORDER)
         if cards.get("DCRCURVE"):
             made.throughput, made.effectiveWavelength = first.info.transmissionCurve, float(cards["DCREFFWL"])
+            if cards.get("DCRLMIN") is not None:
+                made.bandLimits = float(cards["DCRLMIN"]), float(cards["DCRLMAX"])
+            made.bandwidth = float(cards["DCRWIDTH"])
         return made
 
     @classmethod
