@@ -70,7 +70,8 @@ class CoaddJobConfig(Config):
     widenClip = Field(
         dtype=bool,
         doc="Clip fewer inputs than 15 at more than assemble.sigmaClip: the quartiles of few samples scatter, and good samples "
-        "would be lost (4 sigma of five inputs: 5 % of them, and 5 % of the depth).",
+        "would be lost (4 sigma of five inputs: 5 % of them, and 5 % of the depth). Three and four, whose quartiles an outlier "
+        "moves, by their variances: what is off the median by 5 sigma.",
         default=True,
     )
     stars = ConfigField("Which objects count as stars.", StarConfig)
