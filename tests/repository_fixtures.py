@@ -75,6 +75,21 @@ def butler(tmp_path, emptyRepository):
         yield butler
 
 
+@pytest.fixture
+def runRepo(capsys):
+    """Function (arguments) -> (exit code, summary, stderr) of `stillsky repo`."""
+    import json
+
+    from stillsky.cli.app import main
+
+    def call(*arguments):
+        code = main(["repo", *map(str, arguments), "--json"])
+        said = capsys.readouterr()
+        return code or 0, json.loads(said.out), said.err
+
+    return call
+
+
 def putTemplate(butler, template):
     """Put an exposure as the only patch of the deepCoadd in r of the sky map "plane", into the run "coadds"."""
     from lsst.daf.butler import DatasetType

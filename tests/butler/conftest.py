@@ -1,5 +1,5 @@
 """Repositories and exposures of the tests."""
 
-from repository_fixtures import butler, calexpFiles, emptyRepository, makeCalexp
+from repository_fixtures import butler, calexpFiles, emptyRepository, makeCalexp, runRepo
 
-__all__ = ["butler", "calexpFiles", "emptyRepository", "makeCalexp"]
+__all__ = ["butler", "calexpFiles", "emptyRepository", "makeCalexp", "runRepo"]

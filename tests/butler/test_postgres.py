@@ -1,6 +1,5 @@
 """A repository whose registry is a real PostgreSQL server."""
 
-import json
 import os
 
 import numpy as np
@@ -15,7 +14,6 @@ from writers import KIND, concurrently, prepare
 
 from stillsky.butler.instruments import InstrumentDefinition
 from stillsky.butler.repository import checkRepository, createRepository, ingestExposures, openRepository
-from stillsky.cli.app import main
 
 
 @pytest.fixture(scope="module")
@@ -24,31 +22,19 @@ def server():
         yield running
 
 
-@pytest.fixture
-def run(capsys):
-    """Function (arguments) -> (exit code, summary, stderr) of `stillsky repo`."""
-
-    def call(*arguments):
-        code = main(["repo", *map(str, arguments), "--json"])
-        said = capsys.readouterr()
-        return code or 0, json.loads(said.out), said.err
-
-    return call
-
-
-def test_a_repository_is_made_filled_and_checked_by_the_verbs(server, run, calexpFiles, makeCalexp, tmp_path):
+def test_a_repository_is_made_filled_and_checked_by_the_verbs(server, runRepo, calexpFiles, makeCalexp, tmp_path):
     (tmp_path / "cam.yaml").write_text('name: MyCam\ndetectors: {0: left, 1: right}\nfilters: {"r.01": r}\n')
     where = tmp_path / "repo"
-    code, _, err = run(
+    code, _, err = runRepo(
         "create", where, "--db", server.url, "--namespace", "verbs", "--instrument", tmp_path / "cam.yaml"
     )
     assert code == 0, err
     assert not (where / "gen3.sqlite3").exists()
     text = (where / "butler.yaml").read_text()
     assert server.url in text and "password" not in text
-    code, summary, err = run("ingest", where, *calexpFiles((1, 2), (0, 1)), "--instrument", "MyCam")
+    code, summary, err = runRepo("ingest", where, *calexpFiles((1, 2), (0, 1)), "--instrument", "MyCam")
     assert code == 0 and summary["metadata"]["ingested"] == 4, err
-    code, summary, err = run("check", where, "--read")
+    code, summary, err = runRepo("check", where, "--read")
     assert code == 0 and summary["metadata"] == {"datasets": 4, "problems": []}, err
     with openRepository(where, writeable=True) as butler:
         exposure = makeCalexp(2, 1)
@@ -76,15 +62,15 @@ def test_four_writers_at_once(server, tmp_path):
         assert report.datasets == 24 and report.problems == []
 
 
-def test_a_server_that_cannot_serve_is_named_and_leaves_no_half_made_repository(server, run, tmp_path):
+def test_a_server_that_cannot_serve_is_named_and_leaves_no_half_made_repository(server, runRepo, tmp_path):
     bare = server.url.replace("/night", "/bare")  # without the extension
-    code, _, err = run("create", tmp_path / "a", "--db", bare)
+    code, _, err = runRepo("create", tmp_path / "a", "--db", bare)
     assert code == 2 and "CREATE EXTENSION btree_gist" in err and bare in err
-    code, _, err = run("create", tmp_path / "b", "--db", server.url.replace("/night", "/absent"))
+    code, _, err = runRepo("create", tmp_path / "b", "--db", server.url.replace("/night", "/absent"))
     assert code == 3 and "absent" in err
     (tmp_path / "c").mkdir()
     closed = f"postgresql://127.0.0.1:{_closedPort()}/night"
-    code, _, err = run("create", tmp_path / "c", "--db", closed)
+    code, _, err = runRepo("create", tmp_path / "c", "--db", closed)
     assert code == 3 and "refuse" in err and closed in err
     assert sorted(os.listdir(tmp_path)) == ["c"] and not os.listdir(tmp_path / "c")
 

@@ -1,6 +1,5 @@
 """An existing repository is brought up to date; sky maps from short definitions; real exposures end to end."""
 
-import json
 import os
 
 import numpy as np
@@ -20,22 +19,9 @@ from stillsky.butler.repository import (
     registerSkyMap,
 )
 from stillsky.butler.sky_maps import skyMapFromYaml
-from stillsky.cli.app import main
 from stillsky.errors import DomainError
 
 CAM = InstrumentDefinition("MyCam", {0: "left", 1: "right"}, {"r.01": "r"})
-
-
-@pytest.fixture
-def run(capsys):
-    """Function (arguments) -> (exit code, summary, stderr) of `stillsky repo`."""
-
-    def call(*arguments):
-        code = main(["repo", *map(str, arguments), "--json"])
-        said = capsys.readouterr()
-        return code or 0, json.loads(said.out), said.err
-
-    return call
 
 
 def test_definitions_of_an_older_stillsky_are_replaced_and_others_stay(butler, calexpFiles, tmp_path):
@@ -116,21 +102,21 @@ def noVisits(emptyRepository):
 
 
 @pytest.mark.shared
-def test_ten_real_exposures_from_headers_to_patches(run, sharedDir, tmp_path):
+def test_ten_real_exposures_from_headers_to_patches(runRepo, sharedDir, tmp_path):
     """DECam stamps on one grid. Their dates are all that of the grid's frame, so a card of the definition tells them apart."""
     paths = sorted((sharedDir / "data" / "decam_minis").glob("*.fits"))
     assert len(paths) == 10
     (tmp_path / "decam.yaml").write_text("name: DECam\ndetectors: {37: N6}\nheaders: {exposure: EXP_BN}\n")
     (tmp_path / "map.yaml").write_text("{name: field, pixelScale: 0.263, patch: 150, border: 10}")
     repo = tmp_path / "repo"
-    assert run("create", repo, "--instrument", tmp_path / "decam.yaml")[0] == 0
-    code, summary, err = run("ingest", repo, *paths, "--instrument", tmp_path / "decam.yaml")
+    assert runRepo("create", repo, "--instrument", tmp_path / "decam.yaml")[0] == 0
+    code, summary, err = runRepo("ingest", repo, *paths, "--instrument", tmp_path / "decam.yaml")
     assert code == 0 and summary["metadata"]["ingested"] == 10, err
-    code, summary, err = run("update", repo, "--skymap", tmp_path / "map.yaml", "--subfilters", "i:3")
+    code, summary, err = runRepo("update", repo, "--skymap", tmp_path / "map.yaml", "--subfilters", "i:3")
     assert code == 0 and len(summary["metadata"]["registered"]) == 2, err
-    code, summary, err = run("update", repo, "--subfilters", "three")
+    code, summary, err = runRepo("update", repo, "--subfilters", "three")
     assert code == 2 and "BAND:N" in err
-    code, summary, _ = run("check", repo)
+    code, summary, _ = runRepo("check", repo)
     assert code == 0 and summary["metadata"] == {"datasets": 11, "problems": []}
     with openRepository(repo) as butler:
         records = list(butler.registry.queryDimensionRecords("visit", instrument="DECam"))

@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 import stillsky.cli.config as cliConfig
 import stillsky.report
 import stillsky.report.subtract_report
+from repository_fixtures import runRepo  # noqa: F401 (fixture)
 from stillsky.cli import main
 from stillsky.diffim.injection_config import InjectionConfig
 from stillsky.fits import writeKernel

@@ -1,27 +1,11 @@
 """Verb repo: a repository from the shell."""
 
-import json
-
 import numpy as np
 import pytest
 
 pytest.importorskip("lsst.daf.butler")
 
 from click.testing import CliRunner
-
-from stillsky.cli.app import main
-
-
-@pytest.fixture
-def run(capsys):
-    """Function (arguments) -> (exit code, summary, stderr)."""
-
-    def call(*arguments):
-        code = main(["repo", *map(str, arguments), "--json"])
-        said = capsys.readouterr()
-        return code or 0, json.loads(said.out), said.err
-
-    return call
 
 
 @pytest.fixture
@@ -37,32 +21,32 @@ def frames(tmp_path, rng):
     return paths
 
 
-def test_create_ingest_and_check(run, frames, tmp_path):
+def test_create_ingest_and_check(runRepo, frames, tmp_path):
     where = tmp_path / "night"
-    assert run("create", where)[0] == 0
+    assert runRepo("create", where)[0] == 0
     listed = tmp_path / "list.txt"
     listed.write_text("# tonight\n" + "\n".join(map(str, frames)) + "\n")
-    code, summary, _ = run("ingest", where, f"@{listed}", "--exposures", "--type", "raw")
+    code, summary, _ = runRepo("ingest", where, f"@{listed}", "--exposures", "--type", "raw")
     assert code == 0 and summary["metadata"]["ingested"] == 2 and summary["metadata"]["instrument"] == "Night_Cam"
-    code, summary, err = run("ingest", where, *frames, tmp_path / "absent.fits", "--exposures", "--type", "raw")
+    code, summary, err = runRepo("ingest", where, *frames, tmp_path / "absent.fits", "--exposures", "--type", "raw")
     assert code == 3 and len(summary["metadata"]["skipped"]) == 2 and "absent.fits" in err
-    code, summary, _ = run("check", where, "--read")
+    code, summary, _ = runRepo("check", where, "--read")
     assert code == 0 and summary["metadata"] == {"datasets": 2, "problems": []}
     frames[0].unlink()
-    code, summary, err = run("check", where)
+    code, summary, err = runRepo("check", where)
     assert code == 3 and "n1.fits" in err and len(summary["metadata"]["problems"]) == 1
 
 
-def test_an_existing_folder_and_a_missing_repository_are_refused(run, tmp_path):
+def test_an_existing_folder_and_a_missing_repository_are_refused(runRepo, tmp_path):
     (tmp_path / "mine").write_text("a file")
-    code, summary, _ = run("create", tmp_path / "mine")
+    code, summary, _ = runRepo("create", tmp_path / "mine")
     assert code == 7 and summary["error"]["code"] == 7
-    code, _, err = run("check", tmp_path / "nowhere")
+    code, _, err = runRepo("check", tmp_path / "nowhere")
     assert code == 3 and "no repository" in err and "repo create" in err
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["new", "empty"])
-def test_an_interrupted_creation_leaves_nothing(run, tmp_path, monkeypatch, before):
+def test_an_interrupted_creation_leaves_nothing(runRepo, tmp_path, monkeypatch, before):
     from lsst.daf.butler import Butler
 
     repo = tmp_path / "R"
@@ -75,24 +59,24 @@ def test_an_interrupted_creation_leaves_nothing(run, tmp_path, monkeypatch, befo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Butler, "makeRepo", interrupted)
-    code, _, err = run("create", repo)
+    code, _, err = runRepo("create", repo)
     assert code == 130 and "interrupted; partial products removed" in err
     assert list(tmp_path.iterdir()) == [repo] * before and not (before and list(repo.iterdir()))
 
 
-def test_an_instrument_is_registered_from_its_definition(run, tmp_path):
+def test_an_instrument_is_registered_from_its_definition(runRepo, tmp_path):
     (tmp_path / "cam.yaml").write_text('name: MyCam\ndetectors: {0: left}\nfilters: {"r.01": r}\n')
-    assert run("create", tmp_path / "r", "--instrument", tmp_path / "cam.yaml")[0] == 0
+    assert runRepo("create", tmp_path / "r", "--instrument", tmp_path / "cam.yaml")[0] == 0
     (tmp_path / "bad.yaml").write_text("name: 3\n")
-    code, _, err = run("create", tmp_path / "r2", "--instrument", tmp_path / "bad.yaml")
+    code, _, err = runRepo("create", tmp_path / "r2", "--instrument", tmp_path / "bad.yaml")
     assert code == 2 and "bad.yaml" in err and not (tmp_path / "r2").exists()
     (tmp_path / "bad.yaml").write_text("name: [")
-    code, _, err = run("create", tmp_path / "r2", "--instrument", tmp_path / "bad.yaml")
+    code, _, err = runRepo("create", tmp_path / "r2", "--instrument", tmp_path / "bad.yaml")
     assert code == 2 and "not YAML" in err and "{name: MyCam" in err
     (tmp_path / "a.fits").write_text("no FITS")
-    code, _, err = run("ingest", tmp_path / "r", tmp_path / "a.fits")
+    code, _, err = runRepo("ingest", tmp_path / "r", tmp_path / "a.fits")
     assert code == 3 and "a.fits" in err and "INSTRUME" not in err
-    code, _, err = run("create", tmp_path / "r3", "--db", "mysql://x")
+    code, _, err = runRepo("create", tmp_path / "r3", "--db", "mysql://x")
     assert code == 2 and "PostgreSQL" in err
 
 
@@ -103,24 +87,26 @@ def test_the_help_names_the_three_steps():
     assert all(word in said for word in ("create", "ingest", "check"))
 
 
-def test_skymap_holds_the_images(run, tmp_path):
+def test_skymap_holds_the_images(runRepo, tmp_path):
     from stillsky.butler.repository import openRepository
     from stillsky.fits import writeExposure
     from stillsky.sim import simulateDcrVisits
 
     where = tmp_path / "night"
-    assert run("create", where)[0] == 0
+    assert runRepo("create", where)[0] == 0
     (tmp_path / "visits").mkdir()
     for visit in simulateDcrVisits(64, 2).visits:
         writeExposure(visit.toExposure(), str(tmp_path / "visits" / f"{visit.visitInfo.id}.fits"))
-    code, summary, err = run("skymap", where, tmp_path / "visits", "--patch", 40, "--border", 5, "--subfilters", "g:3")
+    code, summary, err = runRepo(
+        "skymap", where, tmp_path / "visits", "--patch", 40, "--border", 5, "--subfilters", "g:3"
+    )
     assert code == 0 and summary["metadata"] == {"name": "sky", "width": 64, "height": 64, "patches": [2, 2]}
-    again = run("skymap", where, tmp_path / "visits", "--patch", 40, "--border", 5)
+    again = runRepo("skymap", where, tmp_path / "visits", "--patch", 40, "--border", 5)
     assert again[0] == 0  # the same map is there: nothing changes
-    code, summary, err = run("skymap", where, tmp_path / "visits", "--patch", 32)
+    code, summary, err = runRepo("skymap", where, tmp_path / "visits", "--patch", 32)
     assert code == 2 and "another one of that name" in err
-    assert run("skymap", where, tmp_path / "visits", "--name", "b", "--subfilters", "g")[0] == 2
-    assert run("skymap", where, tmp_path / "absent.fits")[0] == 3
+    assert runRepo("skymap", where, tmp_path / "visits", "--name", "b", "--subfilters", "g")[0] == 2
+    assert runRepo("skymap", where, tmp_path / "absent.fits")[0] == 3
     with openRepository(where) as butler:
         patches = list(butler.registry.queryDimensionRecords("patch", where="skymap='sky'"))
         assert len(patches) == 4
@@ -128,7 +114,7 @@ def test_skymap_holds_the_images(run, tmp_path):
         assert butler.get("skyMap", skymap="sky", collections="skymaps")[0].bbox.width == 64
 
 
-def test_skymap_refuses_images_without_sky_coordinates(run, frames, tmp_path):
-    assert run("create", tmp_path / "night")[0] == 0
-    code, _, err = run("skymap", tmp_path / "night", *frames)
+def test_skymap_refuses_images_without_sky_coordinates(runRepo, frames, tmp_path):
+    assert runRepo("create", tmp_path / "night")[0] == 0
+    code, _, err = runRepo("skymap", tmp_path / "night", *frames)
     assert code == 4 and "WCS" in err
