@@ -17,9 +17,13 @@ import math
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from .. import _core
 from ..meta import Observatory
+from ..stats import robustSigma
+from .engine import unpackBits
+from .prior import sourceWidth, visitNoise
 from .shifts import dcrAmplitudes, wavelengthGenerator
 
 __all__ = ["measureColours", "zeroPoint"]
@@ -60,8 +64,6 @@ def measureColours(problem, models, posterior=None, zero=0.0, minSnr=_MIN_SNR):
     light of a subfilter to be evenly spread, wants s/2. Light of neighbours is not taken away. Cost: N solutions of the normal
     equations for each of at most four groups of stars, about as much as the coadd itself.
     """
-    from .prior import sourceWidth
-
     sigma = problem.sigma or sourceWidth(problem.template, problem.detected, problem.excluded)
     sigma = min(max(float(sigma), 0.6), 20.0)
     stars = _findStars(problem, sigma, minSnr)
@@ -136,17 +138,14 @@ class _Stamp:
 
 def _findStars(problem, sigma, minSnr):
     """Stamps of the local maxima of the smoothed template in detected pixels."""
-    from .prior import visitNoise
-
     image = np.empty(problem.template.shape, np.float32)
     _core.smoothWeighted(problem.template, sigma, None, None, image)
     size = 2 * int(math.ceil(sigma)) + 1
     top = (image == ndimage.maximum_filter(image, size)) & problem.detected
     top &= ndimage.uniform_filter(image, 3) < image * np.float32(1 - 1e-6)  # flat light has no star
     top[:1] = top[-1:] = top[:, :1] = top[:, -1:] = False
-    empty = problem.template[~problem.excluded]
-    if empty.size > 100:
-        noise = 1.482602218505602 * float(np.median(np.abs(empty - np.median(empty))))
+    if np.count_nonzero(~problem.excluded) > 100:
+        noise = robustSigma(problem.template, problem.excluded.astype(np.int32), 1)
     else:  # of the mean of the visits
         noise = visitNoise(problem) / math.sqrt(float(np.sum(problem.data.weights)))
     stars = []
@@ -169,8 +168,6 @@ def _chiSquares(problem, models, stars, noise):
     """Mean square residual of the visits on each star, weighted, over the noise of a visit of weight 1."""
     if not noise > 0:
         return np.full(len(stars), np.nan)
-    from .engine import unpackBits
-
     sums, counts = np.zeros(len(stars)), np.zeros(len(stars))
     height, width = problem.template.shape
     for i, visit in enumerate(problem.data.visits if stars else ()):
@@ -265,10 +262,6 @@ def _table(stars, fluxes, noise, response, chi2, posterior, zero):
 
 
 def _separations(x, y):
-    """Distance of each point from the next."""
-    out = np.full(len(x), np.inf)
-    for i in range(len(x)):
-        others = np.hypot(x - x[i], y - y[i])
-        others[i] = np.inf
-        out[i] = others.min()
-    return out
+    """Distance of each point from the next; infinite for one alone."""
+    points = np.column_stack([x, y])
+    return cKDTree(points).query(points, k=2)[0][:, 1]
