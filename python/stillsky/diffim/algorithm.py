@@ -719,23 +719,19 @@ class _Job:
 
     def _centre(self, difference, fit, scienceConvolved):
         """Take off what is left of the sky; the background of the fit is corrected by it."""
-        background = self._backgroundForSky(fit.background)
+        wanted = self.config.psfmatch.spatialBgOrder
+        background = raisedTo(fit.background, wanted)  # few stars may have lowered it; the sky has pixels enough
         residual = skyResidual(difference, background)
         if residual is None:
             return
+        if fit.background.order < wanted:
+            self.decide(f"differential background: order {wanted} from the pixels of the sky")
         takeOff(difference.image.array, residual, difference.bbox)
         sign = -1.0 if scienceConvolved else 1.0
         fit.background = background.clone()
         parameters = zip(fit.background.parameters, residual.parameters, strict=True)
         fit.background.setParameters([old + sign * new for old, new in parameters])
         self.metadata["backgroundCorrection"] = float(residual(*difference.bbox.center))
-
-    def _backgroundForSky(self, background):
-        """The background with the terms that stars too few for them left out: the sky has pixels enough."""
-        wanted = self.config.psfmatch.spatialBgOrder
-        if background.order < wanted:
-            self.decide(f"differential background: order {wanted} from the pixels of the sky")
-        return raisedTo(background, wanted)
 
     def _matchedTemplate(self, science, template, matched, psfs, scienceConvolved):
         """What was subtracted, on the science grid: the convolved template, or the template itself; without background."""
